@@ -1,0 +1,1 @@
+"""Scenario to figure: the testbed's pipeline."""

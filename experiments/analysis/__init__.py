@@ -1,0 +1,1 @@
+"""Pure numbers from result frames."""

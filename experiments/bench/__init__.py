@@ -1,0 +1,1 @@
+"""Benchmarks of nginy beside a peer in the same run."""

@@ -1,0 +1,1 @@
+"""Backends: identity, counters, leases."""

@@ -1,0 +1,50 @@
+"""The Balancer contract: what an algorithm is told, and the one thing it is asked.
+
+An algorithm does no I/O and reads neither a clock nor a global random source: `now` (seconds,
+monotonic) is handed to every verb and a `random.Random` to the constructor. So the same object
+runs in the TCP proxy, in a simulator's virtual time, and in tests without network or sleep.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from nginy.backend.backend import Address, Backend
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a lease ended. `failed` is the backend's fault: refused, timed out or reset on connect."""
+
+    failed: bool = False
+    bytes_up: int = 0
+    bytes_down: int = 0
+    duration_s: float = 0.0
+    first_byte_s: float | None = None
+
+
+class Balancer(ABC):
+    """One rule's algorithm and its state.
+
+    Availability (down, penalty, connection limit) is asked of the backend at pick time and never
+    handled by `rebuild`: one flapping backend must not rebuild a hash ring.
+    """
+
+    @abstractmethod
+    def rebuild(self, backends: Sequence[Backend], now: float) -> None:
+        """Take a new membership or new weights; state of backends that stay is kept."""
+
+    @abstractmethod
+    def pick(
+        self, client: Address, now: float, avoid: Collection[Backend] = ()
+    ) -> Backend | None:
+        """The backend for this client, not one of `avoid` (those already tried); None: nobody."""
+
+    def opened(self, backend: Backend, now: float) -> None:  # noqa: B027
+        """A lease on `backend` was taken (`backend.active` already counts it)."""
+
+    def connected(self, backend: Backend, seconds: float, now: float) -> None:  # noqa: B027
+        """The connection to `backend` was established, `seconds` after it was begun."""
+
+    def closed(self, backend: Backend, outcome: Outcome, now: float) -> None:  # noqa: B027
+        """The lease was released (`backend.active` no longer counts it)."""

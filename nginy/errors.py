@@ -1,0 +1,53 @@
+"""Errors, named by whose fault they are.
+
+Nothing here imports from the rest of nginy: every layer may raise these.
+"""
+
+from dataclasses import dataclass
+
+
+class NginyError(Exception):
+    """Base of everything nginy raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a configuration file.
+
+    `line` counts from 1; None where the file as a whole is meant. `key` is the dotted path of
+    the setting (`rules[0].strategy.type`), `expected` says what would be right.
+    """
+
+    source: str
+    line: int | None
+    key: str
+    message: str
+    expected: str = ""
+
+    def __str__(self) -> str:
+        """`file:line: key: message (expected ...)`, the way compilers print it."""
+        place = self.source if self.line is None else f"{self.source}:{self.line}"
+        key = f" {self.key}:" if self.key else ""
+        expected = f" (expected {self.expected})" if self.expected else ""
+        return f"{place}:{key} {self.message}{expected}"
+
+
+class ConfigError(NginyError):
+    """The operator's fault: the configuration cannot be used. Holds every problem found."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        """Keep `problems` (at least one) in the order of the file."""
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class NoBackendAvailable(NginyError):
+    """Nobody is left to try: every backend is tried, down, penalised or full."""
+
+
+class BackendError(NginyError):
+    """The backend's fault: it refused, timed out, reset or vanished."""
+
+
+class ClientError(NginyError):
+    """The client's fault: it reset, vanished, or stalled."""

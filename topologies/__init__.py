@@ -1,0 +1,1 @@
+"""Virtual networks: pure shapes, and their realisation in Mininet."""

@@ -1,0 +1,1 @@
+"""How a link gets its delay, jitter, loss and rate."""
