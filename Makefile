@@ -1,0 +1,71 @@
+# nginy: every command a user needs. `make help` explains them.
+SHELL := /bin/bash
+PY := .venv/bin/python
+# Virtual networks need root; results are handed back to the user who called.
+ROOT := $(shell [ $$(id -u) -eq 0 ] || echo sudo)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup experiment sweep figures doctor check test bench quality notebook clean
+
+# name:option pairs of `make experiment`; one that is not given keeps the scenario's own value
+override = $(if $($(1)),--$(2) '$($(1))')
+OVERRIDES = $(call override,ALG,alg) $(call override,LOSS,loss) $(call override,DELAY,delay) \
+	$(call override,RATE,rate) $(call override,BACKENDS,backends) $(call override,CLIENTS,clients) \
+	$(call override,LOAD,load) $(call override,DURATION,duration) $(call override,SEED,seed)
+
+help: ## this text
+	@echo "nginy: a layer-4 load balancer, and the testbed that proves it"
+	@echo
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@echo
+	@echo "make experiment takes (defaults in experiments/scenarios/default.yaml):"
+	@echo "  ALG       round_robin | least_conn | random | random_two | source_hash"
+	@echo "  LOSS      packet loss in percent, each direction, on every client link        LOSS=1"
+	@echo "  DELAY     one-way delay in ms, each direction, on every client link           DELAY=20"
+	@echo "  RATE      rate in Mbit/s, each direction, of every client link                RATE=100"
+	@echo "  BACKENDS  number of backends                                                  BACKENDS=4"
+	@echo "  CLIENTS   number of client hosts                                              CLIENTS=3"
+	@echo "  LOAD      offered load as a fraction of the backends' capacity                LOAD=0.7"
+	@echo "  DURATION  seconds during which requests are sent                              DURATION=30"
+	@echo "  SEED      of arrivals, service demands, drops; same seed, same workload       SEED=1"
+	@echo "make sweep takes SWEEP=experiments/sweeps/default.yaml; make test needs root for its network tests"
+
+setup: ## install what is missing (Debian packages, .venv); the other targets do it themselves
+	@experiments/setup.sh
+
+experiment: setup ## one run in a virtual network: make experiment ALG=least_conn LOSS=1 DELAY=20
+	@$(ROOT) $(PY) -m experiments run $(OVERRIDES)
+
+SWEEP ?= experiments/sweeps/default.yaml
+sweep: setup ## a matrix of runs (algorithms x loss x delay, replicates); resumes where it stopped
+	@$(ROOT) $(PY) -m experiments sweep $(SWEEP)
+
+figures: setup ## draw all figures of all results again (no root, no network)
+	@$(PY) -m experiments figures
+
+doctor: setup ## what this machine has and lacks, and what will be used instead
+	@$(ROOT) $(PY) -m experiments doctor
+
+check: setup ## format, lint, types, import rule, fast tests; no root needed
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@$(PY) -m pytest -q -m "not root and not slow"
+
+test: check ## everything; the tests of virtual networks run only as root (sudo make test)
+	@$(PY) -m pytest -q -m "root or slow"
+
+bench: ## nginy beside nginx, one worker each, interleaved rounds: prints ratios
+	@experiments/setup.sh --bench
+	@$(ROOT) $(PY) -m experiments.bench
+
+quality: setup ## how exact the link emulator is on this machine (delay, throughput, loss)
+	@$(ROOT) $(PY) -m topologies.links.quality
+
+notebook: ## open the analysis notebook in JupyterLab
+	@experiments/setup.sh --notebook
+	@.venv/bin/jupyter lab notebooks/analysis.ipynb
+
+clean: ## remove what was built (.venv, caches); results stay
+	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find nginy topologies experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Make a bare Debian or Ubuntu machine ready: Debian packages, .venv, nginy itself. Idempotent: a
+# second run only compares a stamp and looks up a dozen commands.
+#
+# Usage: experiments/setup.sh [--bench] [--notebook]
+#   --bench     also nginx's stream module and wrk, which only `make bench` needs
+#   --notebook  also JupyterLab, which only `make notebook` needs
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"
+    elif command -v sudo >/dev/null; then sudo "$@"
+    else fail "installing Debian packages needs root, and there is no sudo here; run as root: $*"
+    fi
+}
+
+# --- Python -------------------------------------------------------------------------------------
+recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+find_python() {
+    for candidate in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do
+        if command -v "$candidate" >/dev/null && recent "$candidate"; then command -v "$candidate"; return; fi
+    done
+}
+python=$(find_python)
+if [ -z "$python" ]; then
+    found=$(python3 --version 2>&1 || echo "no python3 at all")
+    fail "nginy needs Python 3.11 or later, and this machine has $found.
+       Install one beside it (Ubuntu 22.04: apt-get install python3.11 python3.11-venv) and run make
+       again, or name it: make PYTHON=/path/to/python3.11 ..."
+fi
+
+# --- Debian packages ----------------------------------------------------------------------------
+# command:package; a command that is there already needs no package.
+needed=(mnexec:mininet ip:iproute2 tc:iproute2 iptables:iptables brctl:bridge-utils
+        ethtool:ethtool tcpdump:tcpdump iperf3:iperf3 ping:iputils-ping)
+extras=testbed,notebook,dev
+for option in "$@"; do
+    case $option in
+        --bench) needed+=(nginx:nginx-light wrk:wrk) ;;
+        --notebook) extras=$extras,lab ;;
+        *) fail "unknown option $option (known: --bench, --notebook)" ;;
+    esac
+done
+export PATH=$PATH:/usr/sbin:/sbin # where Debian keeps tc, iptables, tcpdump; not in a user's PATH
+missing=()
+for pair in "${needed[@]}"; do
+    command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+done
+case " $* " in *" --bench "*)
+    [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing+=(libnginx-mod-stream) ;;
+esac
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    missing+=("$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')")
+fi
+if [ ${#missing[@]} -gt 0 ]; then
+    mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+    echo "setup: Debian packages to be installed: ${missing[*]}"
+    command -v apt-get >/dev/null ||
+        fail "there is no apt-get here; install what these packages hold by your system's own means"
+    had_nginx=$(command -v nginx || true)
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    # The benchmark starts an nginx of its own; the service that the package starts is not wanted.
+    if [ -z "$had_nginx" ] && command -v nginx >/dev/null && [ -d /run/systemd/system ]; then
+        as_root systemctl disable --now nginx >/dev/null 2>&1 || true
+    fi
+fi
+
+# --- .venv --------------------------------------------------------------------------------------
+stamp=$( { cat pyproject.toml constraints.txt; echo "$python"; pwd; } | sha256sum)
+installed=$(cat .venv/.installed 2>/dev/null || true)
+if [ "${installed%% extras *}" = "$stamp" ] && [[ "$installed," == *"$extras,"* ]]; then exit 0; fi
+echo "setup: installing nginy and its pinned Python dependencies into .venv (about a minute)"
+[ -x .venv/bin/python ] && recent .venv/bin/python || "$python" -m venv --clear .venv
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$extras]"
+echo "$stamp extras $extras" > .venv/.installed
