@@ -7,20 +7,10 @@ runs in the TCP proxy, in a simulator's virtual time, and in tests without netwo
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
-from nginy.backend.backend import Address, Backend
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a lease ended. `failed` is the backend's fault: refused, timed out or reset on connect."""
-
-    failed: bool = False
-    bytes_up: int = 0
-    bytes_down: int = 0
-    duration_s: float = 0.0
-    first_byte_s: float | None = None
+from nginy.address import Address
+from nginy.backend.backend import Backend
+from nginy.backend.outcome import Outcome
 
 
 class Balancer(ABC):
@@ -35,9 +25,7 @@ class Balancer(ABC):
         """Take a new membership or new weights; state of backends that stay is kept."""
 
     @abstractmethod
-    def pick(
-        self, client: Address, now: float, avoid: Collection[Backend] = ()
-    ) -> Backend | None:
+    def pick(self, client: Address, now: float, avoid: Collection[Backend] = ()) -> Backend | None:
         """The backend for this client, not one of `avoid` (those already tried); None: nobody."""
 
     def opened(self, backend: Backend, now: float) -> None:  # noqa: B027

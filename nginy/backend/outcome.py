@@ -1,0 +1,14 @@
+"""How the use of a backend ended: what the pool counts and an algorithm may learn from."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a lease ended. `failed` is the backend's fault: refused, timed out or reset on connect."""
+
+    failed: bool = False
+    bytes_up: int = 0
+    bytes_down: int = 0
+    duration_s: float = 0.0
+    first_byte_s: float | None = None
