@@ -1,0 +1,203 @@
+"""The scenario: everything that is chosen about a run, validated, with units in the names.
+
+A scenario file is YAML; `load_scenario` reads it and applies overrides (the command line's). What
+a scenario leaves out has the defaults given here. A `Scenario` is frozen: it is written to the
+run's manifest as it is and hashed, so two runs with the same hash asked for the same thing.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML, YAMLError
+
+from nginy.balancer.registry import ALGORITHMS
+from topologies.shape import LinkSpec, Shape
+from topologies.star import star
+
+SCHEMA_VERSION = 1
+
+
+class ScenarioError(Exception):
+    """A scenario or sweep that cannot be used; the message names the file, the key and the fix."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LinkSettings(_Model):
+    """One kind of link. Every value holds for each direction by itself; delay is one way."""
+
+    delay_ms: float = Field(0, ge=0, le=10_000)
+    jitter_ms: float = Field(0, ge=0, le=10_000)
+    loss_pct: float = Field(0, ge=0, lt=100)
+    rate_mbps: float | None = Field(None, ge=0.1, le=10_000)
+
+    @model_validator(mode="after")
+    def _jitter_fits(self) -> "LinkSettings":
+        if self.jitter_ms > self.delay_ms:
+            raise ValueError(f"jitter_ms {self.jitter_ms:g} exceeds delay_ms {self.delay_ms:g}")
+        return self
+
+    def spec(self) -> LinkSpec:
+        """The same values as the topology wants them."""
+        return LinkSpec(**self.model_dump())
+
+
+class NetworkSettings(_Model):
+    """A star: clients and backends around one switch, the balancer on a port of its own."""
+
+    clients: int = Field(3, ge=1, le=50)
+    backends: int = Field(4, ge=1, le=50)
+    client_link: LinkSettings = LinkSettings()
+    balancer_link: LinkSettings = LinkSettings()
+    backend_link: LinkSettings = LinkSettings()
+    congestion_control: str = "cubic"
+
+    def shape(self) -> Shape:
+        """The pure description that `topologies.network` builds."""
+        return star(
+            self.clients,
+            self.backends,
+            client_link=self.client_link.spec(),
+            balancer_link=self.balancer_link.spec(),
+            backend_link=self.backend_link.spec(),
+        )
+
+
+class BackendSettings(_Model):
+    """The emulated servers. `speeds` and `weights` give one value per backend; empty: all 1."""
+
+    servers: int = Field(1, ge=1, le=1000)
+    queue_limit: int = Field(1000, ge=0)
+    speeds: tuple[float, ...] = ()
+    weights: tuple[int, ...] = ()
+
+
+class WorkloadSettings(_Model):
+    """Open-loop load: Poisson arrivals, demands drawn by the client from the seed.
+
+    `load` is the offered load as a fraction of the backends' capacity, which is the sum over
+    backends of servers * speed / mean demand. `mean_demand_ms` is the mean service time at speed 1.
+    """
+
+    load: float = Field(0.7, gt=0, le=2)
+    mean_demand_ms: float = Field(20, gt=0, le=60_000)
+    distribution: str = "exponential"
+    response_bytes: int = Field(20_000, ge=0, le=100_000_000)
+    mode: Literal["per_request", "persistent"] = "per_request"
+    connections: int = Field(8, ge=1, le=1000)
+    timeout_ms: float = Field(5_000, gt=0, le=600_000)
+
+
+class Scenario(_Model):
+    """One run, wholly specified."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str = Field("default", pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    algorithm: str = "round_robin"
+    network: NetworkSettings = NetworkSettings()
+    backends: BackendSettings = BackendSettings()
+    workload: WorkloadSettings = WorkloadSettings()
+    duration_s: float = Field(30, ge=1, le=86_400)
+    warmup_s: float = Field(3, ge=0)
+    seed: int = Field(1, ge=0, le=2**32 - 1)
+    capture: tuple[Literal["client", "balancer"], ...] = ("client", "balancer")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Scenario":
+        if self.algorithm not in ALGORITHMS:
+            raise ValueError(
+                f"unknown algorithm {self.algorithm!r}; there are: {', '.join(sorted(ALGORITHMS))}"
+            )
+        if self.warmup_s >= self.duration_s:
+            raise ValueError(f"warmup_s {self.warmup_s:g} leaves nothing of {self.duration_s:g} s")
+        for key in ("speeds", "weights"):
+            values = getattr(self.backends, key)
+            if values and len(values) != self.network.backends:
+                raise ValueError(f"backends.{key} needs {self.network.backends} values")
+            if any(value <= 0 for value in values):
+                raise ValueError(f"backends.{key} must all be above 0")
+        return self
+
+    def backend_ids(self) -> tuple[str, ...]:
+        """Names of the backends: also their host names in the star, and their ids in nginy."""
+        return tuple(f"b{index + 1}" for index in range(self.network.backends))
+
+    def speed(self, index: int) -> float:
+        """Speed factor of backend `index` (from 0)."""
+        return self.backends.speeds[index] if self.backends.speeds else 1.0
+
+    def weight(self, index: int) -> int:
+        """Weight of backend `index` (from 0)."""
+        return self.backends.weights[index] if self.backends.weights else 1
+
+    def capacity_rps(self) -> float:
+        """Requests per second that the backends together can serve."""
+        speeds = sum(self.speed(index) for index in range(self.network.backends))
+        return self.backends.servers * speeds * 1000 / self.workload.mean_demand_ms
+
+    def offered_rps(self) -> float:
+        """Requests per second that all clients together send."""
+        return self.workload.load * self.capacity_rps()
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON: equal for equal scenarios."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        ScenarioError: no such file, not YAML, or not a mapping.
+    """
+    try:
+        content = YAML(typ="safe").load(path)
+    except OSError as error:
+        raise ScenarioError(f"{path}: {error.strerror}") from error
+    except YAMLError as error:
+        raise ScenarioError(f"{path}: not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ScenarioError(f"{path}: expected a mapping of settings")
+    return content
+
+
+def load_scenario(path: Path, overrides: Mapping[str, Any] | None = None) -> Scenario:
+    """Read a scenario; `overrides` maps dotted keys (`network.clients`) to values and wins.
+
+    Raises:
+        ScenarioError: naming the file, each key at fault and what was expected of it.
+    """
+    content = read_yaml(path)
+    for key, value in (overrides or {}).items():
+        _assign(content, key, value)
+    return parse_scenario(content, str(path))
+
+
+def parse_scenario(content: Mapping[str, Any], source: str) -> Scenario:
+    """Validate what a file or a sweep's cell holds; errors as in `load_scenario`."""
+    try:
+        return Scenario.model_validate(content)
+    except ValidationError as error:
+        raise ScenarioError(
+            "\n".join(f"{source}: {_explain(problem)}" for problem in error.errors())
+        ) from error
+
+
+def _assign(content: dict[str, Any], dotted: str, value: Any) -> None:
+    *path, last = dotted.split(".")
+    for key in path:
+        content = content.setdefault(key, {})
+    content[last] = value
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {message} (got {problem['input']!r})" if key else message
