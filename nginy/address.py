@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Address(NamedTuple):
-    """An IP address (textual, no brackets) and a port. Also a client's: `host` is what is hashed."""
+    """An IP address (textual, no brackets) and a port; of a client, `host` is what is hashed."""
 
     host: str
     port: int

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a lease ended. `failed` is the backend's fault: refused, timed out or reset on connect."""
+    """How a lease ended; `failed` is the backend's fault: refused, timed out, reset on connect."""
 
     failed: bool = False
     bytes_up: int = 0

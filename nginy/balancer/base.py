@@ -5,6 +5,7 @@ monotonic) is handed to every verb and a `random.Random` to the constructor. So 
 runs in the TCP proxy, in a simulator's virtual time, and in tests without network or sleep.
 """
 
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 
@@ -19,6 +20,10 @@ class Balancer(ABC):
     Availability (down, penalty, connection limit) is asked of the backend at pick time and never
     handled by `rebuild`: one flapping backend must not rebuild a hash ring.
     """
+
+    def __init__(self, rng: random.Random) -> None:
+        """No members until `rebuild`; `rng` is the only source of randomness."""
+        self.rng = rng
 
     @abstractmethod
     def rebuild(self, backends: Sequence[Backend], now: float) -> None:
