@@ -25,11 +25,13 @@ class ScenarioError(Exception):
     """A scenario or sweep that cannot be used; the message names the file, the key and the fix."""
 
 
-class _Model(BaseModel):
+class SettingsModel(BaseModel):
+    """Frozen settings; a key that is not known is an error."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class LinkSettings(_Model):
+class LinkSettings(SettingsModel):
     """One kind of link. Every value holds for each direction by itself; delay is one way."""
 
     delay_ms: float = Field(0, ge=0, le=10_000)
@@ -48,7 +50,7 @@ class LinkSettings(_Model):
         return LinkSpec(**self.model_dump())
 
 
-class NetworkSettings(_Model):
+class NetworkSettings(SettingsModel):
     """A star: clients and backends around one switch, the balancer on a port of its own."""
 
     clients: int = Field(3, ge=1, le=50)
@@ -69,7 +71,7 @@ class NetworkSettings(_Model):
         )
 
 
-class BackendSettings(_Model):
+class BackendSettings(SettingsModel):
     """The emulated servers. `speeds` and `weights` give one value per backend; empty: all 1."""
 
     servers: int = Field(1, ge=1, le=1000)
@@ -78,7 +80,7 @@ class BackendSettings(_Model):
     weights: tuple[int, ...] = ()
 
 
-class WorkloadSettings(_Model):
+class WorkloadSettings(SettingsModel):
     """Open-loop load: Poisson arrivals, demands drawn by the client from the seed.
 
     `load` is the offered load as a fraction of the backends' capacity, which is the sum over
@@ -94,7 +96,7 @@ class WorkloadSettings(_Model):
     timeout_ms: float = Field(5_000, gt=0, le=600_000)
 
 
-class Scenario(_Model):
+class Scenario(SettingsModel):
     """One run, wholly specified."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -186,7 +188,7 @@ def parse_scenario(content: Mapping[str, Any], source: str) -> Scenario:
         return Scenario.model_validate(content)
     except ValidationError as error:
         raise ScenarioError(
-            "\n".join(f"{source}: {_explain(problem)}" for problem in error.errors())
+            "\n".join(f"{source}: {explain(problem)}" for problem in error.errors())
         ) from error
 
 
@@ -197,7 +199,8 @@ def _assign(content: dict[str, Any], dotted: str, value: Any) -> None:
     content[last] = value
 
 
-def _explain(problem: Mapping[str, Any]) -> str:
+def explain(problem: Mapping[str, Any]) -> str:
+    """One validation problem of pydantic in words: key, what is wrong, what was given."""
     key = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
     return f"{key}: {message} (got {problem['input']!r})" if key else message

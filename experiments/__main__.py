@@ -1,0 +1,206 @@
+"""The testbed's command line: `python -m experiments run | sweep | figures | doctor`.
+
+Exit codes: 0 all well; 1 something could not be started or died; 2 wrong usage, scenario or
+sweep; 3 a run is invalid (its network or its measurement was not what it claims); 130 Ctrl-C.
+"""
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from experiments import doctor as doctor_module
+from experiments.dataset import load_run
+from experiments.ownership import hand_back
+from experiments.processes import ProcessFailed
+from experiments.progress import RunProgress
+from experiments.report import draw_all, draw_run, draw_sweep, show_run, show_sweep
+from experiments.run import run_experiment
+from experiments.scenario import Scenario, ScenarioError, load_scenario
+from experiments.sweep import Cell, cells, load_sweep, run_sweep
+from nginy.balancer.registry import ALGORITHMS
+from nginy.errors import NginyError
+from topologies.errors import NetworkError
+
+HERE = Path(__file__).parent
+EXIT_FAILED, EXIT_USAGE, EXIT_INVALID, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+console = Console()
+_results = click.option(
+    "--results",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=HERE.parent / "results",
+    help="Folder of all results.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Experiments with a real balancer in a virtual network."""
+
+
+@cli.command()
+@click.option(
+    "--scenario",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=HERE / "scenarios" / "default.yaml",
+    show_default="scenarios/default.yaml",
+    help="Scenario file; the options below override single values of it.",
+)
+@click.option("--alg", type=click.Choice(sorted(ALGORITHMS)), help="Balancing algorithm.")
+@click.option(
+    "--loss",
+    type=click.FloatRange(0, 100, max_open=True),
+    help="Packet loss of every client link, in percent, each direction.",
+)
+@click.option(
+    "--delay",
+    type=click.FloatRange(0, 10_000),
+    help="One-way delay of every client link in ms, each direction.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.1, 10_000),
+    help="Rate of every client link in Mbit/s, each direction.",
+)
+@click.option("--backends", type=click.IntRange(1, 50), help="Number of backends.")
+@click.option("--clients", type=click.IntRange(1, 50), help="Number of client hosts.")
+@click.option(
+    "--load",
+    type=click.FloatRange(0, 2, min_open=True),
+    help="Offered load as a fraction of the backends' capacity.",
+)
+@click.option(
+    "--duration", type=click.FloatRange(1, 86_400), help="Seconds during which requests are sent."
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), help="Of arrivals, demands and packet drops."
+)
+@_results
+def run(path: Path, results: Path, **overrides: Any) -> None:
+    """Make one run, draw its figures, print its summary."""
+    _need_root("run")
+    given = {_KEYS[name]: value for name, value in overrides.items() if value is not None}
+    if "duration_s" in given:
+        given["warmup_s"] = min(3.0, 0.1 * given["duration_s"])
+    scenario = load_scenario(path, given)
+    folder = results / scenario.name / _run_id(scenario)
+    try:
+        _run_once(scenario, folder, scenario.algorithm)
+        finished = load_run(folder)
+        if finished.verdict["valid"]:
+            draw_run(finished)
+        show_run(finished, console)
+    finally:
+        hand_back(results)
+    if not finished.verdict["valid"]:
+        sys.exit(EXIT_INVALID)
+
+
+_KEYS = {
+    "alg": "algorithm",
+    "loss": "network.client_link.loss_pct",
+    "delay": "network.client_link.delay_ms",
+    "rate": "network.client_link.rate_mbps",
+    "backends": "network.backends",
+    "clients": "network.clients",
+    "load": "workload.load",
+    "duration": "duration_s",
+    "seed": "seed",
+}
+"""Option of `run` -> the scenario's setting that it overrides."""
+
+
+@cli.command()
+@click.argument(
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=HERE / "sweeps" / "default.yaml",
+)
+@_results
+def sweep(path: Path, results: Path) -> None:
+    """Make all runs of a sweep file that are not there yet, then draw its figures."""
+    matrix = load_sweep(path)
+    todo = cells(matrix, str(path))
+    _need_root("sweep")
+    folder = results / matrix.name
+    invalid = 0
+    try:
+        for number, (cell, outcome) in enumerate(
+            run_sweep(todo, folder, lambda cell, at: _run_cell(cell, at, len(todo))), start=1
+        ):
+            invalid += outcome == "invalid"
+            console.print(f"{number}/{len(todo)} {cell.run_id}: {outcome}", highlight=False)
+        show_sweep(draw_sweep(folder), folder, console)
+    finally:
+        hand_back(results)
+    if invalid:
+        console.print(f"{invalid} of {len(todo)} runs are invalid and in no figure")
+        sys.exit(EXIT_INVALID)
+
+
+@cli.command()
+@_results
+def figures(results: Path) -> None:
+    """Draw the figures of all valid results again; needs neither root nor a network."""
+    for path in draw_all(results):
+        console.print(str(path), highlight=False)
+
+
+@cli.command()
+def doctor() -> None:
+    """Say what this machine has and lacks, and what will be used instead."""
+    sys.exit(0 if doctor_module.show(doctor_module.report(), console) else EXIT_FAILED)
+
+
+def _run_cell(cell: Cell, folder: Path, total: int) -> bool:
+    return _run_once(cell.scenario, folder, cell.run_id)
+
+
+def _run_once(scenario: Scenario, folder: Path, title: str) -> bool:
+    with RunProgress(console, title) as progress:
+        return run_experiment(scenario, folder, progress).valid
+
+
+def _run_id(scenario: Scenario) -> str:
+    link = scenario.network.client_link
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return (
+        f"{stamp}-{scenario.algorithm}-loss{link.loss_pct:g}-delay{link.delay_ms:g}"
+        f"-seed{scenario.seed}"
+    )
+
+
+def _need_root(command: str) -> None:
+    if os.geteuid() != 0:
+        raise click.ClickException(
+            f"virtual networks need root: sudo {sys.executable} -m experiments {command} "
+            "(or the make target, which asks for it)"
+        )
+
+
+def main() -> None:
+    """Run the command line; errors made on purpose are one message, not a trace."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except ScenarioError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_USAGE)
+    except (NginyError, NetworkError, ProcessFailed) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_FAILED)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("\ninterrupted: what was running is stopped and removed; finished runs stay", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()
