@@ -5,6 +5,9 @@ from pydantic import BaseModel, ConfigDict
 from nginy.address import Address
 
 
+STRATEGY_TYPES = ("round_robin", "least_conn", "random", "random_two", "source_hash")
+
+
 class Settings(BaseModel):
     """A group of settings: unchangeable, and a key nobody knows is an error."""
 

@@ -1,0 +1,62 @@
+"""Source hash beyond the recorded answers: stickiness, movement, addresses."""
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nginy.address import Address
+from nginy.backend.backend import Backend
+from nginy.balancer.source_hash import SourceHash, hash_key
+
+CLIENTS = [Address(f"198.51.{i // 200}.{i % 200}", 40000 + i) for i in range(600)]
+
+
+def make(weights: list[int]) -> tuple[SourceHash, list[Backend]]:
+    backends = [Backend(str(i), Address("127.0.0.1", i), w) for i, w in enumerate(weights)]
+    balancer = SourceHash(random.Random(0))
+    balancer.rebuild(backends, 0.0)
+    return balancer, backends
+
+
+@given(host=st.ip_addresses().map(str), ports=st.lists(st.integers(1, 65535), min_size=2))
+def test_the_port_does_not_matter(host: str, ports: list[int]) -> None:
+    balancer, _ = make([1, 2, 3])
+    assert len({balancer.pick(Address(host, port), 0.0) for port in ports}) == 1
+
+
+@given(host=st.ip_addresses(v=4).map(str))
+def test_a_client_of_a_dual_stack_listener_keeps_its_backend(host: str) -> None:
+    balancer, _ = make([1, 2, 3])
+    mapped = Address(f"::ffff:{host}", 40000)
+    assert balancer.pick(mapped, 0.0) is balancer.pick(Address(host, 40000), 0.0)
+
+
+def test_an_ipv6_address_is_hashed_as_its_text() -> None:
+    assert hash_key("2001:db8::ffff:1") == b"2001:db8::ffff:1"
+    assert hash_key("192.0.2.1") == hash_key("::ffff:192.0.2.1") == b"192.0.2.1"
+
+
+def test_only_the_clients_of_an_unavailable_backend_move_and_they_come_back() -> None:
+    balancer, backends = make([1, 2, 3, 1])
+    before = [balancer.pick(client, 0.0) for client in CLIENTS]
+    backends[2].down = True
+    during = [balancer.pick(client, 0.0) for client in CLIENTS]
+    moved = [old for old, new in zip(before, during, strict=True) if old is not new]
+    assert len(moved) == before.count(backends[2]) > 0
+    assert set(moved) == {backends[2]}
+    assert {new for new in during if new is not None} == set(backends) - {backends[2]}
+    backends[2].down = False
+    assert [balancer.pick(client, 0.0) for client in CLIENTS] == before
+
+
+def test_a_retry_after_a_failed_attempt_goes_where_an_unavailable_choice_would() -> None:
+    balancer, backends = make([1, 2, 3, 1])
+    for client in CLIENTS:
+        first = balancer.pick(client, 0.0)
+        assert first is not None
+        retry = balancer.pick(client, 0.0, [first])
+        first.down = True
+        assert retry is balancer.pick(client, 0.0)
+        first.down = False
+    assert all(backend.active == 0 for backend in backends)
