@@ -1,0 +1,167 @@
+"""Capture files to table `flows`, joined with the balancer's records and checked with the kernel.
+
+`python -m experiments.flows FILE` prints the flows of one file and the speed of reading it.
+"""
+
+import socket
+import sys
+import time
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from scapy.error import Scapy_Exception
+from scapy.utils import RawPcapReader
+
+from experiments.pcap_flows import Endpoint, Flow, track
+from experiments.pcap_segments import segments
+from experiments.tables import DatasetError, flows_frame
+from nginy.address import Address
+
+
+def read_flows(
+    path: Path, point: str, *, clock_offset_s: float = 0.0, t0_s: float = 0.0
+) -> pd.DataFrame:
+    """Table `flows` of one pcap file (any byte order, micro- or nanoseconds, cut at the end).
+
+    `clock_offset_s` is what the capture measured of CLOCK_REALTIME - CLOCK_MONOTONIC, `t0_s` the
+    monotonic start of load. `backend` is still empty: see `join_backends`.
+    DatasetError if the file is no capture or of an unknown link type.
+    """
+    try:
+        reader = RawPcapReader(str(path))
+    except (OSError, Scapy_Exception) as error:
+        raise DatasetError(f"{path} is not a capture: {error}") from error
+    with reader:
+        try:
+            flows = track(segments(_packets(reader), reader.linktype))
+        except KeyError as error:
+            raise DatasetError(f"{path} has link type {reader.linktype}, not known") from error
+    return flows_frame(_row(flow, point, clock_offset_s + t0_s) for flow in flows)
+
+
+def join_backends(flows: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
+    """`flows` with `backend` filled in from the balancer's records.
+
+    Backend side: by the server's address. Client side: by the client's address and port; where a
+    port was used again, the record opened nearest in time. Stays null for what no record names.
+    """
+    carried = connections.dropna(subset=["backend"])
+    by_server = dict(zip(carried["backend_address"], carried["backend"], strict=True))
+    server = _endpoints(flows, "server")
+    nearest = pd.merge_asof(
+        pd.DataFrame({"first_s": flows["first_s"], "client": _endpoints(flows, "client")})
+        .reset_index(names="row")
+        .sort_values("first_s"),
+        carried[["opened_s", "client", "backend"]].sort_values("opened_s"),
+        left_on="first_s",
+        right_on="opened_s",
+        by="client",
+        direction="nearest",
+    ).set_index("row")["backend"]
+    return flows.assign(backend=server.map(by_server).astype("str").fillna(nearest))
+
+
+@dataclass(frozen=True, slots=True)
+class RetransmissionCheck:
+    """One capture point's own retransmissions: as captured, and as its kernel counted them."""
+
+    point: str
+    captured: int
+    kernel: int
+    lost_before_capture: int
+
+    @property
+    def ok(self) -> bool:
+        """Every retransmission is in the capture but those lost before it."""
+        return 0 <= self.kernel - self.captured <= self.lost_before_capture
+
+
+def check_retransmissions(
+    flows: pd.DataFrame,
+    kernel_counts: Mapping[str, int],
+    local_addresses: Mapping[str, Collection[str]],
+    lost_before_capture: Mapping[str, int] | None = None,
+) -> list[RetransmissionCheck]:
+    """Compare flows with the growth of `Tcp: RetransSegs` (/proc/net/snmp) at each capture point.
+
+    Both arguments map capture points: to the growth during the capture, and to the addresses of
+    that host (only what it sent itself is compared). RetransSegs counts repeated data and FIN,
+    SYN, and SYN/ACK segments (Linux 6.18, tests/root/test_capture_retransmissions.py), so all
+    four are added up. They agree exactly unless packets were lost before the capture saw them:
+    `lost_before_capture` is the sum of the host's own queueing discipline's drops and the
+    capture's, and the only tolerance given.
+    """
+    lost = lost_before_capture or {}
+    return [
+        RetransmissionCheck(
+            point,
+            _own_retransmissions(flows[flows["capture_point"] == point], local_addresses[point]),
+            kernel,
+            lost.get(point, 0),
+        )
+        for point, kernel in kernel_counts.items()
+    ]
+
+
+def _own_retransmissions(flows: pd.DataFrame, addresses: Collection[str]) -> int:
+    as_client = flows[flows["client_address"].isin(addresses)]
+    as_server = flows[flows["server_address"].isin(addresses)]
+    return int(
+        as_client[["retransmissions_up", "syn_retries"]].to_numpy().sum()
+        + as_server[["retransmissions_down", "synack_retries"]].to_numpy().sum()
+    )
+
+
+def _packets(reader: RawPcapReader) -> Iterator[tuple[float, bytes]]:
+    fraction_s = 1e-9 if reader.nano else 1e-6
+    for frame, (second, fraction, _, _) in reader:
+        yield second + fraction * fraction_s, frame
+
+
+def _endpoints(flows: pd.DataFrame, end: str) -> pd.Series:
+    hosts, ports = flows[f"{end}_address"], flows[f"{end}_port"]
+    texts = [str(Address(host, port)) for host, port in zip(hosts, ports, strict=True)]
+    return pd.Series(texts, index=flows.index, dtype="str")
+
+
+def _text(endpoint: Endpoint) -> str:
+    family = socket.AF_INET if len(endpoint[0]) == 4 else socket.AF_INET6
+    return socket.inet_ntop(family, endpoint[0])
+
+
+def _row(flow: Flow, point: str, zero_s: float) -> dict[str, object]:
+    ways = {"up": flow.up, "down": flow.down}
+    counts = ("packets", "wire_bytes", "payload_bytes", "retransmissions")
+    return {
+        "capture_point": point,
+        "client_address": _text(flow.client),
+        "client_port": flow.client[1],
+        "server_address": _text(flow.server),
+        "server_port": flow.server[1],
+        "first_s": flow.first_s - zero_s,
+        "last_s": flow.last_s - zero_s,
+        "duration_s": flow.last_s - flow.first_s,
+        "syn_retries": flow.syn_retries,
+        "synack_retries": flow.synack_retries,
+        "handshake_rtt_ms": flow.handshake_rtt_ms,
+        "server_rtt_ms": flow.server_rtt_ms,
+        "client_rtt_ms": flow.client_rtt_ms,
+        "ended": flow.ended,
+        **{f"{what}_{way}": getattr(sent, what) for way, sent in ways.items() for what in counts},
+    }
+
+
+def main(path: Path) -> None:
+    """Print the flows of `path`, and how fast they were read."""
+    start_s = time.perf_counter()
+    flows = read_flows(path, path.stem)
+    seconds = time.perf_counter() - start_s
+    packets = int(flows[["packets_up", "packets_down"]].to_numpy().sum())
+    print(flows.drop(columns=["capture_point", "backend"]).to_string(max_rows=40))
+    print(f"{packets} packets, {len(flows)} flows in {seconds:.2f} s: {packets / seconds:.0f}/s")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
