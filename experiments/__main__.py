@@ -198,7 +198,9 @@ def main() -> None:
         click.echo(f"error: {error}", err=True)
         sys.exit(EXIT_FAILED)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("\ninterrupted: what was running is stopped and removed; finished runs stay", err=True)
+        click.echo(
+            "\ninterrupted: what was running is stopped and removed; finished runs stay", err=True
+        )
         sys.exit(EXIT_INTERRUPTED)
 
 

@@ -89,6 +89,7 @@ def _carry(scenario: Scenario, network: Network, raw: Path, progress: RunProgres
             before = retransmitted_segments(network, points)
             t0_s = time.monotonic() + _LEAD_S + _LEAD_PER_CLIENT_S * len(clients)
             target = f"{network.address(BALANCER)}:{PORT}"
+            network.restart_draws()
             generators = start_generators(group, scenario, clients, target, t0_s, raw)
             cpu = _watch(scenario, network, [*backends, balancer], generators, t0_s, progress)
             after = retransmitted_segments(network, points)
@@ -127,7 +128,7 @@ def _watch(
     def wait_while(condition: Callable[[], bool]) -> None:
         while condition():
             network.check_alive()
-            if not all([server.running() for server in servers]):
+            if not all(server.running() for server in servers):
                 raise ProcessFailed("a backend or the balancer ended while load was on")
             progress.load(time.monotonic() - t0_s, scenario.duration_s)
             time.sleep(_POLL_S)
@@ -135,7 +136,8 @@ def _watch(
     def sending() -> bool:
         if time.monotonic() > deadline_s:
             raise ProcessFailed("the load generators did not finish in time")
-        return any([generator.running() for generator in generators])
+        states = [generator.running() for generator in generators]  # all: each may have failed
+        return any(states)
 
     wait_while(lambda: time.monotonic() < t0_s)
     meter = CpuMeter()

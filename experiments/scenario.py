@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from nginy.balancer.registry import ALGORITHMS
 from topologies.shape import LinkSpec, Shape
 from topologies.star import star
-
-SCHEMA_VERSION = 1
 
 
 class ScenarioError(Exception):
@@ -99,7 +98,7 @@ class WorkloadSettings(SettingsModel):
 class Scenario(SettingsModel):
     """One run, wholly specified."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     name: str = Field("default", pattern=r"^[a-z0-9][a-z0-9_-]*$")
     algorithm: str = "round_robin"
     network: NetworkSettings = NetworkSettings()

@@ -20,7 +20,6 @@ from pydantic import Field, ValidationError
 
 from experiments.dataset import is_complete, load_run
 from experiments.scenario import (
-    SCHEMA_VERSION,
     Scenario,
     ScenarioError,
     SettingsModel,
@@ -33,14 +32,14 @@ from experiments.scenario import (
 class Sweep(SettingsModel):
     """The matrix. `scenario` holds settings that all cells share, as in a scenario file."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     name: str = Field("sweep", pattern=r"^[a-z0-9][a-z0-9_-]*$")
     algorithms: tuple[str, ...] = Field(min_length=1)
     loss_pct: tuple[float, ...] = Field((0.0,), min_length=1)
     delay_ms: tuple[float, ...] = Field((10.0,), min_length=1)
     replicates: int = Field(3, ge=1, le=1000)
     seed: int = Field(1, ge=0)
-    scenario: dict[str, Any] = {}
+    scenario: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

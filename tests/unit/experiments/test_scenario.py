@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import pytest
+
+from experiments.scenario import Scenario, ScenarioError, load_scenario, parse_scenario
+from nginy.balancer.registry import ALGORITHMS
+
+SCENARIOS = sorted(Path("experiments/scenarios").glob("*.yaml"))
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "scenario.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_every_shipped_scenario_loads(path: Path) -> None:
+    assert load_scenario(path).name == path.stem
+
+
+def test_overrides_win_over_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "network: {clients: 2, client_link: {delay_ms: 5}}\n")
+    scenario = load_scenario(path, {"network.client_link.loss_pct": 2.0, "network.clients": 4})
+    assert scenario.network.clients == 4
+    assert scenario.network.client_link.delay_ms == 5
+    assert scenario.network.client_link.loss_pct == 2
+
+
+def test_an_unknown_algorithm_names_the_known_ones() -> None:
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario({"algorithm": "leastconn"}, "here.yaml")
+    assert "here.yaml" in str(caught.value)
+    assert "'leastconn'" in str(caught.value)
+    assert all(name in str(caught.value) for name in ALGORITHMS)
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ({"network": {"client_link": {"loss_pct": 100}}}, "network.client_link.loss_pct"),
+        ({"network": {"client_link": {"delay_ms": "10ms"}}}, "network.client_link.delay_ms"),
+        ({"network": {"client_link": {"delay": 10}}}, "network.client_link.delay"),
+        ({"workload": {"load": 0}}, "workload.load"),
+        ({"duration_s": 5, "warmup_s": 5}, "warmup_s"),
+        ({"backends": {"weights": [1, 2]}}, "backends.weights"),
+        ({"network": {"client_link": {"delay_ms": 1, "jitter_ms": 2}}}, "jitter_ms"),
+        ({"schema_version": 2}, "schema_version"),
+    ],
+)
+def test_bad_values_name_their_key(content: dict[str, object], key: str) -> None:
+    with pytest.raises(ScenarioError, match=key):
+        parse_scenario(content, "here.yaml")
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "a: [", "plain words"])
+def test_what_is_no_mapping_is_a_clear_error(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ScenarioError, match=str(path)):
+        load_scenario(path)
+
+
+def test_a_missing_file_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"nowhere\.yaml: No such file"):
+        load_scenario(tmp_path / "nowhere.yaml")
+
+
+def test_capacity_and_offered_load_by_hand() -> None:
+    scenario = parse_scenario(
+        {
+            "network": {"backends": 3},
+            "backends": {"servers": 2, "speeds": [1, 1, 0.5]},
+            "workload": {"load": 0.5, "mean_demand_ms": 20},
+        },
+        "here",
+    )
+    assert scenario.capacity_rps() == pytest.approx(2 * 2.5 * 50)
+    assert scenario.offered_rps() == pytest.approx(125)
+
+
+def test_equal_scenarios_and_only_those_have_equal_digests() -> None:
+    assert Scenario().digest() == Scenario(seed=1).digest()
+    assert Scenario().digest() != Scenario(seed=2).digest()
