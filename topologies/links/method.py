@@ -1,0 +1,63 @@
+"""The seam between a network and the way its links get their delay and loss."""
+
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class DirectionCounters:
+    """What one direction of one link did to its packets so far.
+
+    `seen` packets came in, `dropped` of them were lost on purpose, `overflow` were lost because
+    the emulation could not keep up. `late` were released more than 1 ms after their time;
+    `lateness_p99_ms` and `lateness_max_ms` are over all released, None where the kernel
+    schedules the packets and does not tell.
+    """
+
+    seen: int = 0
+    dropped: int = 0
+    late: int = 0
+    overflow: int = 0
+    lateness_p99_ms: float | None = None
+    lateness_max_ms: float | None = None
+
+    def to_json(self) -> dict[str, int | float | None]:
+        """Plain values under the field names."""
+        return asdict(self)
+
+
+class LinkMethod(Protocol):
+    """One way of giving links their delay, jitter and loss. Built ready; `stop` ends it."""
+
+    name: str
+
+    def counters(self) -> dict[str, DirectionCounters]:
+        """Totals since the start, by direction (`c1->s1`), for impaired links only."""
+
+    def restart_draws(self) -> None:
+        """Begin every direction's seeded sequence again, so a run starts from its seed alone."""
+
+    def check_alive(self) -> None:
+        """Raise LinkDead, naming the links, if packets are no longer treated as asked."""
+
+    def stop(self) -> None:
+        """End the helpers of this method; what it set in the namespaces dies with them."""
+
+
+class PlainLinks:
+    """Links without delay and loss: nothing to do, nothing to count."""
+
+    name = "none"
+
+    def counters(self) -> dict[str, DirectionCounters]:
+        """No direction is impaired."""
+        return {}
+
+    def restart_draws(self) -> None:
+        """Nothing is drawn."""
+
+    def check_alive(self) -> None:
+        """Nothing can die."""
+
+    def stop(self) -> None:
+        """Nothing was started."""

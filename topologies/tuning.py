@@ -1,0 +1,100 @@
+"""Kernel settings inside the virtual hosts: set, and read back.
+
+Namespaces inherit much from the machine, so whatever an experiment depends on is pinned here.
+"""
+
+from pathlib import Path
+
+from topologies.errors import MachineLacks, NetworkError
+from topologies.namespaces import execute
+from topologies.record import machine_lock
+
+_SYSCTL = Path("/proc/sys/net/ipv4")
+
+# Before any interface is up: IPv6 would send router solicitations and duplicate-address probes,
+# and a bridge reports its multicast groups.
+QUIET = {
+    "net.ipv4.igmp_link_local_mcast_reports": "0",
+    "net.ipv6.conf.all.disable_ipv6": "1",
+    "net.ipv6.conf.default.disable_ipv6": "1",
+}
+
+HOST_SETTINGS = {
+    # No memory of earlier connections: every connection starts as if it were the first.
+    "net.ipv4.tcp_no_metrics_save": "1",
+    # A listen queue that overflows is a workload choice, never an accident of the testbed.
+    "net.core.somaxconn": "65535",
+    "net.ipv4.tcp_max_syn_backlog": "65535",
+    "net.ipv4.ip_local_port_range": "1024 65535",
+    # Room for the bandwidth-delay product of 1 Gbit/s over 100 ms, the same on every machine.
+    "net.ipv4.tcp_rmem": "4096 131072 16777216",
+    "net.ipv4.tcp_wmem": "4096 65536 16777216",
+}
+
+# ethtool's long names, as `ethtool -k` prints them. Segmentation offloads would hand frames of
+# 64 KiB to a link, so that one loss took 44 packets; without checksum offload captures are right.
+OFFLOADS = (
+    "rx-checksumming",
+    "tx-checksumming",
+    "tcp-segmentation-offload",
+    "generic-segmentation-offload",
+    "generic-receive-offload",
+    "large-receive-offload",
+    "tx-udp-segmentation",
+)
+
+
+def set_sysctls(pid: int, settings: dict[str, str]) -> None:
+    """Set them in the namespace of `pid` and read them back; NetworkError if one did not take."""
+    execute(pid, ["sysctl", "-q", "-w", *(f"{key}={value}" for key, value in settings.items())])
+    read = execute(pid, ["sysctl", "-n", *settings]).splitlines()
+    for (key, value), got in zip(settings.items(), read, strict=True):
+        if got.split() != value.split():
+            raise NetworkError(f"{key} reads {got!r} after it was set to {value!r}")
+
+
+def set_congestion_control(pids: list[int], algorithm: str) -> None:
+    """Make `algorithm` the default of TCP in the namespaces of `pids`.
+
+    A namespace takes only what the machine's own `tcp_allowed_congestion_control` lists at that
+    moment (net/ipv4/tcp_cong.c), so it is added for the moment and then taken back.
+    Raises MachineLacks where the kernel does not have the algorithm.
+    """
+    allowed = _SYSCTL / "tcp_allowed_congestion_control"
+    with machine_lock():
+        before = allowed.read_text().split()
+        try:
+            if algorithm not in before:
+                allowed.write_text(" ".join([*before, algorithm]))
+            for pid in pids:
+                set_sysctls(pid, {"net.ipv4.tcp_congestion_control": algorithm})
+        except OSError as error:
+            available = (_SYSCTL / "tcp_available_congestion_control").read_text().strip()
+            raise MachineLacks(
+                f"this kernel has no congestion control {algorithm!r} (it has: {available})"
+            ) from error
+        finally:
+            allowed.write_text(" ".join(before))
+
+
+def congestion_control(pid: int) -> str:
+    """What new TCP sockets in the namespace of `pid` will use."""
+    return execute(pid, ["sysctl", "-n", "net.ipv4.tcp_congestion_control"]).strip()
+
+
+def switch_offloads_off(pid: int, interfaces: list[str]) -> None:
+    """Ask every interface to stop offloading; `offloads` tells whether it did."""
+    off = [word for name in OFFLOADS for word in (name, "off")]
+    # ethtool exits with 0 as long as one feature could be changed; the read-back decides.
+    script = 'for i in $INTERFACES; do ethtool -K "$i" "$@" >/dev/null; done'
+    execute(pid, ["env", f"INTERFACES={' '.join(interfaces)}", "sh", "-c", script, "sh", *off])
+
+
+def offloads(pid: int, interface: str) -> dict[str, bool]:
+    """Which of `OFFLOADS` are on, read from the kernel."""
+    found = {}
+    for line in execute(pid, ["ethtool", "-k", interface]).splitlines():
+        name, _, state = line.strip().partition(": ")
+        if name in OFFLOADS:
+            found[name] = state.startswith("on")
+    return found
