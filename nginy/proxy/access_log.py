@@ -1,0 +1,87 @@
+"""Writes close records as JSON lines, in batches, from a thread of its own.
+
+The connection's path only encodes its record. A full disk or a stopped reader of standard output
+therefore delays nobody; what piles up meanwhile is bounded, and what is dropped is counted. The
+thread does nothing but `write`, which releases the interpreter lock.
+"""
+
+import logging
+import queue
+import sys
+import threading
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+
+from nginy.errors import ConfigError, Problem
+from nginy.proxy.record import Record
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING_BATCHES = 100
+CLOSE_TIMEOUT_S = 2.0
+
+
+def open_access_log(target: str) -> "AccessLog":
+    """The log at `target`: a path (appended to), or `-` for standard output.
+
+    Raises ConfigError if the file cannot be opened.
+    """
+    if target == "-":
+        return AccessLog(sys.stdout.buffer)
+    try:
+        return AccessLog(Path(target).open("ab"))
+    except OSError as error:
+        message = f"{target} cannot be written: {error.strerror}"
+        raise ConfigError([Problem("", None, "access_log", message)]) from error
+
+
+class AccessLog:
+    """Records go in by `add`, out to the stream at every `flush`."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        """Write to `stream`; `close` flushes it and leaves it open."""
+        self.dropped = 0
+        """Records lost because the stream could not take them."""
+        self._stream = stream
+        self._lines: list[bytes] = []
+        self._batches: queue.Queue[list[bytes] | None] = queue.Queue(MAX_WAITING_BATCHES)
+        self._thread = threading.Thread(target=self._write_batches, daemon=True)
+        self._thread.start()
+
+    def add(self, record: Record) -> None:
+        """Keep `record` for the next flush."""
+        self._lines.append(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+
+    def flush(self) -> None:
+        """Hand what was added to the writing thread; never waits."""
+        if not self._lines:
+            return
+        lines, self._lines = self._lines, []
+        try:
+            self._batches.put_nowait(lines)
+        except queue.Full:
+            self._lost(len(lines), "it is not read or written fast enough")
+
+    def close(self) -> None:
+        """Flush, and wait until all is written, but for no longer than CLOSE_TIMEOUT_S."""
+        self.flush()
+        try:
+            self._batches.put(None, timeout=CLOSE_TIMEOUT_S)
+        except queue.Full:
+            log.error("access log: gave up on %d batches", self._batches.qsize())
+            return
+        self._thread.join(CLOSE_TIMEOUT_S)
+
+    def _write_batches(self) -> None:
+        while (lines := self._batches.get()) is not None:
+            try:
+                self._stream.write(b"".join(lines))
+                self._stream.flush()
+            except (OSError, ValueError) as error:
+                self._lost(len(lines), str(error))
+
+    def _lost(self, records: int, why: str) -> None:
+        self.dropped += records
+        log.error("access log: %d records lost (%d in all): %s", records, self.dropped, why)

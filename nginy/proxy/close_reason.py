@@ -1,0 +1,43 @@
+"""Why a connection ended: the documented set of the access log."""
+
+from enum import Enum
+
+from nginy.errors import NginyError
+
+
+class CloseReason(Enum):
+    """Values of `close_reason` in the access log."""
+
+    COMPLETED = "completed"
+    """Both sides sent FIN and all bytes were delivered."""
+    CLIENT_RESET = "client_reset"
+    """The client reset the connection or vanished."""
+    BACKEND_RESET = "backend_reset"
+    """The backend reset the connection after it was established."""
+    IDLE_TIMEOUT = "idle_timeout"
+    """No byte either way for `idle_timeout_ms`, both sides still open."""
+    HALF_CLOSED_TIMEOUT = "half_closed_timeout"
+    """No byte for `half_closed_timeout_ms` after one side had sent FIN."""
+    NO_RULE = "no_rule"
+    """No rule matches the client's address on this port."""
+    NO_BACKEND = "no_backend"
+    """Every backend of the rule was down, penalised or full; none was tried."""
+    CONNECT_FAILED = "connect_failed"
+    """All tries were used up, or no backend was left: refused, unreachable or timed out."""
+    CONNECT_TIMEOUT = "connect_timeout"
+    """`total_timeout_ms` ran out before a backend answered."""
+    NO_RESOURCES = "no_resources"
+    """The balancer itself had no descriptor, memory or local port left to reach a backend."""
+    SHUTDOWN = "shutdown"
+    """Still open when the drain deadline passed, or at a second signal."""
+    INTERNAL_ERROR = "internal_error"
+    """A fault of nginy; the log has the traceback."""
+
+
+class ConnectionEnd(NginyError):
+    """This connection ends here, for `reason`; no fault of nginy's."""
+
+    def __init__(self, reason: CloseReason) -> None:
+        """Say why."""
+        super().__init__(reason.value)
+        self.reason = reason

@@ -1,0 +1,40 @@
+"""What is known of one connection; holds no socket."""
+
+from dataclasses import dataclass, field
+
+from nginy.address import Address
+from nginy.backend.backend import Backend
+from nginy.proxy.close_reason import CloseReason
+
+
+@dataclass(eq=False, slots=True)
+class ConnectionContext:
+    """From accept to close record. Times are seconds on the monotonic clock."""
+
+    id: str
+    """Unique among the connections of this process."""
+    listener: Address
+    """The address the client connected to."""
+    client: Address
+    opened_s: float
+    """When it was accepted."""
+    rule: str | None = None
+    """Name of the rule; None: no rule matches."""
+    tried: list[Backend] = field(default_factory=list)
+    """Backends in the order of the attempts."""
+    backend: Backend | None = None
+    """The one that was reached."""
+    upstream_local: Address | None = None
+    """The balancer's own address towards the backend."""
+    connect_began_s: float = 0.0
+    """Start of the last attempt."""
+    connected_s: float | None = None
+    first_byte_s: float | None = None
+    """When the backend's first byte was passed on."""
+    closed_s: float = 0.0
+    bytes_up: int = 0
+    """Client to backend, delivered."""
+    bytes_down: int = 0
+    """Backend to client, delivered."""
+    close_reason: CloseReason = CloseReason.INTERNAL_ERROR
+    """Stands unless something better is known."""

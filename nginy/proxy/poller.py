@@ -1,0 +1,129 @@
+"""One epoll for all sockets of the data plane, driven by the event loop through a single reader.
+
+Why not `loop.add_reader` per socket: two registrations, their handles and a queue entry per event
+cost more than the whole pick (5.5-6.2 k new connections/s against 7.4-8.3 k for a bare epoll).
+The event loop keeps what is rare: signals, timers, the log.
+
+Rules of this file:
+1. Sockets are watched edge-triggered: whoever gets an event reads or writes until the kernel says
+   "no more" (EAGAIN, or less than asked for), or asks for another turn with `run_soon`.
+2. A socket is closed through `close`, at the end of the turn: a descriptor number must not come
+   back while events of its former owner are still in the batch.
+"""
+
+import select
+import socket
+import time
+from collections.abc import Callable
+
+Handler = Callable[[int], None]
+"""Takes the epoll events of one socket (a bit mask)."""
+
+READABLE = select.EPOLLIN | select.EPOLLRDHUP
+WRITABLE = select.EPOLLOUT
+ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+GONE = select.EPOLLHUP | select.EPOLLERR
+
+EVENTS_PER_TURN = 256
+TURNS_PER_DISPATCH = 4
+"""Batches handled before the event loop gets its turn: saves its bookkeeping under load."""
+
+
+class Poller:
+    """Watches sockets and calls their handlers."""
+
+    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        """`call_soon` is the event loop's; the caller adds `fileno` and `dispatch` as a reader."""
+        self.now = time.monotonic()
+        """When the present turn began (seconds): spares a clock reading per event."""
+        self._epoll = select.epoll()
+        self._call_soon = call_soon
+        self._handlers: dict[int, Handler] = {}
+        self._soon: list[Callable[[], None]] = []
+        self._closing: list[socket.socket] = []
+        self._scheduled = False
+
+    def fileno(self) -> int:
+        """The epoll's own descriptor: readable when a watched socket has an event."""
+        return self._epoll.fileno()
+
+    @property
+    def watched(self) -> int:
+        """Sockets watched now."""
+        return len(self._handlers)
+
+    def watch(self, sock: socket.socket, handler: Handler, events: int = READABLE) -> None:
+        """Call `handler` on every edge of `events`, the present state counting as the first."""
+        fd = sock.fileno()
+        self._epoll.register(fd, events | select.EPOLLET)
+        self._handlers[fd] = handler
+
+    def watch_listener(self, sock: socket.socket, handler: Handler) -> None:
+        """Call `handler` as long as connections wait (level-triggered: it may leave some)."""
+        self._epoll.register(sock.fileno(), select.EPOLLIN)
+        self._handlers[sock.fileno()] = handler
+
+    def hand_over(self, sock: socket.socket, handler: Handler) -> None:
+        """Replace the handler of a watched socket."""
+        self._handlers[sock.fileno()] = handler
+
+    def want_write(self, sock: socket.socket) -> None:
+        """Report writability too, from now on, and at once if it is writable already."""
+        self._epoll.modify(sock.fileno(), READABLE | WRITABLE | select.EPOLLET)
+
+    def unwatch(self, sock: socket.socket) -> None:
+        """Stop calling the handler; the socket stays open."""
+        if self._handlers.pop(sock.fileno(), None) is not None:
+            self._epoll.unregister(sock.fileno())
+
+    def close(self, sock: socket.socket) -> None:
+        """No handler call from now on; closed at the end of this turn (rule 2)."""
+        self._handlers.pop(sock.fileno(), None)
+        self._closing.append(sock)
+        self._schedule()
+
+    def run_soon(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after the sockets that are ready now have had their turn."""
+        self._soon.append(callback)
+        self._schedule()
+
+    def dispatch(self) -> None:
+        """Handle what is ready."""
+        for _ in range(TURNS_PER_DISPATCH):
+            events = self._epoll.poll(0, EVENTS_PER_TURN)
+            self._handle(events)
+            if not events and not self._soon:
+                break
+
+    def shut(self) -> None:
+        """Close what waits to be closed, and the epoll."""
+        self._close_closing()
+        self._epoll.close()
+
+    def _handle(self, events: list[tuple[int, int]]) -> None:
+        self.now = time.monotonic()
+        handlers = self._handlers
+        soon, self._soon = self._soon, []
+        for fd, mask in events:
+            handler = handlers.get(fd)
+            if handler is not None:
+                handler(mask)
+        for callback in soon:
+            callback()
+        if self._closing:
+            self._close_closing()
+
+    def _close_closing(self) -> None:
+        for sock in self._closing:
+            sock.close()
+        self._closing.clear()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._call_soon(self._scheduled_dispatch)
+
+    def _scheduled_dispatch(self) -> None:
+        self._scheduled = False
+        if not self._epoll.closed and (self._soon or self._closing):
+            self.dispatch()

@@ -1,0 +1,213 @@
+"""The life of an established pair of connections: who is read when, half-close, timeouts, the end.
+
+Each direction is open until its source has sent FIN (which is passed on) or an end is lost:
+
+    event            then
+    -----            ----
+    FIN              FIN to the other side, once all is delivered; both directions: completed
+    client lost      over: what it had sent is offered to the backend once more, an answer has
+                     no reader
+    backend lost     nothing more is sent to it, but what it said is still delivered: a last answer
+                     ("413", then RST because of unread bytes) reaches the client, however slow
+
+The peer of a lost side gets an ordinary close, as from nginx and HAProxy: an RST would make its
+kernel throw away what it has not read yet.
+"""
+
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import NamedTuple
+
+from nginy.proxy.close_reason import CloseReason
+from nginy.proxy.mover import Flow, Mover
+from nginy.proxy.poller import ENDED, GONE, READABLE, WRITABLE, Poller
+
+
+class Limits(NamedTuple):
+    """How long a relay may go without a byte, in seconds."""
+
+    idle_s: float
+    half_closed_s: float
+    """The same, once one side has sent FIN."""
+
+    @property
+    def shortest_s(self) -> float:
+        """How long nothing can be due."""
+        return min(self)
+
+
+class Direction:
+    """One way: its mover and how far it got."""
+
+    __slots__ = ("blocked", "mover", "open", "sink", "to_end")
+
+    def __init__(self, mover: Mover, sink: socket.socket) -> None:
+        """Open, with nothing known of the source."""
+        self.mover = mover
+        self.sink = sink
+        self.open = True
+        self.blocked = False
+        """Waiting for the sink to become writable."""
+        self.to_end = False
+        """The source has ended: read on until its end is seen."""
+
+
+class Relay:
+    """Two directions between a client and a backend, both watched by `poller` already.
+
+    `up` is client to backend, `down` the other way. `over` is called once, with the reason; the
+    sockets are the caller's to close.
+    """
+
+    __slots__ = (
+        "_active_at",
+        "_backend_is_lost",
+        "_client",
+        "_limits",
+        "_over",
+        "_poller",
+        "_upstream",
+        "down",
+        "first_byte_at",
+        "reason",
+        "up",
+    )
+
+    def __init__(
+        self,
+        poller: Poller,
+        client: socket.socket,
+        upstream: socket.socket,
+        mover: Callable[[socket.socket, socket.socket], Mover],
+        limits: Limits,
+    ) -> None:
+        """Nothing moves before `start`."""
+        self._poller = poller
+        self._client = client
+        self._upstream = upstream
+        self._limits = limits
+        self._over: Callable[[CloseReason], None] | None = None
+        self._active_at = poller.now
+        self._backend_is_lost = False
+        self.up = Direction(mover(client, upstream), upstream)
+        self.down = Direction(mover(upstream, client), client)
+        self.first_byte_at: float | None = None
+        """When the backend's first byte was passed on (monotonic seconds)."""
+        self.reason: CloseReason | None = None
+
+    def start(
+        self, client_events: int, upstream_events: int, over: Callable[[CloseReason], None]
+    ) -> CloseReason | None:
+        """Act on the events seen so far, then on what the poller reports.
+
+        Gives the reason if it is over already; `over` is not called then.
+        """
+        if client_events:
+            self.on_client(client_events)
+        if upstream_events & ~WRITABLE and self.reason is None:
+            self.on_upstream(upstream_events)
+        if self.reason is None:
+            self._over = over
+            self._poller.hand_over(self._client, self.on_client)
+            self._poller.hand_over(self._upstream, self.on_upstream)
+        return self.reason
+
+    def on_client(self, events: int) -> None:
+        """Handle the client's events."""
+        up, down = self.up, self.down
+        if events & ENDED:
+            up.to_end = True
+        if events & READABLE and up.open and not up.blocked:
+            self._run(up)
+        if events & GONE and down.open:
+            self._finish(CloseReason.CLIENT_RESET)
+        elif events & WRITABLE and down.blocked:
+            self._run(down)
+
+    def on_upstream(self, events: int) -> None:
+        """Handle the backend's events."""
+        up, down = self.up, self.down
+        if events & ENDED:
+            down.to_end = True
+            if events & GONE and up.open:
+                self._backend_lost()
+        if events & READABLE and down.open and not down.blocked:
+            self._run(down)
+            if self.first_byte_at is None and down.mover.moved:
+                self.first_byte_at = time.monotonic()
+        if events & WRITABLE and up.blocked:
+            self._run(up)
+
+    def check(self, now: float) -> float | None:
+        """End the relay if it was idle too long; else when to ask again.
+
+        Asks at least once per half-closed timeout, so a half-close needs no timer of its own.
+        """
+        if self.reason is not None:
+            return None
+        half_closed = not (self.up.open and self.down.open)
+        limit = self._limits.half_closed_s if half_closed else self._limits.idle_s
+        deadline = self._active_at + limit
+        if deadline > now:
+            return min(deadline, now + self._limits.shortest_s)
+        self._finish(CloseReason.HALF_CLOSED_TIMEOUT if half_closed else CloseReason.IDLE_TIMEOUT)
+        return None
+
+    def _run(self, direction: Direction) -> None:
+        self._active_at = self._poller.now
+        direction.blocked = False
+        flow = direction.mover.move(direction.to_end)
+        if flow is Flow.DRAINED:
+            return
+        if flow is Flow.BLOCKED:
+            direction.blocked = True
+            self._poller.want_write(direction.sink)
+        elif flow is Flow.UNFINISHED:
+            self._poller.run_soon(partial(self._go_on, direction))
+        else:
+            self._end(direction, flow)
+
+    def _go_on(self, direction: Direction) -> None:
+        if self.reason is None and direction.open and not direction.blocked:
+            self._run(direction)
+
+    def _end(self, direction: Direction, flow: Flow) -> None:
+        if flow is Flow.FIN:
+            self._pass_on_fin(direction)
+        elif (direction is self.up) == (flow is Flow.SOURCE_LOST):
+            self._finish(CloseReason.CLIENT_RESET)
+        elif direction is self.down:
+            self._finish(CloseReason.BACKEND_RESET)
+        else:
+            self._backend_lost()
+
+    def _pass_on_fin(self, direction: Direction) -> None:
+        direction.open = False
+        if not (self.up.open or self.down.open):
+            self._finish(
+                CloseReason.BACKEND_RESET if self._backend_is_lost else CloseReason.COMPLETED
+            )
+            return
+        with suppress(OSError):  # lost meanwhile: its own event says so
+            direction.sink.shutdown(socket.SHUT_WR)
+
+    def _backend_lost(self) -> None:
+        self._backend_is_lost = True
+        self.up.open = self.up.blocked = False
+        self.down.to_end = True
+        if not self.down.open:
+            self._finish(CloseReason.BACKEND_RESET)
+        elif not self.down.blocked:
+            self._run(self.down)
+
+    def _finish(self, reason: CloseReason) -> None:
+        if self.reason is not None:
+            return
+        self.reason = reason
+        for direction in (self.up, self.down):
+            direction.open = direction.blocked = False
+        if self._over is not None:
+            self._over(reason)

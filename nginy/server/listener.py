@@ -1,0 +1,105 @@
+"""Listening sockets: binding them, and accepting what waits."""
+
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable
+
+from nginy.address import Address
+from nginy.errors import NginyError
+from nginy.proxy.complaints import Complaints
+from nginy.proxy.poller import Poller
+from nginy.proxy.timers import TimerWheel
+
+Accepted = Callable[[socket.socket, Address, Address], None]
+"""Takes the connection, its peer, and the address it was accepted on."""
+
+BACKLOG = 4096
+"""The kernel lowers it to net.core.somaxconn; a queue too short makes clients wait 1 s or more."""
+ACCEPTS_PER_TURN = 64
+PAUSE_S = 1.0
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+complaints = Complaints(logging.getLogger(__name__))
+
+
+class ListenError(NginyError):
+    """An address cannot be listened to."""
+
+
+def bind(address: Address, rules: list[str]) -> socket.socket:
+    """A non-blocking listening socket. Raises ListenError naming the address and `rules`.
+
+    IPv6 sockets take IPv6 only, so that both families can have the same port, each its own rules.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted sockets inherit it on Linux: one system call less per connection.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ListenError(
+            f"cannot listen on {address}, needed by {', '.join(rules)}: {reason}"
+        ) from error
+    return sock
+
+
+class Listener:
+    """Accepts connections from one listening socket."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        address: Address,
+        poller: Poller,
+        wheel: TimerWheel,
+        accepted: Accepted,
+    ) -> None:
+        """Accept from `sock` (owned from now on), giving each connection to `accepted`."""
+        self.address = address
+        self._socket = sock
+        self._poller = poller
+        self._wheel = wheel
+        self._accepted = accepted
+        self._open = True
+        poller.watch_listener(sock, self._accept)
+
+    def close(self) -> None:
+        """Accept no more; what waits in the kernel's queue is reset."""
+        self._open = False
+        self._poller.close(self._socket)
+
+    def _accept(self, _events: int) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                client, peer = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in EXHAUSTED:
+                    self._pause(error)
+                    return
+                continue  # that one connection went away before it was accepted
+            client.setblocking(False)
+            self._accepted(client, Address(peer[0], peer[1]), self.address)
+
+    def _pause(self, error: OSError) -> None:
+        """Without a pause the waiting connection would wake the poller again and again."""
+        now = self._poller.now
+        complaints.say(
+            "accept", now, "%s: no accepting for %g s: %s", self.address, PAUSE_S, error.strerror
+        )
+        self._poller.unwatch(self._socket)
+        self._wheel.add(now + PAUSE_S, self._resume)
+
+    def _resume(self, _now: float) -> None:
+        if self._open:
+            self._poller.watch_listener(self._socket, self._accept)

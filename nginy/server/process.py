@@ -1,0 +1,52 @@
+"""What one balancer process is to its operating system: event loop, signals, descriptor limit."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import resource
+import signal
+from collections.abc import Iterator
+
+import uvloop
+
+from nginy.config.model import Config
+from nginy.server.server import Server
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Config, seed: int | None) -> None:
+    """Serve `config` until SIGTERM or SIGINT. Raises ListenError or ConfigError.
+
+    `seed` makes the algorithms that draw lots repeatable; None: different each time.
+    """
+    raise_descriptor_limit()
+    uvloop.run(_serve(config, random.Random(seed)))
+
+
+def raise_descriptor_limit() -> None:
+    """As many descriptors as we may have: a connection takes two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    log.debug("open files: %d allowed, %d before", hard, soft)
+
+
+async def _serve(config: Config, rng: random.Random) -> None:
+    server = Server(config, rng)
+    with _signals_stop(server):
+        await server.run()
+
+
+@contextlib.contextmanager
+def _signals_stop(server: Server) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    stopping = (signal.SIGTERM, signal.SIGINT)
+    for number in stopping:
+        loop.add_signal_handler(number, server.stop)
+    try:
+        yield
+    finally:
+        for number in stopping:
+            loop.remove_signal_handler(number)

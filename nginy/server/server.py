@@ -1,0 +1,139 @@
+"""The balancer process: opened, serving, draining, closed."""
+
+import asyncio
+import gc
+import logging
+import random
+import time
+
+from nginy.address import Address
+from nginy.backend.backend import Backend
+from nginy.backend.pool import BackendPool
+from nginy.config.model import Config
+from nginy.config.route import RouteTable
+from nginy.proxy.access_log import open_access_log
+from nginy.proxy.poller import Poller
+from nginy.proxy.service import Service, make_service
+from nginy.proxy.tcp import TcpProxy
+from nginy.proxy.timers import TimerWheel
+from nginy.server.listener import Listener, bind
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.05
+"""How late a timeout may be, and how long a close record may wait for its batch."""
+
+
+class Server:
+    """One worker: listeners, the proxy, and the clock that drives their timeouts.
+
+    To be made and used inside a running event loop.
+    """
+
+    def __init__(self, config: Config, rng: random.Random) -> None:
+        """Serve `config`; `rng` is for the algorithms that draw lots. Nothing listens yet.
+
+        Raises ConfigError if the access log cannot be opened.
+        """
+        self._config = config
+        self._loop = asyncio.get_running_loop()
+        self.pool = BackendPool(Backend(**dict(settings)) for settings in config.backends)
+        now = time.monotonic()
+        self._routes = RouteTable(config.rules)
+        self._services = {
+            rule.name: make_service(rule, self.pool, rng, now) for rule in config.rules
+        }
+        self._access_log = open_access_log(config.access_log) if config.access_log else None
+        self.poller = Poller(self._loop.call_soon)
+        self.wheel = TimerWheel(TICK_S, now)
+        self.proxy = TcpProxy(
+            self.poller,
+            self.wheel,
+            self.pool,
+            self._find_service,
+            self._access_log.add if self._access_log else None,
+        )
+        self._listeners: list[Listener] = []
+        self._stopping = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._ticking: asyncio.TimerHandle | None = None
+
+    async def run(self) -> None:
+        """Serve until `stop`, then drain and close. Raises ListenError if it cannot start."""
+        try:
+            self._open()
+            await self._stopping.wait()
+            self._close_listeners()
+            await self._drain()
+        finally:
+            self._close()
+
+    def stop(self) -> None:
+        """Accept no more and drain; called again: close what is still open at once."""
+        if self._stopping.is_set():
+            log.info("second signal: closing %d connections", self.proxy.open_connections)
+            self.proxy.abort_all()
+        self._stopping.set()
+
+    def _find_service(self, client_host: str, port: int) -> Service | None:
+        rule = self._routes.lookup(client_host, port)
+        return None if rule is None else self._services[rule.name]
+
+    def _open(self) -> None:
+        self._loop.add_reader(self.poller.fileno(), self.poller.dispatch)
+        self._tick()
+        for host in self._config.bind_addresses:
+            for port in self._config.ports:
+                address = Address(host, port)
+                sock = bind(address, self._rules_on(port))
+                self._listeners.append(
+                    Listener(sock, address, self.poller, self.wheel, self.proxy.accept)
+                )
+        gc.collect()
+        gc.freeze()  # what exists now stays: the collector need not look at it again
+        log.info("nginy ready: %s", ", ".join(str(each.address) for each in self._listeners))
+
+    def _rules_on(self, port: int) -> list[str]:
+        return [
+            rule.name
+            for rule in self._config.rules
+            if any(match.port == port for match in rule.clients)
+        ]
+
+    def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+
+    async def _drain(self) -> None:
+        timeout_s = self._config.timeouts.drain_timeout_ms / 1e3
+        log.info("draining %d connections", self.proxy.open_connections)
+        try:
+            await asyncio.wait_for(self._drained.wait(), timeout_s)
+        except TimeoutError:
+            log.warning(
+                "%d connections left after %g s are closed", self.proxy.open_connections, timeout_s
+            )
+
+    def _tick(self) -> None:
+        self.wheel.advance(time.monotonic())
+        if self._access_log is not None:
+            self._access_log.flush()
+        if self._stopping.is_set() and not self.proxy.open_connections:
+            self._drained.set()
+        self._ticking = self._loop.call_later(TICK_S, self._tick)
+
+    def _close(self) -> None:
+        if self._ticking is not None:
+            self._ticking.cancel()
+        self._close_listeners()
+        self.proxy.abort_all()
+        self._loop.remove_reader(self.poller.fileno())
+        self.poller.shut()
+        if self._access_log is not None:
+            self._access_log.close()
+        log.info("closed connections: %s", self._summary())
+
+    def _summary(self) -> str:
+        closed = self.proxy.closed
+        return ", ".join(f"{reason.value} {count}" for reason, count in closed.items()) or "none"
