@@ -23,10 +23,10 @@ from typing import IO
 
 import orjson
 
-from experiments.hosts.arguments import address, raise_open_files_limit
 from experiments.hosts.fifo_server import FifoServer
 from experiments.hosts.listener import listen, listen_drops
 from experiments.hosts.precise_loop import new_precise_loop
+from experiments.hosts.process import address, raise_open_files_limit, realtime_priority
 from experiments.hosts.protocol import (
     Answer,
     ProtocolError,
@@ -70,7 +70,7 @@ class BackendServer:
         next_due_s = max(due_s + SAMPLE_INTERVAL_S, self._loop.time())
         self._loop.call_at(next_due_s, self.sample_from, next_due_s)
 
-    def write_final(self, dropped: int, listen_backlog: int) -> None:
+    def write_final(self, dropped: int, listen_backlog: int, realtime: bool) -> None:
         """Write the last line of the samples file."""
         self._write_line(
             {
@@ -81,6 +81,7 @@ class BackendServer:
                 "protocol_errors": self._protocol_errors,
                 "listen_drops": dropped,
                 "listen_backlog": listen_backlog,
+                "realtime": realtime,
             }
         )
 
@@ -184,8 +185,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, loop.stop)
         print("ready", flush=True)
-        loop.run_forever()
-        server.write_final(listen_drops() - dropped_before, options.backlog)
+        with realtime_priority() as realtime:
+            loop.run_forever()
+        server.write_final(listen_drops() - dropped_before, options.backlog, realtime)
     return 0
 
 

@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Callable
 
-from experiments.hosts.arguments import HostPort
+from experiments.hosts.process import HostPort
 from experiments.hosts.protocol import (
     Answer,
     ProtocolError,
@@ -77,7 +77,7 @@ class ClientConnection:
                 sock.bind((self._source_host, 0))
             sock.connect(self._target)
         except BlockingIOError:
-            self._loop.add_writer(sock, self._connect_finished)
+            self._loop.add_writer(sock.fileno(), self._connect_finished)
         except OSError as error:
             self._ended(error)
         else:
@@ -86,7 +86,7 @@ class ClientConnection:
     def _connect_finished(self) -> None:
         sock = self._sock
         assert sock is not None
-        self._loop.remove_writer(sock)
+        self._loop.remove_writer(sock.fileno())
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._ended(OSError(code, os.strerror(code)))
@@ -158,5 +158,5 @@ class ClientConnection:
         if self._stream is not None:
             self._stream.close()
         elif self._sock is not None:
-            self._loop.remove_writer(self._sock)
+            self._loop.remove_writer(self._sock.fileno())
             self._sock.close()

@@ -3,7 +3,7 @@
 import socket
 from pathlib import Path
 
-from experiments.hosts.arguments import HostPort
+from experiments.hosts.process import HostPort
 
 _NETSTAT = Path("/proc/net/netstat")
 _SOMAXCONN = Path("/proc/sys/net/core/somaxconn")

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import orjson
 
-from experiments.hosts.arguments import address, raise_open_files_limit
 from experiments.hosts.client_connection import ClientConnection
 from experiments.hosts.precise_loop import new_precise_loop
+from experiments.hosts.process import address, raise_open_files_limit, realtime_priority
 from experiments.hosts.request_record import RequestRecord, Status
 from experiments.hosts.summary import InFlightSample, summarise
 from experiments.workload import DISTRIBUTIONS, ClientStream, Demand, client_stream
@@ -135,8 +135,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     generator.start(start_s)
     # A collection of all objects takes longer than the lateness that is allowed.
     gc.disable()
-    loop.run_forever()
-    return _write_results(generator, options, (start_s, loop.time()))
+    with realtime_priority() as realtime:
+        loop.run_forever()
+    return _write_results(generator, options, (start_s, loop.time()), realtime)
 
 
 def _workload(options: argparse.Namespace) -> ClientStream:
@@ -150,11 +151,15 @@ def _workload(options: argparse.Namespace) -> ClientStream:
 
 
 def _write_results(
-    generator: LoadGenerator, options: argparse.Namespace, window_s: tuple[float, float]
+    generator: LoadGenerator,
+    options: argparse.Namespace,
+    window_s: tuple[float, float],
+    realtime: bool,
 ) -> int:
     summary = summarise(
         options.client, generator.records, generator.samples, generator.reasons, window_s
     )
+    summary["realtime"] = realtime
     _write_lines(options.requests, generator.records)
     _write_lines(options.samples, generator.samples)
     options.summary.write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2))

@@ -1,8 +1,11 @@
-"""What the programs in the virtual hosts share of their command lines and their start."""
+"""What the programs in the virtual hosts share: command lines, and a place in the kernel."""
 
 import argparse
 import ipaddress
+import os
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 
@@ -29,3 +32,22 @@ def raise_open_files_limit() -> None:
     """Use all the open files that the hard limit allows: one per connection."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@contextmanager
+def realtime_priority() -> Iterator[bool]:
+    """Run before ordinary processes (SCHED_RR) where this user may; yields whether it is so.
+
+    Clients and backends stand for machines of their own, so the system under test must not be able
+    to delay them. Beside two busy loops on two cores, 500 requests/s: lateness p99 0.2 ms with it,
+    2.8 ms at nice -10, 4.0 ms without.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except PermissionError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
