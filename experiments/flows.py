@@ -133,7 +133,7 @@ def _text(endpoint: Endpoint) -> str:
 
 def _row(flow: Flow, point: str, zero_s: float) -> dict[str, object]:
     ways = {"up": flow.up, "down": flow.down}
-    counts = ("packets", "wire_bytes", "payload_bytes", "retransmissions")
+    counts = ("packets", "wire_bytes", "payload_bytes", "retransmissions", "out_of_order")
     return {
         "capture_point": point,
         "client_address": _text(flow.client),

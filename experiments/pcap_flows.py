@@ -1,20 +1,24 @@
 """TCP segments to connections: bytes, retransmissions, handshake times, how each ended. Pure.
 
-**Retransmission**: a segment with payload or FIN that starts before the highest sequence number
-already seen from its sender. At the sender's own capture point that is exact, because nothing is
-reordered or lost before it; further on, a repeat of what was lost on the way there fills a gap or
-looks new, so the count is a lower bound for losses behind the point only.
+**Retransmission**: a segment with payload or FIN that begins with sequence numbers already seen
+from its sender, or that fills a gap left open for longer than 3 ms. At the sender's own capture
+point there are no gaps and the count is exact. Further on, a segment lost on the way to the point
+leaves a gap, and one that fills it sooner was only overtaken (`out_of_order`; seen on veth pairs
+when the sender moves to another CPU; Wireshark draws the line at 3 ms too). A repeat whose
+original and successors were all lost before the point looks new: there the count is a lower bound.
 Not counted: segments without payload (keep-alives and window probes of Linux), one-byte
 keep-alives (RFC 9293, 3.8.4: the byte before what is next, already acknowledged), one-byte probes
 of a closed window (3.8.6.1). SYN and SYN/ACK repeats are counted by themselves.
 
 **Handshake RTT**: only from handshakes where neither SYN nor SYN/ACK was repeated (Karn and
-Partridge 1987: a repeat's answer belongs to nobody knows which).
+Partridge 1987: it is not known which of them was answered).
 """
 
 from collections.abc import Iterable
 
 from experiments.pcap_segments import ACK, FIN, RST, SYN, Segment
+
+REORDERING_S = 0.003
 
 _MODULUS = 1 << 32
 _HALF = 1 << 31
@@ -29,6 +33,8 @@ class Direction:
         "acknowledged",
         "end",
         "fin",
+        "gaps",
+        "out_of_order",
         "packets",
         "payload_bytes",
         "retransmissions",
@@ -42,9 +48,12 @@ class Direction:
         self.wire_bytes = 0
         self.payload_bytes = 0
         self.retransmissions = 0
+        self.out_of_order = 0
         self.fin = False
         self.end: int | None = None
-        """Highest sequence number sent, plus one; modulo 2^32."""
+        """Highest sequence number sent, plus one; counts on past 2^32."""
+        self.gaps: list[tuple[int, int, float]] = []
+        """Sequence numbers skipped so far: first, last plus one, since when."""
         self.acknowledged: int | None = None
         self.window: int | None = None
 
@@ -178,7 +187,7 @@ def _add_syn(flow: Flow, sender: Direction, segment: Segment) -> None:
     else:
         flow.syn_retries += 1
     if sender.end is None:
-        sender.end = (segment.sequence + 1 + segment.payload_bytes) % _MODULUS
+        sender.end = segment.sequence + 1 + segment.payload_bytes
 
 
 def _add_sequence(sender: Direction, peer: Direction, segment: Segment) -> None:
@@ -186,20 +195,38 @@ def _add_sequence(sender: Direction, peer: Direction, segment: Segment) -> None:
     length = segment.payload_bytes + finishes
     if length == 0:
         return
-    behind = 0 if sender.end is None else (sender.end - segment.sequence) % _MODULUS
-    if 0 < behind < _HALF:
-        if not _is_probe(sender, peer, segment, behind):
-            sender.retransmissions += 1
-        grown = length > behind
-    else:
-        grown = True
-    if grown:
-        sender.end = (segment.sequence + length) % _MODULUS
     sender.fin = sender.fin or finishes
+    end = segment.sequence if sender.end is None else sender.end
+    behind = (end - segment.sequence + _HALF) % _MODULUS - _HALF
+    start = end - behind
+    if behind < 0:
+        sender.gaps.append((end, start, segment.time_s))
+    elif behind > 0 and not _is_probe(peer, segment, behind):
+        if _was_overtaken(sender, start, start + length, segment.time_s):
+            sender.out_of_order += 1
+        else:
+            sender.retransmissions += 1
+    sender.end = max(end, start + length)
 
 
-def _is_probe(sender: Direction, peer: Direction, segment: Segment, behind: int) -> bool:
+def _was_overtaken(sender: Direction, start: int, stop: int, time_s: float) -> bool:
+    """Whether [start, stop) lies in a fresh gap; takes it out of the gaps."""
+    overtaken = any(
+        first <= start and stop <= last and time_s - since_s <= REORDERING_S
+        for first, last, since_s in sender.gaps
+    )
+    sender.gaps = [
+        (low, high, since_s)
+        for first, last, since_s in sender.gaps
+        for low, high in ((first, min(last, start)), (max(first, stop), last))
+        if low < high
+    ]
+    return overtaken
+
+
+def _is_probe(peer: Direction, segment: Segment, behind: int) -> bool:
     """A one-byte keep-alive, or a one-byte probe of a closed window."""
     if segment.payload_bytes != 1 or behind != 1 or segment.flags & FIN:
         return False
-    return peer.window == 0 or peer.acknowledged == sender.end
+    all_acknowledged = peer.acknowledged == (segment.sequence + 1) % _MODULUS
+    return peer.window == 0 or all_acknowledged

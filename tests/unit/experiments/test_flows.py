@@ -19,6 +19,7 @@ from experiments.pcap_flows import Flow, track
 from experiments.pcap_segments import COOKED_V1, COOKED_V2, ETHERNET, segments
 from experiments.tables import DatasetError, connections_frame, flows_frame
 
+LINK = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 CLIENT, SERVER = ("10.0.0.1", 40000), ("10.0.0.9", 80)
 
 
@@ -36,7 +37,7 @@ def tcp(up: bool, flags: str, seq: int, ack: int = 0, payload: int = 0, **more: 
 
 
 def frames(packets: Sequence[Packet], step_s: float = 0.01) -> list[tuple[float, bytes]]:
-    return [(100 + i * step_s, bytes(Ether() / packet)) for i, packet in enumerate(packets)]
+    return [(100 + i * step_s, bytes(LINK / packet)) for i, packet in enumerate(packets)]
 
 
 def flows_of(packets: Sequence[Packet]) -> list[Flow]:
@@ -89,16 +90,28 @@ def test_repeated_data_and_fin_are_retransmissions() -> None:
     assert flow.ended == "open"
 
 
-def test_a_gap_is_not_a_retransmission_but_filling_it_is() -> None:
+@pytest.mark.parametrize(("step_s", "repeats", "overtaken"), [(0.01, 1, 0), (0.001, 0, 1)])
+def test_who_fills_a_gap_late_was_sent_again_and_who_fills_it_at_once_was_overtaken(
+    step_s: float, repeats: int, overtaken: int
+) -> None:
     packets = [
         *handshake(),
         tcp(False, "A", 5001, 1001, payload=100),
-        tcp(False, "A", 5201, 1001, payload=100),
-        tcp(False, "A", 5101, 1001, payload=100),
         tcp(False, "A", 5301, 1001, payload=100),
+        tcp(False, "A", 5101, 1001, payload=100),
+        tcp(False, "A", 5401, 1001, payload=100),
     ]
-    (flow,) = flows_of(packets)
-    assert flow.down.retransmissions == 1
+    (flow,) = track(segments(frames(packets, step_s), ETHERNET))
+    assert (flow.down.retransmissions, flow.down.out_of_order) == (repeats, overtaken)
+    assert [gap[:2] for gap in flow.down.gaps] == [(5201, 5301)]
+
+
+def test_what_filled_a_gap_and_comes_again_is_a_retransmission() -> None:
+    starts = (5001, 5301, 5101, 5101, 5201)
+    packets = [tcp(False, "A", start, 1001, payload=100) for start in starts]
+    (flow,) = track(segments(frames([*handshake(), *packets], 0.0005), ETHERNET))
+    assert (flow.down.retransmissions, flow.down.out_of_order) == (1, 2)
+    assert flow.down.gaps == []
 
 
 def test_syn_retries_are_apart_and_spoil_the_rtt() -> None:
@@ -190,7 +203,7 @@ def test_arbitrary_frames_never_fail(junk: list[bytes]) -> None:
 
 @given(cut=st.integers(0, 60), length=st.integers(0, 300))
 def test_frames_cut_after_the_fixed_tcp_header_still_count_whole(cut: int, length: int) -> None:
-    frame = bytes(Ether() / tcp(True, "A", 7, 1, payload=length))[: 14 + 20 + cut]
+    frame = bytes(LINK / tcp(True, "A", 7, 1, payload=length))[: 14 + 20 + cut]
     found = list(segments([(0.0, frame)], ETHERNET))
     assert [segment.payload_bytes for segment in found] == ([length] if cut >= 16 else [])
 
@@ -234,7 +247,7 @@ def pcap(path: Path, packets: Sequence[Packet], *, order: str, nano: bool, link:
     magic = 0xA1B23C4D if nano else 0xA1B2C3D4
     content = struct.pack(f"{order}IHHIIII", magic, 2, 4, 0, 0, 128, link)
     for index, packet in enumerate(packets):
-        frame = bytes(Ether() / packet)
+        frame = bytes(LINK / packet)
         fraction = index * (10_000_000 if nano else 10_000)
         content += struct.pack(f"{order}IIII", 1_700_000_000, fraction, len(frame), len(frame))
         content += frame
@@ -277,7 +290,7 @@ def test_what_is_no_capture_is_refused(tmp_path: Path) -> None:
 def flow_row(client: tuple[str, int], server: tuple[str, int], first_s: float, **more: Any) -> Any:
     counts = {
         f"{what}_{way}": 0
-        for what in ("packets", "wire_bytes", "payload_bytes", "retransmissions")
+        for what in ("packets", "wire_bytes", "payload_bytes", "retransmissions", "out_of_order")
         for way in ("up", "down")
     }
     return {
