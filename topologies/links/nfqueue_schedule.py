@@ -1,0 +1,100 @@
+"""When each packet of one link direction is let go, or that it is lost. Pure: time is handed in.
+
+The fate of the k-th packet since the last `restart` depends on (seed, direction, k) alone, so the
+same seed loses the same packets. Loss and jitter have a stream each: changing one leaves the other.
+"""
+
+import hashlib
+import random
+from collections import deque
+
+from topologies.shape import LinkSpec
+
+LATE_S = 0.001
+_BIN_S = 0.0001
+_BINS = 1000
+
+
+class Lateness:
+    """Histogram of how long after its time a packet was let go, in bins of 0.1 ms up to 0.1 s."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self._bins = [0] * (_BINS + 1)
+        self.late = 0
+        self.max_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one packet."""
+        self._bins[min(int(seconds / _BIN_S), _BINS)] += 1
+        if seconds > LATE_S:
+            self.late += 1
+        if seconds > self.max_s:
+            self.max_s = seconds
+
+    def quantile_s(self, share: float) -> float:
+        """The upper edge of the bin that holds the quantile; 0 while nothing was counted."""
+        wanted = share * sum(self._bins)
+        if wanted == 0:
+            return 0.0
+        reached = 0
+        for index, count in enumerate(self._bins):
+            reached += count
+            if reached >= wanted:
+                break
+        return self.max_s if index == _BINS else (index + 1) * _BIN_S
+
+
+class Schedule:
+    """One direction of one link, in the order of arrival: no packet overtakes another."""
+
+    def __init__(self, spec: LinkSpec, seed: int, direction: str) -> None:
+        """`direction` (`c1->s1`) picks this direction's own streams out of `seed`."""
+        self._delay_s = spec.delay_ms / 1e3
+        self._jitter_s = spec.jitter_ms / 1e3
+        self._loss = spec.loss_pct / 100
+        self._origin = f"{seed}/{direction}"
+        self._held: deque[tuple[float, int]] = deque()
+        self._last_due = 0.0
+        self.seen = 0
+        self.dropped = 0
+        self.lateness = Lateness()
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin the random streams again; packets held keep the time they were given."""
+        self._draw_loss = _stream(f"{self._origin}/loss").random
+        self._draw_jitter = _stream(f"{self._origin}/jitter").random
+
+    def admit(self, packet_id: int, now: float) -> bool:
+        """Take in the packet that arrived at `now` (s); False: it is lost."""
+        self.seen += 1
+        if self._loss and self._draw_loss() < self._loss:
+            self.dropped += 1
+            return False
+        due = now + self._delay_s
+        if self._jitter_s:
+            due += self._jitter_s * (2 * self._draw_jitter() - 1)
+        if due < self._last_due:
+            due = self._last_due
+        self._last_due = due
+        self._held.append((due, packet_id))
+        return True
+
+    def next_due(self) -> float | None:
+        """When the next packet is to go (s), or None when none is held."""
+        return self._held[0][0] if self._held else None
+
+    def release(self, now: float) -> int | None:
+        """Let go all that are due at `now`: the id of the last of them, or None."""
+        held = self._held
+        last = None
+        while held and held[0][0] <= now:
+            due, last = held.popleft()
+            self.lateness.add(now - due)
+        return last
+
+
+def _stream(name: str) -> random.Random:
+    # Not hash(): that differs from process to process.
+    return random.Random(int.from_bytes(hashlib.sha256(name.encode()).digest()))
