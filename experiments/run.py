@@ -7,10 +7,10 @@ was made is removed.
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
-from experiments.capture import capture
+from experiments.capture import Capture, capture
 from experiments.collect import Evidence, conclude
 from experiments.dataset import RunWriter
 from experiments.host_load import CpuMeter, CpuShares
@@ -80,12 +80,7 @@ def _carry(scenario: Scenario, network: Network, raw: Path, progress: RunProgres
         balancer = system.start(group, BALANCER)
         points = _capture_points(scenario, clients)
         with ExitStack() as stack:
-            captures = [
-                stack.enter_context(
-                    capture(network.popen, host, network.interface(host), raw / f"{host}.pcap")
-                )
-                for host in points
-            ]
+            captures = [stack.enter_context(_capture_at(host, network, raw)) for host in points]
             before = retransmitted_segments(network, points)
             t0_s = time.monotonic() + _LEAD_S + _LEAD_PER_CLIENT_S * len(clients)
             target = f"{network.address(BALANCER)}:{PORT}"
@@ -110,6 +105,13 @@ def _carry(scenario: Scenario, network: Network, raw: Path, progress: RunProgres
 def _capture_points(scenario: Scenario, clients: list[str]) -> list[str]:
     points = clients if "client" in scenario.capture else []
     return [*points, BALANCER] if "balancer" in scenario.capture else points
+
+
+def _capture_at(host: str, network: Network, folder: Path) -> AbstractContextManager[Capture]:
+    """Capture what `host` sends and receives; not what a switch that still learns floods to it."""
+    own = f"tcp and host {network.address(host)}"
+    path = folder / f"{host}.pcap"
+    return capture(network.popen, host, network.interface(host), path, filter_expression=own)
 
 
 def _watch(

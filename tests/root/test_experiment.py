@@ -1,0 +1,72 @@
+"""Whole runs in virtual networks: what is asked of the network is what the captures show."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from experiments.dataset import Run, load_run
+from experiments.progress import RunProgress
+from experiments.run import run_experiment
+from experiments.scenario import Scenario, parse_scenario
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
+
+def scenario(loss_pct: float, **settings: object) -> Scenario:
+    network = {"clients": 2, "backends": 3, "client_link": {"delay_ms": 5, "loss_pct": loss_pct}}
+    return parse_scenario(
+        {
+            "algorithm": "least_conn",
+            "network": network,
+            "workload": {"load": 0.5, "mean_demand_ms": 20, "response_bytes": 10_000},
+            "duration_s": 8,
+            "warmup_s": 1,
+            **settings,
+        },
+        "test",
+    )
+
+
+def run(asked: Scenario, folder: Path) -> Run:
+    with RunProgress(Console(file=io.StringIO()), "test") as progress:
+        run_experiment(asked, folder, progress)
+    return load_run(folder)
+
+
+def client_side(finished: Run) -> dict[str, int]:
+    """What the hosts sent again between clients and balancer, as captured at the sender."""
+    flows = finished.flows
+    at_client = flows[flows["capture_point"].str.startswith("c")]
+    at_balancer = flows[(flows["capture_point"] == "lb") & (flows["server_address"] == "10.0.0.1")]
+    return {
+        "retransmissions": int(
+            at_client["retransmissions_up"].sum() + at_balancer["retransmissions_down"].sum()
+        ),
+        "syn_retries": int(at_client["syn_retries"].sum()),
+    }
+
+
+def test_loss_that_is_asked_shows_in_the_captures(tmp_path: Path) -> None:
+    finished = run(scenario(2.0), tmp_path / "run")
+    assert finished.verdict["valid"], finished.verdict["reasons"]
+    seen = client_side(finished)
+    assert seen["retransmissions"] > 0
+    assert seen["syn_retries"] > 0
+
+
+def test_without_loss_nothing_is_sent_again(tmp_path: Path) -> None:
+    finished = run(scenario(0.0), tmp_path / "run")
+    assert finished.verdict["valid"], finished.verdict["reasons"]
+    assert client_side(finished) == {"retransmissions": 0, "syn_retries": 0}
+    requests = finished.requests
+    assert len(requests) > 100
+    assert set(requests["status"]) == {"ok"}
+    assert set(requests["backend"]) == {"b1", "b2", "b3"}
+    assert requests["latency_ms"].min() >= 4 * 5, "two round trips of a 5 ms link each way"
+    assert len(finished.connections) == len(requests)
+    carried = finished.flows[finished.flows["capture_point"].str.startswith("c")]
+    assert carried["backend"].value_counts().to_dict() == (
+        requests["backend"].value_counts().to_dict()
+    )
