@@ -66,22 +66,19 @@ def little(
     """
     samples = np.asarray(in_flight_samples, dtype=float).reshape(-1, 2)
     samples = samples[(samples[:, 0] >= window_s[0]) & (samples[:, 0] < window_s[1])]
-    batches = min(_MAX_BATCHES, len(samples) // 2)
-    if batches < 2:
-        raise TooFewSamples(f"{len(samples)} samples in the window")
-    # Equal numbers of samples per batch, each standing for the time until the next one.
-    groups = np.array_split(samples, batches)
-    edges = np.array([window_s[0], *(group[0, 0] for group in groups[1:]), window_s[1]])
-    sampled = np.array([group[:, 1].mean() for group in groups])
-    recorded = _mean_in_flight(np.asarray(stays_s, dtype=float).reshape(-1, 2), edges)
-    weights = np.diff(edges) / (edges[-1] - edges[0])
-    differences = sampled - recorded
-    standard_error = differences.std(ddof=1) / math.sqrt(batches)
-    # Student's t; scipy.stats would say the same but takes half a second to import.
-    quantile = special.stdtrit(batches - 1, 1 - _FALSE_ALARM / 2)
+    edges = np.linspace(*window_s, 1 + max(1, min(_MAX_BATCHES, len(samples) // 2)))
+    batch = np.searchsorted(edges, samples[:, 0], side="right") - 1
+    counts = np.bincount(batch, minlength=len(edges) - 1)
+    sampled = np.bincount(batch, samples[:, 1], len(edges) - 1)[counts > 0] / counts[counts > 0]
+    if len(sampled) < 2:
+        raise TooFewSamples(f"{len(samples)} samples of the number in flight")
+    stays = np.asarray(stays_s, dtype=float).reshape(-1, 2)
+    recorded = _mean_in_flight(stays, edges)[counts > 0]
+    standard_error = (sampled - recorded).std(ddof=1) / math.sqrt(len(sampled))
+    # Student's t; scipy.stats would say the same but takes a second to import.
+    quantile = special.stdtrit(len(sampled) - 1, 1 - _FALSE_ALARM / 2)
     tolerance = max(float(quantile * standard_error), 1 / len(samples))
-    in_flight = float(weights @ sampled)
-    rate_times_stay = float(weights @ recorded)
+    in_flight, rate_times_stay = float(sampled.mean()), float(recorded.mean())
     ok = abs(in_flight - rate_times_stay) <= tolerance
     return LittlesLaw(in_flight, rate_times_stay, tolerance, ok)
 

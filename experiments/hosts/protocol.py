@@ -107,17 +107,18 @@ class ResponseReader:
     def feed(self, data: bytes) -> Iterator[ResponsePart]:
         """What `data` brought, in order. Raises ProtocolError on bytes that are no response."""
         position = 0
-        while position < len(data) or (self._header and not self._missing_bytes):
+        while position < len(data):
             if self._header is None:
                 position = self._read_header(data, position)
-                continue
+            header = self._header
+            if header is None:
+                return
             taken = min(self._missing_bytes, len(data) - position)
             position += taken
             self._missing_bytes -= taken
-            part = ResponsePart(self._header, taken, self._missing_bytes == 0)
-            if part.complete:
+            if not self._missing_bytes:
                 self._header = None
-            yield part
+            yield ResponsePart(header, taken, not self._missing_bytes)
 
     def _read_header(self, data: bytes, position: int) -> int:
         end = position + RESPONSE_HEADER_BYTES - len(self._buffer)
