@@ -29,7 +29,6 @@ _TOOLS = {
     "tcpdump": ("tcpdump", "--version"),
     "ethtool": ("ethtool", "--version"),
     "iperf3": ("iperf3", "--version"),
-    "mnexec": ("mnexec", "-v"),
 }
 
 
