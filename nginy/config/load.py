@@ -1,10 +1,79 @@
 """Reads a configuration file; every problem is reported with its line and key."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from nginy.config.document import Document
 from nginy.config.model import Config
+from nginy.config.resolve import Parts, resolve
+from nginy.config.schema import BackendSettings, FileSettings, RuleSettings
+from nginy.config.validate import validate, validate_by_key
+from nginy.errors import ConfigError, Problem
 
 
 def load(path: Path) -> Config:
     """The configuration in the YAML file `path`. Raises ConfigError with all problems found."""
-    raise NotImplementedError
+    return parse(_read_text(path), str(path))
+
+
+def parse(text: str, source: str) -> Config:
+    """The configuration in `text`; `source` names it in problems. Raises ConfigError."""
+    document = Document(text, source)
+    if document.data is None and not document.problems:
+        document.report((), "the file is empty", "backends and rules")
+    elif not isinstance(document.data, dict | None):
+        document.report((), "the file is not a mapping", "backends: ... and rules: ...")
+    config = None
+    if isinstance(document.data, dict):
+        config = resolve(_parts(document, document.data), document)
+    if config is None or document.problems:
+        raise ConfigError(sorted(document.problems, key=lambda problem: problem.line or 0))
+    return config
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            [Problem(str(path), None, "", f"cannot be read: {error.strerror}")]
+        ) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError([Problem(str(path), line, "", "is not text", "UTF-8")]) from None
+
+
+def _parts(document: Document, data: dict[str, object]) -> Parts:
+    """Every part of the file that is valid by itself; the others are reported."""
+    # A key without a value means its default.
+    given = {key: value for key, value in data.items() if value is not None}
+    top = validate_by_key(document, FileSettings, given, ())
+    clusters = given.get("clusters")
+    backends = {
+        index: validate(document, BackendSettings, entry, ("backends", index))
+        for index, entry in enumerate(top.backends)
+    }
+    return Parts(
+        top=top,
+        backends={index: backend for index, backend in backends.items() if backend is not None},
+        rules=dict(_valid_rules(document, top.rules)),
+        backend_ids=dict(_backend_ids(top.backends)),
+        cluster_ids=frozenset(clusters) if isinstance(clusters, dict) else frozenset(),
+    )
+
+
+def _valid_rules(
+    document: Document, entries: Iterable[object]
+) -> Iterator[tuple[int, RuleSettings]]:
+    for index, entry in enumerate(entries):
+        location = ("rules", index)
+        if isinstance(entry, dict):
+            yield index, validate_by_key(document, RuleSettings, entry, location)
+        else:
+            validate(document, RuleSettings, entry, location)
+
+
+def _backend_ids(entries: Iterable[object]) -> Iterator[tuple[int, str]]:
+    for index, entry in enumerate(entries):
+        if isinstance(entry, dict) and isinstance(entry.get("id"), str):
+            yield index, entry["id"]

@@ -1,17 +1,16 @@
 """A configuration that was checked: targets resolved to backends, defaults filled in."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from nginy.config.schema import BackendSettings, Retries, StrategySettings, Timeouts
-
-
-class ClientMatch(NamedTuple):
-    """Clients of `network` that connect to `port` of the balancer."""
-
-    network: IPv4Network | IPv6Network
-    port: int
+from nginy.config.parse import ClientMatch
+from nginy.config.schema import (
+    BackendSettings,
+    ConnectionTimeouts,
+    Retries,
+    StrategySettings,
+    Timeouts,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Rule:
     backend_ids: tuple[str, ...]
     """Clusters replaced by their members; in the order written, each once."""
     strategy: StrategySettings
-    timeouts: Timeouts
+    timeouts: ConnectionTimeouts
     retries: Retries
 
 

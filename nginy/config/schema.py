@@ -1,48 +1,165 @@
-"""Every setting of the configuration file: its type, unit, default and meaning. No I/O."""
+"""Every setting of the configuration file: its type, unit, default and meaning. No I/O.
 
-from pydantic import BaseModel, ConfigDict
+The file is YAML, in the shape of the original project's, which loads unchanged:
+
+    backends:
+      - {id: srv-1, address: "10.0.1.11:8081"}
+      - {id: srv-2, address: "10.0.1.12:8082", weight: 2}
+    clusters:
+      main-api: [srv-1, srv-2]
+    rules:
+      - clients: ["0.0.0.0/0:8080"]
+        targets: [main-api]
+        strategy: {type: least_conn}
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    model_validator,
+)
 
 from nginy.address import Address
-
+from nginy.config.parse import (
+    ClientMatch,
+    parse_address,
+    parse_at,
+    parse_client,
+    parse_host,
+    parse_port,
+    parse_strategy_type,
+)
 
 STRATEGY_TYPES = ("round_robin", "least_conn", "random", "random_two", "source_hash")
+
+Name = Annotated[str, Field(strict=True, min_length=1)]
+Count = Annotated[int, Field(strict=True, ge=0)]
+Positive = Annotated[int, Field(strict=True, ge=1)]
+HostPort = Annotated[Address, PlainValidator(parse_address)]
 
 
 class Settings(BaseModel):
     """A group of settings: unchangeable, and a key nobody knows is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Timeouts(Settings):
-    """How long to wait, in milliseconds."""
+class ConnectionTimeouts(Settings):
+    """How long one connection waits, in milliseconds. Global, and overridden per rule."""
 
-    connect_timeout_ms: int = 5000
-    idle_timeout_ms: int = 600_000
-    half_closed_timeout_ms: int = 30_000
-    drain_timeout_ms: int = 30_000
+    connect_timeout_ms: Positive = 5_000
+    """For one attempt to connect to one backend (default 5 s)."""
+    idle_timeout_ms: Positive = 600_000
+    """A connection without a byte in either direction is closed after this (default 10 min)."""
+    half_closed_timeout_ms: Positive = 30_000
+    """The same once one side has finished sending (default 30 s)."""
+
+
+class Timeouts(ConnectionTimeouts):
+    """The global timeouts, in milliseconds."""
+
+    drain_timeout_ms: Positive = 30_000
+    """After SIGTERM, connections still open when this has passed are closed (default 30 s)."""
 
 
 class Retries(Settings):
-    """How many backends to try for one connection, and for how long in all."""
+    """What one connection may try before it is given up. Global, and overridden per rule."""
 
-    max_tries: int = 3
-    total_timeout_ms: int = 10_000
+    max_tries: Positive = 3
+    """Backends tried, the first included (default 3); each at most once."""
+    total_timeout_ms: Positive = 10_000
+    """No further attempt starts once this has passed, in milliseconds (default 10 s)."""
 
 
 class BackendSettings(Settings):
-    """One backend."""
+    """One backend: an entry of `backends`."""
 
-    id: str
-    address: Address
-    weight: int = 1
-    max_connections: int = 0
-    max_fails: int = 0
-    fail_timeout_s: float = 10.0
-    down: bool = False
+    id: Name
+    """Unique among backends and clusters."""
+    address: HostPort = Field(validation_alias=AliasChoices("address", "ip"))
+    """`IP:port`; `ip` is the same, also with the port apart (`ip: 10.0.1.11` and `port: 8081`)."""
+    weight: Positive = 1
+    """Share of connections relative to the other backends (default 1)."""
+    max_connections: Count = 0
+    """Connections open at the same time; 0 (default): no limit."""
+    max_fails: Count = 0
+    """Failed attempts before the backend is left alone; 0 (default): never (nginx's is 1)."""
+    fail_timeout_s: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 10.0
+    """How long it is left alone, in seconds (default 10)."""
+    down: Annotated[bool, Field(strict=True)] = False
+    """Never chosen (default false). It keeps its place in hashes."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _join_port(cls, data: Any) -> Any:
+        """`ip` and `port` apart, as in the original project's file."""
+        if not isinstance(data, dict) or "port" not in data or "ip" not in data:
+            return data
+        host = parse_at("ip", parse_host, data["ip"])
+        port = parse_at("port", parse_port, data["port"])
+        rest = {key: value for key, value in data.items() if key != "port"}
+        return rest | {"ip": Address(host, port)}
 
 
 class StrategySettings(Settings):
-    """The balancing algorithm of a rule and its parameters."""
+    """The balancing algorithm of a rule. None of this version's has parameters."""
 
     type: str = "round_robin"
+    """One of STRATEGY_TYPES; the original project's `RoundRobin` is `round_robin`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_type(cls, data: Any) -> Any:
+        """Before the parameters, because which ones are right depends on the type."""
+        if not isinstance(data, dict) or "type" not in data:
+            return data
+        return data | {"type": parse_strategy_type(data["type"], STRATEGY_TYPES)}
+
+
+class RuleSettings(Settings):
+    """Which clients go where: an entry of `rules`."""
+
+    name: Name | None = None
+    """For logs and figures; default: its place in the file, `rules[0]`."""
+    clients: tuple[Annotated[ClientMatch, PlainValidator(parse_client)], ...] = ()
+    """`CIDR:port`, the port being the balancer's. Of all rules, the longest prefix that holds the
+    client on that port wins. At least one."""
+    protocol: Literal["tcp", "udp"] = "tcp"
+    """Default tcp; udp is reserved and refused in this version."""
+    targets: tuple[Name, ...] = ()
+    """Ids of clusters and backends; one named twice counts once. At least one."""
+    strategy: StrategySettings = StrategySettings()
+    timeouts: ConnectionTimeouts = ConnectionTimeouts()
+    """What is set here overrides the global timeouts."""
+    retries: Retries = Retries()
+    """What is set here overrides the global retries."""
+
+
+class FileSettings(Settings):
+    """The whole file."""
+
+    backends: tuple[Any, ...] = ()
+    """Each a BackendSettings, validated one by one so that one fault hides no other."""
+    clusters: dict[Name, tuple[Name, ...]] = {}
+    """A name for several backends, by their ids."""
+    rules: tuple[Any, ...] = ()
+    """Each a RuleSettings, validated one by one."""
+    timeouts: Timeouts = Timeouts()
+    retries: Retries = Retries()
+    bind_addresses: Annotated[
+        tuple[Annotated[str, BeforeValidator(parse_host)], ...], Field(min_length=1)
+    ] = ("0.0.0.0",)
+    """Every port of a rule is listened to on each of these. Default: 0.0.0.0, and `::` too if
+    any rule has IPv6 clients."""
+    access_log: Name | None = None
+    """A path, or `-` for standard output; default: no access log."""
+    healthcheck_addr: HostPort | None = None
+    """Accepted for the original project's files; load reports are not read in this version."""
+    iperf_addr: HostPort | None = None
+    """Accepted for the original project's files and not used."""

@@ -1,0 +1,152 @@
+"""From the settings of a file to a consistent configuration: names resolved, clashes found."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from nginy.config.document import Document
+from nginy.config.model import Config, Rule
+from nginy.config.parse import ClientMatch, suggestion
+from nginy.config.schema import BackendSettings, FileSettings, RuleSettings, Settings
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a file that are valid by themselves, by their place in the file."""
+
+    top: FileSettings
+    backends: Mapping[int, BackendSettings]
+    rules: Mapping[int, RuleSettings]
+    backend_ids: Mapping[int, str]
+    """Also of backends that are not valid, so that naming one is not another problem."""
+    cluster_ids: Collection[str]
+    """Likewise."""
+
+
+def resolve(parts: Parts, document: Document) -> Config:
+    """The configuration; of no use if problems were reported to `document`."""
+    _check_presence(parts, document)
+    _check_ids(parts, document)
+    _check_clusters(parts, document)
+    _check_listeners(parts, document)
+    rules = tuple(
+        _resolve_rule(index, rule, parts, document) for index, rule in parts.rules.items()
+    )
+    return Config(
+        backends=tuple(parts.backends.values()),
+        rules=rules,
+        timeouts=parts.top.timeouts,
+        retries=parts.top.retries,
+        bind_addresses=_bind_addresses(parts.top, rules),
+        access_log=parts.top.access_log,
+    )
+
+
+def _check_presence(parts: Parts, document: Document) -> None:
+    if not parts.top.backends:
+        document.report(("backends",), "there is none", "a list of at least one backend")
+    if not parts.top.rules:
+        document.report(("rules",), "there is none", "a list of at least one rule")
+
+
+def _check_ids(parts: Parts, document: Document) -> None:
+    first: dict[str, int] = {}
+    for index, backend_id in parts.backend_ids.items():
+        location = ("backends", index, "id")
+        if first.setdefault(backend_id, index) != index:
+            line = document.line(("backends", first[backend_id], "id"))
+            message = f"backend {backend_id!r} is defined twice, first on line {line}"
+            document.report(location, message, "a unique id")
+        elif backend_id in parts.cluster_ids:
+            line = document.line(("clusters", backend_id))
+            message = f"{backend_id!r} is also the name of a cluster, on line {line}"
+            document.report(location, message, "different names, as targets may be either")
+    names: dict[str, int] = {}
+    for index, rule in parts.rules.items():
+        if rule.name is not None and names.setdefault(rule.name, index) != index:
+            message = f"{rule.name!r} is the name of rules[{names[rule.name]}] too"
+            document.report(("rules", index, "name"), message, "a unique name")
+
+
+def _check_clusters(parts: Parts, document: Document) -> None:
+    backend_ids = set(parts.backend_ids.values())
+    for cluster, members in parts.top.clusters.items():
+        if not members:
+            document.report(("clusters", cluster), "the cluster is empty", "ids of backends")
+        for index, member in enumerate(members):
+            if member in backend_ids:
+                continue
+            location = ("clusters", cluster, index)
+            if member in parts.cluster_ids:
+                document.report(location, f"{member!r} is a cluster", "the id of a backend")
+            elif backend_ids:
+                hint = suggestion(member, backend_ids)
+                document.report(location, f"unknown backend {member!r}{hint}")
+
+
+def _check_listeners(parts: Parts, document: Document) -> None:
+    """No port with two protocols, and no clients claimed by two rules."""
+    protocols: dict[int, tuple[str, int]] = {}
+    owners: dict[ClientMatch, int] = {}
+    for index, rule in parts.rules.items():
+        for position, match in enumerate(rule.clients):
+            location = ("rules", index, "clients", position)
+            protocol, other = protocols.setdefault(match.port, (rule.protocol, index))
+            if protocol != rule.protocol:
+                message = (
+                    f"port {match.port} is {rule.protocol} here and {protocol} in rules[{other}]"
+                )
+                document.report(location, message, "one protocol per port")
+            elif owners.setdefault(match, index) != index:
+                message = f"{match} belongs to rules[{owners[match]}] already"
+                document.report(location, message, "each CIDR:port in one rule")
+
+
+def _resolve_rule(index: int, rule: RuleSettings, parts: Parts, document: Document) -> Rule:
+    location = ("rules", index)
+    if rule.protocol == "udp":
+        document.report((*location, "protocol"), "UDP is not in this version of nginy", "tcp")
+    if not rule.clients:
+        document.report((*location, "clients"), "is empty", "a list of CIDR:port")
+    if not rule.targets:
+        document.report((*location, "targets"), "is empty", "ids of clusters or backends")
+    return Rule(
+        name=rule.name or f"rules[{index}]",
+        clients=tuple(dict.fromkeys(rule.clients)),
+        protocol="tcp",
+        backend_ids=tuple(dict.fromkeys(_target_backends(index, rule, parts, document))),
+        strategy=rule.strategy,
+        timeouts=_overridden(parts.top.timeouts, rule.timeouts),
+        retries=_overridden(parts.top.retries, rule.retries),
+    )
+
+
+def _target_backends(
+    index: int, rule: RuleSettings, parts: Parts, document: Document
+) -> Iterator[str]:
+    backend_ids = set(parts.backend_ids.values())
+    known = backend_ids.union(parts.cluster_ids)
+    for position, target in enumerate(rule.targets):
+        if target in parts.cluster_ids:
+            yield from parts.top.clusters.get(target, ())
+        elif target in backend_ids:
+            yield target
+        elif known:
+            location = ("rules", index, "targets", position)
+            hint = suggestion(target, known)
+            document.report(location, f"unknown target {target!r}{hint}", "a cluster or a backend")
+
+
+def _overridden(base: AnySettings, override: Settings) -> AnySettings:
+    """`base`, with what was written in `override`."""
+    return base.model_copy(update=override.model_dump(exclude_unset=True))
+
+
+def _bind_addresses(top: FileSettings, rules: tuple[Rule, ...]) -> tuple[str, ...]:
+    """As set, else all IPv4 addresses, and all IPv6 ones where a rule has IPv6 clients."""
+    if "bind_addresses" in top.model_fields_set:
+        return tuple(dict.fromkeys(top.bind_addresses))
+    ipv6 = any(match.network.version == 6 for rule in rules for match in rule.clients)
+    return (*top.bind_addresses, "::") if ipv6 else top.bind_addresses

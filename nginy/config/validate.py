@@ -1,0 +1,88 @@
+"""Part of a document against part of the schema, in the operator's words."""
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from nginy.config.document import Document, Location
+from nginy.config.parse import InvalidValue, suggestion
+from nginy.config.schema import Settings
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+_SHAPES = {"model_type": "a mapping", "dict_type": "a mapping", "tuple_type": "a list"}
+
+
+def validate(
+    document: Document, model: type[AnySettings], data: object, location: Location
+) -> AnySettings | None:
+    """`data`, which stands at `location`, as `model`; None if there were problems to report."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        for details in error.errors():
+            _report(document, model, location, details)
+        return None
+
+
+def validate_by_key(
+    document: Document, model: type[AnySettings], data: dict[str, object], location: Location
+) -> AnySettings:
+    """Like `validate`, but a fault costs only its own setting, which takes its default.
+
+    For models without required settings.
+    """
+    return model.model_validate(
+        {k: v for k, v in data.items() if validate(document, model, {k: v}, location) is not None}
+    )
+
+
+def _report(
+    document: Document, model: type[Settings], location: Location, details: ErrorDetails
+) -> None:
+    # pydantic marks a mapping's bad key by an extra last step.
+    inside = tuple(part for part in details["loc"] if part != "[key]")
+    cause = details.get("ctx", {}).get("error")
+    if isinstance(cause, InvalidValue):
+        below = (cause.key,) if cause.key else ()
+        document.report((*location, *inside, *below), cause.message, cause.expected)
+    elif details["type"] == "missing":
+        document.report((*location, *inside), "is missing")
+    elif details["type"] == "extra_forbidden":
+        known = list(_known_keys(model, inside[:-1]))
+        message = f"unknown setting{suggestion(str(inside[-1]), known)}"
+        document.report((*location, *inside), message, f"one of {', '.join(known)}")
+    else:
+        document.report((*location, *inside), *_explain(details))
+
+
+def _explain(details: ErrorDetails) -> tuple[str, str]:
+    """A message, and what is expected instead."""
+    if details["type"] in ("too_short", "string_too_short"):
+        return "is empty", ""
+    what = _describe(details["input"])
+    if details["type"] in _SHAPES:
+        return f"{what} is not valid", _SHAPES[details["type"]]
+    before, should, expected = details["msg"].partition(" should ")
+    return (f"{what} is not valid", expected.removeprefix("be ")) if should else (before, "")
+
+
+def _describe(value: Any) -> str:
+    if value is None:
+        return "no value"
+    if isinstance(value, dict):
+        return "a mapping"
+    return "a list" if isinstance(value, list) else repr(value)
+
+
+def _known_keys(model: type[BaseModel], inside: Location) -> Iterator[str]:
+    """The settings of the group at `inside` of `model`, in the spelling of the file."""
+    for part in inside:
+        annotation = model.model_fields[str(part)].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias
+        yield from map(str, alias.choices) if isinstance(alias, AliasChoices) else [name]
