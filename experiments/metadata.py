@@ -4,7 +4,9 @@ A fact that cannot be read on this machine is null: a result without it is worth
 manifest says that it is not known.
 """
 
+import hashlib
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
@@ -34,23 +36,23 @@ _TOOLS = {
 
 def manifest(
     scenario: Mapping[str, Any],
-    scenario_sha256: str,
-    seeds: Mapping[str, int],
     network: Mapping[str, Any],
     *,
     argv: Sequence[str] = tuple(sys.argv),
 ) -> dict[str, Any]:
     """The content of manifest.json.
 
-    `scenario` is the resolved one, `network` what `topologies.network.Network.facts` read inside
-    the namespaces. Adds when, by which command, on what code and which machine.
+    `scenario` is the resolved one, of JSON types, with its `seed`; its hash is that of its
+    canonical JSON (`Scenario.digest`). `network` is what `topologies.network.Network.facts` read
+    inside the namespaces. Adds when, by which command, on what code and which machine.
     """
+    canonical = json.dumps(scenario, sort_keys=True)
     return {
         "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "argv": list(argv),
         "scenario": dict(scenario),
-        "scenario_sha256": scenario_sha256,
-        "seeds": dict(seeds),
+        "scenario_sha256": hashlib.sha256(canonical.encode()).hexdigest(),
+        "seeds": {"scenario": scenario["seed"]},
         "network": dict(network),
         "git": git_state(ROOT),
         "versions": versions(),

@@ -7,6 +7,7 @@ import pytest
 
 from experiments import metadata
 from experiments.dataset import RunWriter, load_run
+from experiments.scenario import Scenario
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -16,13 +17,15 @@ def git(root: Path, *arguments: str) -> str:
 
 
 def test_a_manifest_can_be_stored_and_read_back(tmp_path: Path) -> None:
+    scenario = Scenario(algorithm="random", seed=7)
     content = metadata.manifest(
-        {"algorithm": "random"}, "abc", {"run": 7}, {"congestion_control": "cubic"}, argv=["x"]
+        scenario.model_dump(mode="json"), {"congestion_control": "cubic"}, argv=["x"]
     )
     RunWriter(tmp_path / "run").write_manifest(content)
     stored = load_run(tmp_path / "run").manifest
-    assert stored["scenario"] == {"algorithm": "random"}
-    assert stored["seeds"] == {"run": 7}
+    assert stored["scenario"]["algorithm"] == "random"
+    assert stored["scenario_sha256"] == scenario.digest()
+    assert stored["seeds"] == {"scenario": 7}
     assert stored["network"] == {"congestion_control": "cubic"}
     assert stored["argv"] == ["x"]
     assert stored["versions"]["python"] == platform.python_version()
@@ -51,7 +54,7 @@ def test_outside_of_git_and_without_git_the_run_goes_on(
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert metadata.git_state(tmp_path) == {"commit": None, "dirty": None}
     monkeypatch.setenv("PATH", str(tmp_path))
-    content = metadata.manifest({}, "", {}, {})
+    content = metadata.manifest({"seed": 1}, {})
     assert content["git"] == {"commit": None, "dirty": None}
     assert set(content["versions"]["tools"].values()) == {None}
     assert orjson.dumps(content)
