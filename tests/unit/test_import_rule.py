@@ -1,0 +1,124 @@
+"""Imports point one way, and heavy or privileged libraries have one home each.
+
+Read from the source, so that an import inside a function or under TYPE_CHECKING counts too.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted(
+    path.relative_to(ROOT)
+    for package in ("nginy", "topologies", "experiments")
+    for path in (ROOT / package).rglob("*.py")
+)
+
+# A module imports its own row and the rows above it.
+LAYERS = (
+    {"", "__version__", "errors", "address"},
+    {"config"},
+    {"backend"},
+    {"balancer"},
+    {"proxy", "nat"},
+    {"server", "admin"},
+    {"cli", "__main__"},
+)
+
+# Prefixes of paths that may import a library; anyone else may not.
+HOMES = {
+    "mininet": ("topologies/", "experiments/run.py"),
+    "scapy": ("experiments/capture.py", "experiments/flows.py"),
+    "matplotlib": ("experiments/plot.py",),
+}
+
+
+def imported(path: Path, source: str) -> Iterator[str]:
+    """Full names of the modules that `source`, at `path`, imports."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = path.parent.parts[: len(path.parent.parts) - node.level + 1]
+            base = ".".join(package) if node.level else ""
+            module = ".".join(filter(None, (base, node.module)))
+            # `from nginy import server` imports a module too.
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def layer(module: str) -> int:
+    """The row of a module of nginy; what is in none is an error of the table."""
+    part = [*module.split("."), ""][1]
+    rows = [row for row, parts in enumerate(LAYERS) if part in parts]
+    assert rows, f"{module} is in no layer"
+    return rows[0]
+
+
+def violations(path: Path, source: str) -> list[str]:
+    return [module for module in imported(path, source) if not allowed(path, module)]
+
+
+def allowed(path: Path, module: str) -> bool:
+    top = module.split(".")[0]
+    if top in HOMES and not str(path).startswith(HOMES[top]):
+        return False
+    if path.parts[0] != "nginy":
+        return True
+    if top in ("topologies", "experiments"):
+        return False
+    own = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+    return top != "nginy" or layer(module) <= layer(own)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_imports_of(path: Path) -> None:
+    assert violations(path, (ROOT / path).read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("nginy/balancer/random_two.py", "import nginy.proxy.tcp"),
+        ("nginy/balancer/random_two.py", "from nginy.proxy import tcp"),
+        ("nginy/balancer/random_two.py", "from ..proxy.tcp import serve"),
+        ("nginy/balancer/random_two.py", "from .. import proxy"),
+        ("nginy/config/schema.py", "def f():\n    from nginy.backend.pool import BackendPool"),
+        ("nginy/errors.py", "from nginy.config import load"),
+        ("nginy/server/listener.py", "from nginy import cli"),
+        ("nginy/proxy/tcp.py", "if TYPE_CHECKING:\n    from nginy.server import listener"),
+        ("nginy/cli.py", "from experiments import scenario"),
+        ("nginy/cli.py", "import topologies.star"),
+        ("nginy/cli.py", "import mininet.net"),
+        ("experiments/sweep.py", "from mininet.net import Mininet"),
+        ("experiments/pcap_flows.py", "import scapy"),
+        ("topologies/star.py", "import scapy.all"),
+        ("experiments/analysis/jain.py", "import matplotlib.pyplot as plt"),
+    ],
+)
+def test_a_wrong_import_is_noticed(path: str, source: str) -> None:
+    assert len(violations(Path(path), source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("nginy/proxy/tcp.py", "from nginy.balancer.base import Balancer"),
+        ("nginy/config/load.py", "from nginy.config import schema"),
+        ("nginy/config/load.py", "from .schema import FileSettings"),
+        ("nginy/server/listener.py", "from nginy import errors"),
+        ("topologies/network.py", "from mininet.net import Mininet"),
+        ("experiments/run.py", "import mininet.log"),
+        ("experiments/sweep.py", "from topologies.star import star"),
+        ("experiments/scenario.py", "from nginy.balancer.registry import ALGORITHMS"),
+        ("nginy/cli.py", "from nginy.server.server import serve"),
+    ],
+)
+def test_a_right_import_passes(path: str, source: str) -> None:
+    assert violations(Path(path), source) == []
+
+
+def test_a_new_part_of_nginy_must_be_given_a_layer() -> None:
+    with pytest.raises(AssertionError, match="in no layer"):
+        violations(Path("nginy/cache.py"), "import nginy.errors")
