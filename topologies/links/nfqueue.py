@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from topologies import tuning
-from topologies.errors import LinkDead, NetworkError
+from topologies.errors import LinkDead
 from topologies.links.method import DirectionCounters
 from topologies.links.port import Port
 from topologies.links.rate import limit_switch

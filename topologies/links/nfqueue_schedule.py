@@ -4,7 +4,9 @@ The fate of the k-th packet since the last `restart` depends on (seed, direction
 same seed loses the same packets. Loss and jitter have a stream each: changing one leaves the other.
 """
 
+import bisect
 import hashlib
+import itertools
 import random
 from collections import deque
 
@@ -35,14 +37,9 @@ class Lateness:
     def quantile_s(self, share: float) -> float:
         """The upper edge of the bin that holds the quantile; 0 while nothing was counted."""
         wanted = share * sum(self._bins)
-        if wanted == 0:
-            return 0.0
-        reached = 0
-        for index, count in enumerate(self._bins):
-            reached += count
-            if reached >= wanted:
-                break
-        return self.max_s if index == _BINS else (index + 1) * _BIN_S
+        reached = list(itertools.accumulate(self._bins))
+        index = bisect.bisect_left(reached, wanted)
+        return self.max_s if index == _BINS else index * _BIN_S + (_BIN_S if wanted else 0)
 
 
 class Schedule:
