@@ -1,11 +1,10 @@
 """All backends by id, and the lease: the one way a connection is counted on a backend."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol, Self
+from typing import Protocol
 
 from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
-from nginy.config.schema import BackendSettings
 
 
 class LeaseObserver(Protocol):
@@ -64,11 +63,6 @@ class BackendPool(Mapping[str, Backend]):
         self._backends = {backend.id: backend for backend in backends}
         self.open_leases = 0
         """Leases taken and not yet released, over all backends."""
-
-    @classmethod
-    def from_settings(cls, settings: Iterable[BackendSettings]) -> Self:
-        """A pool of backends as configured, all counters at zero."""
-        return cls(Backend(**dict(entry)) for entry in settings)
 
     def __getitem__(self, backend_id: str) -> Backend:
         """The backend of that id; KeyError if there is none."""

@@ -45,7 +45,7 @@ def _read_text(path: Path) -> str:
 
 def _parts(document: Document, data: dict[str, object]) -> Parts:
     """Every part of the file that is valid by itself; the others are reported."""
-    # A key without a value means its default.
+    # A section without content (all of it commented out, say) is one that is not there.
     given = {key: value for key, value in data.items() if value is not None}
     top = validate_by_key(document, FileSettings, given, ())
     clusters = given.get("clusters")

@@ -82,7 +82,8 @@ def parse_client(value: object) -> ClientMatch:
     An address without a prefix length stands for itself alone. A network with host bits set is
     refused (as the original project did): it is either a typing error or a single host. An
     IPv4-mapped IPv6 network is the IPv4 network it stands for, because clients of a dual-stack
-    listener are looked up by their IPv4 address. Raises InvalidValue.
+    listener are looked up by their IPv4 address; other IPv6 networks hold no IPv4 client.
+    Raises InvalidValue.
     """
     if isinstance(value, ClientMatch):
         return value

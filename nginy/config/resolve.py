@@ -28,7 +28,8 @@ class Parts:
 def resolve(parts: Parts, document: Document) -> Config:
     """The configuration; of no use if problems were reported to `document`."""
     _check_presence(parts, document)
-    _check_ids(parts, document)
+    _check_backend_ids(parts, document)
+    _check_rule_names(parts, document)
     _check_clusters(parts, document)
     _check_listeners(parts, document)
     rules = tuple(
@@ -51,7 +52,7 @@ def _check_presence(parts: Parts, document: Document) -> None:
         document.report(("rules",), "there is none", "a list of at least one rule")
 
 
-def _check_ids(parts: Parts, document: Document) -> None:
+def _check_backend_ids(parts: Parts, document: Document) -> None:
     first: dict[str, int] = {}
     for index, backend_id in parts.backend_ids.items():
         location = ("backends", index, "id")
@@ -63,11 +64,19 @@ def _check_ids(parts: Parts, document: Document) -> None:
             line = document.line(("clusters", backend_id))
             message = f"{backend_id!r} is also the name of a cluster, on line {line}"
             document.report(location, message, "different names, as targets may be either")
-    names: dict[str, int] = {}
+
+
+def _check_rule_names(parts: Parts, document: Document) -> None:
+    first: dict[str, int] = {}
     for index, rule in parts.rules.items():
-        if rule.name is not None and names.setdefault(rule.name, index) != index:
-            message = f"{rule.name!r} is the name of rules[{names[rule.name]}] too"
+        name = _rule_name(index, rule)
+        if first.setdefault(name, index) != index:
+            message = f"{name!r} is the name of rules[{first[name]}] too"
             document.report(("rules", index, "name"), message, "a unique name")
+
+
+def _rule_name(index: int, rule: RuleSettings) -> str:
+    return rule.name or f"rules[{index}]"
 
 
 def _check_clusters(parts: Parts, document: Document) -> None:
@@ -113,7 +122,7 @@ def _resolve_rule(index: int, rule: RuleSettings, parts: Parts, document: Docume
     if not rule.targets:
         document.report((*location, "targets"), "is empty", "ids of clusters or backends")
     return Rule(
-        name=rule.name or f"rules[{index}]",
+        name=_rule_name(index, rule),
         clients=tuple(dict.fromkeys(rule.clients)),
         protocol="tcp",
         backend_ids=tuple(dict.fromkeys(_target_backends(index, rule, parts, document))),

@@ -6,7 +6,6 @@ from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.backend.pool import BackendPool
-from nginy.config.schema import BackendSettings
 
 
 class Observer:
@@ -35,22 +34,6 @@ def test_members_keep_their_order_and_come_once() -> None:
     assert list(pool) == ["a", "b", "c"]
     with pytest.raises(KeyError):
         pool.members(["d"])
-
-
-def test_backends_are_made_as_configured() -> None:
-    settings = BackendSettings(
-        id="a",
-        address=Address("192.0.2.9", 81),
-        weight=3,
-        max_connections=7,
-        max_fails=2,
-        fail_timeout_s=4.0,
-        down=True,
-    )
-    backend = BackendPool.from_settings([settings])["a"]
-    assert backend.address == Address("192.0.2.9", 81)
-    assert (backend.weight, backend.max_connections, backend.max_fails) == (3, 7, 2)
-    assert (backend.fail_timeout_s, backend.down, backend.active) == (4.0, True, 0)
 
 
 def test_a_lease_tells_its_life_with_the_counts_of_the_moment() -> None:

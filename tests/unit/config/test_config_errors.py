@@ -206,6 +206,11 @@ MISTAKES = {
         '    name: web\n  - {clients: ["10.0.0.0/8:8080"], targets: [main], name: web}\n',
         "f:10: rules[1].name: 'web' is the name of rules[0] too (expected a unique name)",
     ),
+    "a name that is another rule's place": (
+        "    strategy: {type: random}\n",
+        '    name: rules[1]\n  - {clients: ["10.0.0.0/8:8080"], targets: [main]}\n',
+        "f:10: rules[1].name: 'rules[1]' is the name of rules[0] too (expected a unique name)",
+    ),
     "a space too many": (
         '"0.0.0.0/0:8080"',
         "0.0.0.0/0: 8080",

@@ -2,10 +2,12 @@
 
 from ipaddress import ip_network
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 from nginy.address import Address
+from nginy.config import schema
 from nginy.config.load import load, parse
 from nginy.config.parse import ClientMatch
 from nginy.errors import ConfigError
@@ -49,6 +51,13 @@ def test_its_adaptive_strategy_is_said_to_be_missing() -> None:
     ]
 
 
+def test_the_example_of_the_schema_loads() -> None:
+    example = (schema.__doc__ or "").partition("\n\n")[2].partition("\n\n")[2]
+    config = parse(dedent(example), "schema")
+    assert config.rules[0].backend_ids == ("srv-1", "srv-2")
+    assert config.rules[0].strategy.type == "least_conn"
+
+
 def test_defaults() -> None:
     config = parse(MINIMAL, "f")
     (rule,) = config.rules
@@ -64,7 +73,7 @@ def test_defaults() -> None:
     assert (backend.fail_timeout_s, backend.down) == (10.0, False)
 
 
-def test_a_key_without_a_value_means_its_default() -> None:
+def test_a_section_without_content_is_as_if_absent() -> None:
     assert parse(MINIMAL + "clusters:\ntimeouts:\naccess_log:\n", "f") == parse(MINIMAL, "f")
 
 
