@@ -6,7 +6,6 @@ Arrivals and demands come from separate streams: changing the one leaves the oth
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -68,16 +67,6 @@ def client_stream(
     )
     demands_ms = _demands_ms(_stream(seed, client_index, _DEMANDS_KEY), demand, len(arrivals_s))
     return ClientStream(arrivals_s, np.rint(demands_ms * 1000).astype(np.int64))
-
-
-def capacity_per_s(backends: Iterable[tuple[int, float]], mean_demand_ms: float) -> float:
-    """Requests per second that backends of (servers, speed) can serve together."""
-    return sum(servers * speed for servers, speed in backends) * 1000 / mean_demand_ms
-
-
-def client_rate_per_s(load: float, capacity: float, clients: int) -> float:
-    """One client's share of the arrival rate that offers `load` (a fraction) of `capacity`."""
-    return load * capacity / clients
 
 
 def _stream(seed: int, client_index: int, key: int) -> np.random.Generator:

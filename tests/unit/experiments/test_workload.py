@@ -9,8 +9,6 @@ from scipy import stats
 from experiments.workload import (
     Demand,
     Distribution,
-    capacity_per_s,
-    client_rate_per_s,
     client_stream,
 )
 
@@ -109,9 +107,3 @@ def test_no_rate_means_no_requests_and_a_negative_one_is_refused() -> None:
     assert len(stream.arrivals_s) == len(stream.demands_us) == 0
     with pytest.raises(ValueError, match="no such load"):
         client_stream(1, 0, rate_per_s=-1, duration_s=10, demand=EXPONENTIAL)
-
-
-def test_load_is_a_fraction_of_what_all_servers_do_together() -> None:
-    capacity = capacity_per_s([(1, 1.0), (1, 2.0), (4, 0.5)], mean_demand_ms=10)
-    assert capacity == pytest.approx(500)
-    assert client_rate_per_s(0.5, capacity, clients=5) == pytest.approx(50)
