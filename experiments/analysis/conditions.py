@@ -1,0 +1,50 @@
+"""Under which conditions a run was made, as far as numbers and captions need to know."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """From a manifest's scenario. Loss, delay (one way) and rate are the client links'."""
+
+    algorithm: str
+    seed: int
+    clients: int
+    backends: tuple[str, ...]
+    weights: tuple[int, ...]
+    loss_pct: float
+    delay_ms: float
+    rate_mbps: float | None
+    load: float
+    timeout_ms: float
+    warmup_s: float
+    duration_s: float
+
+    @property
+    def window_s(self) -> tuple[float, float]:
+        """Measured interval [from, to), in seconds since the start of load."""
+        return self.warmup_s, self.duration_s
+
+    @classmethod
+    def of_manifest(cls, manifest: Mapping[str, Any]) -> "Conditions":
+        """Read `manifest["scenario"]`; KeyError names a setting it lacks."""
+        scenario = manifest["scenario"]
+        network, workload = scenario["network"], scenario["workload"]
+        count = network["backends"]
+        link = network["client_link"]
+        return cls(
+            algorithm=scenario["algorithm"],
+            seed=scenario["seed"],
+            clients=network["clients"],
+            backends=tuple(f"b{index + 1}" for index in range(count)),
+            weights=tuple(scenario["backends"]["weights"]) or (1,) * count,
+            loss_pct=link["loss_pct"],
+            delay_ms=link["delay_ms"],
+            rate_mbps=link["rate_mbps"],
+            load=workload["load"],
+            timeout_ms=workload["timeout_ms"],
+            warmup_s=scenario["warmup_s"],
+            duration_s=scenario["duration_s"],
+        )

@@ -1,0 +1,80 @@
+"""How long answers took, with those that never came kept in. Pure functions on table `requests`.
+
+Latency runs from the intended start. A request that was not answered (timeout, refused, reset,
+rejected, ...) is **censored**: all that is known is that no answer came within the timeout. It
+stays in every percentile, above every answered request; leaving it out would make a balancer look
+faster the more it fails.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+PROBABILITIES = (0.5, 0.9, 0.95, 0.99, 0.999)
+
+
+@dataclass(frozen=True, slots=True)
+class Percentile:
+    """The latency that `probability` of the requests do not exceed.
+
+    `latency_ms` is infinite where it lies in the censored part (then all that is known is that it
+    is no less than `timeout_ms`), and NaN when there were no requests at all.
+    """
+
+    probability: float
+    latency_ms: float
+    timeout_ms: float
+
+    @property
+    def censored(self) -> bool:
+        """Whether the percentile is a request that was never answered."""
+        return bool(np.isinf(self.latency_ms))
+
+    def __str__(self) -> str:
+        """`12.3 ms`, or `>= 5000 ms` where it is censored."""
+        if np.isnan(self.latency_ms):
+            return "n/a"
+        return f">= {self.timeout_ms:g} ms" if self.censored else f"{self.latency_ms:.1f} ms"
+
+
+def latencies_ms(requests: pd.DataFrame) -> NDArray[np.float64]:
+    """Sorted latencies, infinite for every request without an answer."""
+    answered = (requests["status"] == "ok").to_numpy()
+    values = np.where(answered, requests["latency_ms"].to_numpy(dtype=float), np.inf)
+    return np.sort(values)
+
+
+def percentiles(
+    requests: pd.DataFrame, timeout_ms: float, probabilities: Sequence[float] = PROBABILITIES
+) -> list[Percentile]:
+    """Order statistics (the least latency whose share reaches the probability), not interpolated.
+
+    Between an answered and a censored request there is nothing to interpolate.
+    """
+    values = latencies_ms(requests)
+    if len(values) == 0:
+        return [Percentile(p, float("nan"), timeout_ms) for p in probabilities]
+    found = np.quantile(values, probabilities, method="inverted_cdf")
+    return [Percentile(p, float(v), timeout_ms) for p, v in zip(probabilities, found, strict=True)]
+
+
+def censored_share(requests: pd.DataFrame) -> float:
+    """Share of requests without an answer; NaN when there were no requests."""
+    if len(requests) == 0:
+        return float("nan")
+    return float((requests["status"] != "ok").mean())
+
+
+def ccdf(requests: pd.DataFrame) -> pd.DataFrame:
+    """`latency_ms` and `share_above`: the share of requests that took longer, censored included.
+
+    One row per distinct latency; ends at the censored share, not at 0, where answers are missing.
+    """
+    values = latencies_ms(requests)
+    answered = values[np.isfinite(values)]
+    latency_ms, counts = np.unique(answered, return_counts=True)
+    above = len(values) - np.cumsum(counts)
+    return pd.DataFrame({"latency_ms": latency_ms, "share_above": above / max(1, len(values))})

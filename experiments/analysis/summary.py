@@ -1,0 +1,62 @@
+"""A run in one row, a sweep in one table, its cells with intervals over replicates."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+
+import pandas as pd
+
+from experiments.analysis.conditions import Conditions
+from experiments.analysis.fairness import fairness_verdict, jain, load_per_backend, max_over_mean
+from experiments.analysis.intervals import t_interval
+from experiments.analysis.latency import censored_share, percentiles
+from experiments.analysis.throughput import in_window, total
+from experiments.dataset import Run
+
+CELL = ["algorithm", "loss_pct", "delay_ms"]
+
+
+def summarise(run: Run) -> dict[str, float | str | bool]:
+    """The figures of merit of one run over its measured interval, units in the names.
+
+    Percentiles are infinite where censored; `jain` is over requests, `jain_random_low` what an
+    honest random balancer falls below once in a thousand runs.
+    """
+    where = Conditions.of_manifest(run.manifest)
+    requests = in_window(run.requests, where.window_s)
+    load = load_per_backend(run.requests, run.connections, where.backends, where.window_s)
+    fairness = fairness_verdict(load["requests"].to_list(), where.weights)
+    latency = {
+        f"p{100 * item.probability:g}_ms".replace(".", "_"): item.latency_ms
+        for item in percentiles(requests, where.timeout_ms)
+    }
+    return {
+        "run_id": run.run_id,
+        "algorithm": where.algorithm,
+        "loss_pct": where.loss_pct,
+        "delay_ms": where.delay_ms,
+        "seed": where.seed,
+        "requests": len(requests),
+        **asdict(total(run.requests, where.window_s)),
+        "unanswered_share": censored_share(requests),
+        **latency,
+        "jain": fairness.jain,
+        "jain_random_mean": fairness.random_mean,
+        "jain_random_low": fairness.random_low,
+        "biased": fairness.biased,
+        "max_over_mean": max_over_mean(load["requests"], where.weights),
+        "jain_bytes": jain(load["bytes"], where.weights),
+    }
+
+
+def sweep_table(runs: Iterable[Run]) -> pd.DataFrame:
+    """One row of `summarise` per run."""
+    return pd.DataFrame([summarise(run) for run in runs])
+
+
+def cell_intervals(table: pd.DataFrame, value: str, confidence: float = 0.95) -> pd.DataFrame:
+    """Per algorithm, loss and delay: mean, low, high, n of column `value` over replicates."""
+    rows = [
+        {**dict(zip(CELL, key, strict=True)), **asdict(t_interval(group[value], confidence))}
+        for key, group in table.groupby(CELL, sort=True)
+    ]
+    return pd.DataFrame(rows, columns=[*CELL, "mean", "low", "high", "n"])
