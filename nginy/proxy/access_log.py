@@ -31,7 +31,7 @@ def open_access_log(target: str) -> "AccessLog":
     if target == "-":
         return AccessLog(sys.stdout.buffer)
     try:
-        return AccessLog(Path(target).open("ab"))
+        return AccessLog(Path(target).open("ab"), close_stream=True)
     except OSError as error:
         message = f"{target} cannot be written: {error.strerror}"
         raise ConfigError([Problem("", None, "access_log", message)]) from error
@@ -40,11 +40,12 @@ def open_access_log(target: str) -> "AccessLog":
 class AccessLog:
     """Records go in by `add`, out to the stream at every `flush`."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        """Write to `stream`; `close` flushes it and leaves it open."""
+    def __init__(self, stream: BinaryIO, *, close_stream: bool = False) -> None:
+        """Write to `stream`; with `close_stream`, `close` closes it, too."""
         self.dropped = 0
         """Records lost because the stream could not take them."""
         self._stream = stream
+        self._close_stream = close_stream
         self._lines: list[bytes] = []
         self._batches: queue.Queue[list[bytes] | None] = queue.Queue(MAX_WAITING_BATCHES)
         self._thread = threading.Thread(target=self._write_batches, daemon=True)
@@ -81,6 +82,8 @@ class AccessLog:
                 self._stream.flush()
             except (OSError, ValueError) as error:
                 self._lost(len(lines), str(error))
+        if self._close_stream:
+            self._stream.close()
 
     def _lost(self, records: int, why: str) -> None:
         self.dropped += records

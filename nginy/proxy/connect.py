@@ -4,6 +4,7 @@ import errno
 import os
 import select
 import socket
+import time
 
 from nginy.address import Address
 from nginy.errors import BackendError
@@ -32,7 +33,7 @@ async def connect(
     sock = begin(address)
     try:
         poller.watch(sock, strand.resume, READABLE | WRITABLE)
-        timer = wheel.add(poller.now + timeout_s, lambda now: strand.resume(0))
+        timer = wheel.add(time.monotonic() + timeout_s, lambda now: strand.resume(0))
         try:
             events: int = await suspended()
         finally:

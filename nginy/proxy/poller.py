@@ -35,7 +35,10 @@ class Poller:
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         """`call_soon` is the event loop's; the caller adds `fileno` and `dispatch` as a reader."""
         self.now = time.monotonic()
-        """When the present turn began (seconds): spares a clock reading per event."""
+        """When the present turn began (seconds): spares a clock reading per event.
+
+        For handlers only: outside of a turn it is old.
+        """
         self._epoll = select.epoll()
         self._call_soon = call_soon
         self._handlers: dict[int, Handler] = {}

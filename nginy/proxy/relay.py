@@ -90,7 +90,7 @@ class Relay:
         self._upstream = upstream
         self._limits = limits
         self._over: Callable[[CloseReason], None] | None = None
-        self._active_at = poller.now
+        self._active_at = time.monotonic()
         self._backend_is_lost = False
         self.up = Direction(mover(client, upstream), upstream)
         self.down = Direction(mover(upstream, client), client)

@@ -193,7 +193,7 @@ class TcpProxy:
         context: ConnectionContext,
     ) -> CloseReason:
         relay = Relay(self._poller, client, link.upstream, CopyMover, limits)
-        timer = self._wheel.add(self._poller.now + limits.shortest_s, relay.check)
+        timer = self._wheel.add(monotonic() + limits.shortest_s, relay.check)
         try:
             reason = relay.start(client_events, link.events, strand.resume)
             return reason or await suspended()

@@ -68,6 +68,11 @@ class Server:
         finally:
             self._close()
 
+    @property
+    def listening(self) -> tuple[Address, ...]:
+        """The addresses that connections are accepted on now."""
+        return tuple(listener.address for listener in self._listeners)
+
     def stop(self) -> None:
         """Accept no more and drain; called again: close what is still open at once."""
         if self._stopping.is_set():
@@ -91,7 +96,7 @@ class Server:
                 )
         gc.collect()
         gc.freeze()  # what exists now stays: the collector need not look at it again
-        log.info("nginy ready: %s", ", ".join(str(each.address) for each in self._listeners))
+        log.info("nginy ready: %s", ", ".join(map(str, self.listening)))
 
     def _rules_on(self, port: int) -> list[str]:
         return [
