@@ -151,12 +151,12 @@ class Network:
         return self._links.name
 
     def link_counters(self) -> dict[str, DirectionCounters]:
-        """Per direction (`c1->s1`) of every impaired link, totals since the network was built."""
+        """Per direction (`c1->s1`) of every impaired link, totals since `restart_links`."""
         return self._links.counters()
 
-    def restart_draws(self) -> None:
-        """Begin the links' seeded sequences again: call it where a run begins."""
-        self._links.restart_draws()
+    def restart_links(self) -> None:
+        """Begin the links' seeded sequences and counters again (calibration ends with it)."""
+        self._links.restart()
 
     def check_alive(self) -> None:
         """Raise LinkDead, naming the links, if they no longer do what was asked."""

@@ -64,7 +64,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Every check so far. `wire_baseline`: packets on each wire when the run began."""
+    """Every check so far. `wire_baseline`: what the wires had counted when the run began."""
 
     link_method: str
     checks: tuple[Check, ...]
@@ -128,23 +128,24 @@ def rate_bounds_mbps(spec: LinkSpec) -> tuple[float, float]:
 
 
 def loss_check(
-    direction: str, loss_pct: float, seen: int, dropped: int, *, directions: int
+    direction: str, loss_pct: float, seen: int, dropped: int, *, false_alarms: float
 ) -> Check:
     """Whether `dropped` of `seen` is inside the exact binomial interval of the loss asked.
 
-    `directions` is how many such checks the run makes; each takes an equal share of the run's
-    false alarms. With no loss asked, nothing may be dropped.
+    `false_alarms` is how often (0 to 1) a sound link may be refused. With no loss asked, nothing
+    may be dropped.
     """
-    tail = FALSE_ALARMS_PER_RUN / directions / 2
+    tail = false_alarms / 2
     share = loss_pct / 100
-    fewest, most = int(binom.ppf(tail, seen, share)), int(binom.isf(tail, seen, share))
+    fewest = max(0, int(binom.ppf(tail, seen, share)))
+    most = max(0, int(binom.isf(tail, seen, share)))
     percent = 100 / seen if seen else 0.0
     return Check(
         direction,
         f"loss of {seen} packets",
         loss_pct,
         dropped * percent,
-        max(0, fewest) * percent,
+        fewest * percent,
         most * percent,
         " %",
         fewest <= dropped <= most,

@@ -1,14 +1,21 @@
-"""Choose how links get their delay and loss, by trying."""
+"""Give every link of a network its delay, jitter, loss and rate, by a method that works here."""
 
+from topologies.links import probe
 from topologies.links.method import LinkMethod, PlainLinks
+from topologies.links.netem import NetemLinks
 from topologies.links.nfqueue import NfqueueLinks, Popen
 from topologies.links.port import Port
 from topologies.links.rate import limit_switch
 
 
 def make_links(ports: tuple[Port, ...], seed: int, popen: Popen, wanted: str | None) -> LinkMethod:
-    """Realise every impaired link among `ports`."""
+    """Realise the links of `ports`; `wanted` names a method, None takes the first that works.
+
+    Raises MachineLacks where no method works and a link needs one.
+    """
     if any(port.link.spec.impaired for port in ports):
+        if probe.choose(wanted) == "netem":
+            return NetemLinks(ports, seed)
         return NfqueueLinks(ports, seed, popen)
     for port in ports:
         limit_switch(port, ["root"])

@@ -32,10 +32,11 @@ class LinkMethod(Protocol):
     name: str
 
     def counters(self) -> dict[str, DirectionCounters]:
-        """Totals since the start, by direction (`c1->s1`), for impaired links only."""
+        """Totals since the last restart, by direction (`c1->s1`), for impaired links only."""
 
-    def restart_draws(self) -> None:
-        """Begin every direction's seeded sequence again, so a run starts from its seed alone."""
+    def restart(self) -> None:
+        """Begin every direction's seeded sequence and counters again, so that a run depends on
+        its seed alone."""
 
     def check_alive(self) -> None:
         """Raise LinkDead, naming the links, if packets are no longer treated as asked."""
@@ -53,7 +54,7 @@ class PlainLinks:
         """No direction is impaired."""
         return {}
 
-    def restart_draws(self) -> None:
+    def restart(self) -> None:
         """Nothing is drawn."""
 
     def check_alive(self) -> None:

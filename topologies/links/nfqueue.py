@@ -55,7 +55,7 @@ class NfqueueLinks:
             for name, values in emulator.ask("report").items()
         }
 
-    def restart_draws(self) -> None:
+    def restart(self) -> None:
         """Every direction draws from the beginning of its streams again."""
         for emulator in self._emulators:
             emulator.ask("restart")

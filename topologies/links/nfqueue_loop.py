@@ -60,6 +60,7 @@ class Emulator:
         self._socket = _open_queues(schedules)
         self._buffer = bytearray(protocol.BUFFER_BYTES)
         self._lag = WakeLag()
+        self._lost_before: dict[int, int] = {}
 
     def run(self, control: int) -> None:
         """Serve packets, and commands on the file descriptor `control`."""
@@ -112,10 +113,14 @@ class Emulator:
         commands = os.read(control, 4096).decode().split()
         for command in commands:
             if command == "restart":
-                for schedule in self._schedules.values():
-                    schedule.restart()
+                self._restart()
             print(json.dumps(self._report()), flush=True)
         return bool(commands)
+
+    def _restart(self) -> None:
+        self._lost_before = protocol.overflows(_OVERFLOWS.read_text())
+        for schedule in self._schedules.values():
+            schedule.restart()
 
     def _report(self) -> dict[str, dict[str, Any]]:
         lost = protocol.overflows(_OVERFLOWS.read_text())
@@ -124,7 +129,7 @@ class Emulator:
                 "seen": schedule.seen,
                 "dropped": schedule.dropped,
                 "late": schedule.lateness.late,
-                "overflow": lost.get(queue, 0),
+                "overflow": lost.get(queue, 0) - self._lost_before.get(queue, 0),
                 "lateness_p99_ms": schedule.lateness.quantile_s(0.99) * 1e3,
                 "lateness_max_ms": schedule.lateness.max_s * 1e3,
             }

@@ -53,13 +53,13 @@ class Schedule:
         self._origin = f"{seed}/{direction}"
         self._held: deque[tuple[float, int]] = deque()
         self._last_due = 0.0
-        self.seen = 0
-        self.dropped = 0
-        self.lateness = Lateness()
         self.restart()
 
     def restart(self) -> None:
-        """Begin the random streams again; packets held keep the time they were given."""
+        """Begin the random streams and all counts again; packets held keep their time."""
+        self.seen = 0
+        self.dropped = 0
+        self.lateness = Lateness()
         self._draw_loss = _stream(f"{self._origin}/loss").random
         self._draw_jitter = _stream(f"{self._origin}/jitter").random
 

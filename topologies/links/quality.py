@@ -1,0 +1,155 @@
+"""How good the link emulation is on this machine: `python -m topologies.links.quality [FILE]`.
+
+Measures one-way delay at 50 Mbit/s, one TCP flow through 10 ms, loss over 100 000 packets, and
+whether a seed repeats its losses; prints the figures beside their targets and writes them to FILE
+(default results/emulator_quality.json). Exit code 1 if a target is missed.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from topologies.links.checks import loss_check
+from topologies.network import Network
+from topologies.shape import LinkSpec
+from topologies.star import star
+
+DELAY_MS = 10.0
+DELAY_RATE_MBPS = 50.0
+DELAY_ERROR_P99_MS = 0.5
+DELAY_ERROR_MEDIAN_MS = 0.2
+TCP_GBPS = 1.0
+LOSS_PCT = 5.0
+LOSS_PACKETS = 100_000
+LOSS_CONFIDENCE = 0.99
+_SEED = 20240229
+_FRAME_OVERHEAD_BYTES = 42
+_SECONDS = 5
+_ROOT = Path(__file__).resolve().parents[2]
+
+Arrivals = list[tuple[int, float]]
+
+
+def _network(spec: LinkSpec, seed: int = _SEED) -> Network:
+    return Network(star(1, 1, client_link=spec), seed=seed)
+
+
+def send_stamped(
+    network: Network, sender: str, receiver: str, count: int, per_second: float, size: int = 100
+) -> Arrivals:
+    """Send `count` numbered packets; (number, one-way delay in ms) of those that arrived."""
+    module = [sys.executable, "-m", "topologies.links.stamps"]
+    listening = network.popen(
+        receiver, [*module, "receive", str(count)], cwd=_ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert listening.stdout is not None
+    if listening.stdout.readline() != "ready\n":
+        raise RuntimeError("the receiver did not start")
+    words = [network.address(receiver), str(count), str(per_second), str(size)]
+    network.popen(sender, [*module, "send", *words], cwd=_ROOT).wait()
+    out, _ = listening.communicate(timeout=30)
+    return [(int(number), float(delay)) for number, delay in json.loads(out)]
+
+
+def delay() -> dict[str, Any]:
+    """Error of the one-way delay, both directions, at 50 Mbit/s of full frames."""
+    payload = 1472
+    per_second = DELAY_RATE_MBPS * 1e6 / 8 / (payload + _FRAME_OVERHEAD_BYTES)
+    found: dict[str, Any] = {"asked_ms": DELAY_MS, "rate_mbps": DELAY_RATE_MBPS}
+    with _network(LinkSpec(delay_ms=DELAY_MS)) as network:
+        for name, ends in (("to_switch", ("c1", "lb")), ("to_host", ("lb", "c1"))):
+            arrivals = send_stamped(
+                network, *ends, round(_SECONDS * per_second), per_second, payload
+            )
+            found[name] = _errors([late - DELAY_MS for _, late in arrivals])
+    found["ok"] = all(
+        found[name]["abs_p99_ms"] <= DELAY_ERROR_P99_MS
+        and abs(found[name]["median_ms"]) <= DELAY_ERROR_MEDIAN_MS
+        for name in ("to_switch", "to_host")
+    )
+    return found
+
+
+def _errors(errors_ms: Sequence[float]) -> dict[str, float]:
+    values = np.array(errors_ms)
+    return {
+        "packets": len(values),
+        "median_ms": float(np.median(values)),
+        "abs_p99_ms": float(np.percentile(np.abs(values), 99)),
+        "max_ms": float(values.max()),
+    }
+
+
+def tcp() -> dict[str, Any]:
+    """One TCP flow (cubic) through a link of 10 ms each way."""
+    with _network(LinkSpec(delay_ms=DELAY_MS)) as network:
+        server = network.popen("lb", ["iperf3", "-s", "-1", "--forceflush"], stdout=-1, text=True)
+        while "listening" not in server.stdout.readline():  # type: ignore[union-attr]
+            pass
+        argv = ["iperf3", "-J", "-c", network.address("lb"), "-t", str(_SECONDS)]
+        report = json.loads(network.run("c1", argv, timeout_s=30).stdout)
+        counters = network.link_counters()["c1->s1"].to_json()
+    gbps = report["end"]["sum_received"]["bits_per_second"] / 1e9
+    return {"gbps": gbps, "target_gbps": TCP_GBPS, "counters": counters, "ok": gbps >= TCP_GBPS}
+
+
+def loss() -> dict[str, Any]:
+    """Loss over 100 000 packets: the counters' and the receiver's account, and the interval."""
+    with _network(LinkSpec(loss_pct=LOSS_PCT)) as network:
+        arrived = len(send_stamped(network, "c1", "lb", LOSS_PACKETS, 20_000))
+        counted = network.link_counters()["c1->s1"]
+    check = loss_check(
+        "c1->s1", LOSS_PCT, counted.seen, counted.dropped, false_alarms=1 - LOSS_CONFIDENCE
+    )
+    agreed = counted.seen == LOSS_PACKETS and arrived == counted.seen - counted.dropped
+    return {
+        "asked_pct": LOSS_PCT,
+        "measured_pct": check.measured,
+        "low_pct": check.low,
+        "high_pct": check.high,
+        "sent": LOSS_PACKETS,
+        "arrived": arrived,
+        "counters": counted.to_json(),
+        "ok": check.ok and agreed,
+    }
+
+
+def repeatability() -> dict[str, Any]:
+    """Which of 2000 packets arrive: the same with the same seed, others with another."""
+    kept = []
+    for seed in (1, 1, 2):
+        with _network(LinkSpec(loss_pct=20), seed) as network:
+            kept.append([number for number, _ in send_stamped(network, "c1", "lb", 2000, 5000)])
+    same, other = kept[0] == kept[1], kept[0] != kept[2]
+    return {"same_seed_same_losses": same, "other_seed_other_losses": other, "ok": same and other}
+
+
+def measure() -> dict[str, Any]:
+    """Everything, in turn."""
+    found: dict[str, Any] = {"schema_version": 1, "kernel": os.uname().release}
+    found["cpus"], found["measured_at_s"] = os.cpu_count(), time.time()
+    for part in (delay, tcp, loss, repeatability):
+        found[part.__name__] = part()
+        print(f"{part.__name__}: {json.dumps(found[part.__name__])}", flush=True)
+    return found
+
+
+def main(target: Path) -> int:
+    """Measure, write `target`; the exit code."""
+    found = measure()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(found, indent=2) + "\n")
+    missed = [name for name, part in found.items() if isinstance(part, dict) and not part["ok"]]
+    print(f"missed: {', '.join(missed)}" if missed else "every target met")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "results/emulator_quality.json")))
