@@ -151,12 +151,17 @@ class Network:
         return self._links.name
 
     def link_counters(self) -> dict[str, DirectionCounters]:
-        """Per direction (`c1->s1`) of every impaired link, totals since `restart_links`."""
+        """Per direction (`c1->s1`) of every impaired link, totals since `restart_counters`."""
         return self._links.counters()
 
-    def restart_links(self) -> None:
-        """Begin the links' seeded sequences and counters again (calibration ends with it)."""
-        self._links.restart()
+    def restart_counters(self) -> None:
+        """Count from zero again: calibration ends with it, so the counters are the run's."""
+        self._links.restart_counts()
+
+    def restart_draws(self) -> None:
+        """Begin the links' seeded sequences again: call it as the load begins, so that the fate of
+        the load's packets depends on the seed alone."""
+        self._links.restart_draws()
 
     def check_alive(self) -> None:
         """Raise LinkDead, naming the links, if they no longer do what was asked."""

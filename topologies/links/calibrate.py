@@ -40,7 +40,7 @@ def calibrate(network: Network) -> Calibration:
         rows += _accounts(network, {}, network.link_counters())
         # Not the emulator's lateness: calibration starts dozens of processes and fills links
         # beyond their rate. What counts is the lateness during the run.
-        network.restart_links()
+        network.restart_counters()
     except LinkDead as dead:
         rows.append(_dead(dead))
     return Calibration(network.link_method, tuple(rows), _wire_baseline(network))

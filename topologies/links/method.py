@@ -32,11 +32,13 @@ class LinkMethod(Protocol):
     name: str
 
     def counters(self) -> dict[str, DirectionCounters]:
-        """Totals since the last restart, by direction (`c1->s1`), for impaired links only."""
+        """Totals since `restart_counts`, by direction (`c1->s1`), for impaired links only."""
 
-    def restart(self) -> None:
-        """Begin every direction's seeded sequence and counters again, so that a run depends on
-        its seed alone."""
+    def restart_counts(self) -> None:
+        """Count from zero again."""
+
+    def restart_draws(self) -> None:
+        """Begin every direction's seeded sequence again, so that a run depends on its seed."""
 
     def check_alive(self) -> None:
         """Raise LinkDead, naming the links, if packets are no longer treated as asked."""
@@ -54,7 +56,10 @@ class PlainLinks:
         """No direction is impaired."""
         return {}
 
-    def restart(self) -> None:
+    def restart_counts(self) -> None:
+        """Nothing is counted."""
+
+    def restart_draws(self) -> None:
         """Nothing is drawn."""
 
     def check_alive(self) -> None:

@@ -43,7 +43,7 @@ class NetemLinks:
                 self._impair(port)
             else:
                 limit_switch(port, ["root"])
-        self.restart()
+        self.restart_counts()
 
     def _impair(self, port: Port) -> None:
         leaving, reaching = port.link.directions
@@ -84,10 +84,13 @@ class NetemLinks:
                 return _difference(_counted(qdisc), before)
         raise LinkDead(f"link {port.link.name}: the netem qdisc of {direction} is gone")
 
-    def restart(self) -> None:
-        """Count from now on. The draws go on: netem takes its seed only when it is created."""
+    def restart_counts(self) -> None:
+        """Count from now on."""
         self._before = {}
         self._before = self.counters()
+
+    def restart_draws(self) -> None:
+        """The draws go on: netem takes its seed only when it is created."""
 
     def check_alive(self) -> None:
         """Look whether every qdisc is still there."""

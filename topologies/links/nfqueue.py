@@ -55,10 +55,15 @@ class NfqueueLinks:
             for name, values in emulator.ask("report").items()
         }
 
-    def restart(self) -> None:
+    def restart_counts(self) -> None:
+        """Count from now on."""
+        for emulator in self._emulators:
+            emulator.ask("restart-counts")
+
+    def restart_draws(self) -> None:
         """Every direction draws from the beginning of its streams again."""
         for emulator in self._emulators:
-            emulator.ask("restart")
+            emulator.ask("restart-draws")
 
     def check_alive(self) -> None:
         """Ask every emulator for an answer."""

@@ -1,8 +1,8 @@
 """The link emulator's process: takes packets from NFQUEUE, holds them, lets them go on time.
 
 Runs inside a switch's namespace, started by `topologies.links.nfqueue` with the directions as JSON
-in argv. One line in (`report` or `restart`), one line of JSON out. It ends when its input closes,
-so it cannot outlive the run that started it.
+in argv. One line in (`report`, `restart-counts` or `restart-draws`), one line of JSON out. It ends
+when its input closes, so it cannot outlive the run that started it.
 """
 
 import ctypes
@@ -112,15 +112,18 @@ class Emulator:
         """Answer the commands that arrived; False: the input was closed."""
         commands = os.read(control, 4096).decode().split()
         for command in commands:
-            if command == "restart":
-                self._restart()
+            if command == "restart-counts":
+                self._restart_counts()
+            elif command == "restart-draws":
+                for schedule in self._schedules.values():
+                    schedule.restart_draws()
             print(json.dumps(self._report()), flush=True)
         return bool(commands)
 
-    def _restart(self) -> None:
+    def _restart_counts(self) -> None:
         self._lost_before = protocol.overflows(_OVERFLOWS.read_text())
         for schedule in self._schedules.values():
-            schedule.restart()
+            schedule.restart_counts()
 
     def _report(self) -> dict[str, dict[str, Any]]:
         lost = protocol.overflows(_OVERFLOWS.read_text())

@@ -1,7 +1,8 @@
 """When each packet of one link direction is let go, or that it is lost. Pure: time is handed in.
 
-The fate of the k-th packet since the last `restart` depends on (seed, direction, k) alone, so the
-same seed loses the same packets. Loss and jitter have a stream each: changing one leaves the other.
+The fate of the k-th packet since the last `restart_draws` depends on (seed, direction, k) alone,
+so the same seed loses the same packets. Loss and jitter have a stream each: changing one leaves
+the other.
 """
 
 import bisect
@@ -53,13 +54,17 @@ class Schedule:
         self._origin = f"{seed}/{direction}"
         self._held: deque[tuple[float, int]] = deque()
         self._last_due = 0.0
-        self.restart()
+        self.restart_counts()
+        self.restart_draws()
 
-    def restart(self) -> None:
-        """Begin the random streams and all counts again; packets held keep their time."""
+    def restart_counts(self) -> None:
+        """Count from now on."""
         self.seen = 0
         self.dropped = 0
         self.lateness = Lateness()
+
+    def restart_draws(self) -> None:
+        """Begin the random streams again; packets held keep the time they were given."""
         self._draw_loss = _stream(f"{self._origin}/loss").random
         self._draw_jitter = _stream(f"{self._origin}/jitter").random
 
