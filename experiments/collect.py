@@ -32,7 +32,7 @@ from experiments.verdict import (
     problems_check,
 )
 from experiments.workload_checks import conservation
-from topologies.links.calibrate import Calibration
+from topologies.links.checks import Calibration
 
 
 @dataclass(frozen=True)

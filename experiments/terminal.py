@@ -1,0 +1,114 @@
+"""What the terminal shows at the end of a run or a sweep."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from experiments.analysis.conditions import Conditions
+from experiments.analysis.fairness import load_per_backend
+from experiments.analysis.summary import CELL, cell_intervals, summarise
+from experiments.dataset import Run
+
+
+def show_run(run: Run, figures: Sequence[Path], console: Console) -> None:
+    """Summary of one run: its numbers, the load of each backend, the verdict, the paths."""
+    if (run.path / "requests.parquet").exists():
+        console.print(_numbers(run))
+        console.print(_backends(run))
+    _show_verdict(run, console)
+    for path in figures:
+        console.print(f"  figure   {path}", highlight=False, soft_wrap=True)
+    console.print(f"  run      {run.path}", highlight=False, soft_wrap=True)
+
+
+def show_sweep(table: pd.DataFrame, figures: Sequence[Path], console: Console) -> None:
+    """One row per cell of a sweep: means over replicates with 95 % intervals; the paths."""
+    if table.empty:
+        console.print("no valid run yet: nothing to show")
+        return
+    shown = Table(title="mean ± half-width of the 95 % interval over replicates")
+    values = {
+        "goodput_mbps": "goodput Mbit/s",
+        "p50_ms": "p50 ms",
+        "p99_ms": "p99 ms",
+        "jain": "Jain",
+    }
+    for heading in ("algorithm", "loss %", "delay ms", "n", *values.values()):
+        shown.add_column(heading, justify="left" if heading == "algorithm" else "right")
+    intervals = {value: cell_intervals(table, value).set_index(CELL) for value in values}
+    for cell in intervals["jain"].index:
+        rows = [intervals[value].loc[cell] for value in values]
+        shown.add_row(
+            cell[0], f"{cell[1]:g}", f"{cell[2]:g}", str(int(rows[0]["n"])), *map(_interval, rows)
+        )
+    console.print(shown)
+    for path in figures:
+        console.print(f"  figure   {path}", highlight=False, soft_wrap=True)
+
+
+def _numbers(run: Run) -> Table:
+    where = Conditions.of_manifest(run.manifest)
+    row = summarise(run)
+    rate = "unlimited" if where.rate_mbps is None else f"{where.rate_mbps:g} Mbit/s"
+    table = Table(
+        title=f"{where.algorithm}: {where.clients} clients, {len(where.backends)} backends; "
+        f"client links {where.delay_ms:g} ms, {where.loss_pct:g} % loss, {rate}",
+        show_header=False,
+    )
+    latency = ", ".join(
+        f"{name} {_latency(row[key], where.timeout_ms)}"
+        for name, key in (("p50", "p50_ms"), ("p95", "p95_ms"), ("p99", "p99_ms"))
+    )
+    first_s, last_s = where.window_s
+    table.add_row("requests", f"{row['requests']} from {first_s:g} s to {last_s:g} s")
+    table.add_row("unanswered", f"{row['unanswered_share']:.2%}")
+    table.add_row(
+        "completed", f"{row['completed_rps']:.1f} of {row['offered_rps']:.1f} offered per s"
+    )
+    table.add_row("goodput", f"{row['goodput_mbps']:.2f} Mbit/s")
+    table.add_row("latency", latency)
+    table.add_row(
+        "fairness",
+        f"Jain {row['jain']:.4f} over requests (random assignment: {row['jain_random_mean']:.4f}), "
+        f"max/mean {row['max_over_mean']:.3f}",
+    )
+    return table
+
+
+def _backends(run: Run) -> Table:
+    where = Conditions.of_manifest(run.manifest)
+    load = load_per_backend(run.requests, run.connections, where.backends, where.window_s)
+    table = Table("backend", "requests", "share", "megabytes", "connections")
+    total = max(1, int(load["requests"].sum()))
+    for name, row in load.iterrows():
+        table.add_row(
+            str(name),
+            str(row["requests"]),
+            f"{row['requests'] / total:.1%}",
+            f"{row['bytes'] / 1e6:.2f}",
+            str(row["connections"]),
+        )
+    return table
+
+
+def _show_verdict(run: Run, console: Console) -> None:
+    verdict: dict[str, Any] = run.verdict
+    if verdict["valid"]:
+        console.print(f"  verdict  [green]valid[/] ({len(verdict['checks'])} checks passed)")
+        return
+    console.print("  verdict  [red]invalid[/]: the numbers are no evidence; no figure is drawn")
+    for reason in verdict["reasons"]:
+        console.print(f"           {reason}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _latency(value_ms: Any, timeout_ms: float) -> str:
+    return f">= {timeout_ms:g} ms" if math.isinf(value_ms) else f"{value_ms:.1f} ms"
+
+
+def _interval(row: "pd.Series[float]") -> str:
+    return f"{row['mean']:.4g} ± {(row['high'] - row['low']) / 2:.2g}"
