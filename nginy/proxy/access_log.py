@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import orjson
 
-from nginy.errors import ConfigError, Problem
+from nginy.errors import NginyError
 from nginy.proxy.record import Record
 
 log = logging.getLogger(__name__)
@@ -23,18 +23,21 @@ MAX_WAITING_BATCHES = 100
 CLOSE_TIMEOUT_S = 2.0
 
 
+class AccessLogError(NginyError):
+    """The access log cannot be opened."""
+
+
 def open_access_log(target: str) -> "AccessLog":
     """The log at `target`: a path (appended to), or `-` for standard output.
 
-    Raises ConfigError if the file cannot be opened.
+    Raises AccessLogError if the file cannot be opened.
     """
     if target == "-":
         return AccessLog(sys.stdout.buffer)
     try:
         return AccessLog(Path(target).open("ab"), close_stream=True)
     except OSError as error:
-        message = f"{target} cannot be written: {error.strerror}"
-        raise ConfigError([Problem("", None, "access_log", message)]) from error
+        raise AccessLogError(f"access_log {target} cannot be written: {error.strerror}") from error
 
 
 class AccessLog:

@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 
 
 def run(config: Config, seed: int | None) -> None:
-    """Serve `config` until SIGTERM or SIGINT. Raises ListenError or ConfigError.
+    """Serve `config` until SIGTERM or SIGINT. Raises ListenError or AccessLogError if
+    it cannot start.
 
     `seed` makes the algorithms that draw lots repeatable; None: different each time.
     """

@@ -33,7 +33,7 @@ class Server:
     def __init__(self, config: Config, rng: random.Random) -> None:
         """Serve `config`; `rng` is for the algorithms that draw lots. Nothing listens yet.
 
-        Raises ConfigError if the access log cannot be opened.
+        Raises AccessLogError if the access log cannot be opened.
         """
         self._config = config
         self._loop = asyncio.get_running_loop()

@@ -238,6 +238,7 @@ def test_backend_that_dies_while_the_client_sends(proxy, peer, reset):
     client = balancer.connect()
     upstream = backend.accept()
     client.sendall(b"x" * MIB)
+    assert upstream.recv(1) == b"x"  # a reset before that would count as a failed connect
     reset(upstream)
     _send_until_closed(client)
     assert balancer.record()["close_reason"] == "backend_reset"

@@ -1,0 +1,200 @@
+"""`nginy` as its users start it: a process of its own."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nginy import __version__
+
+TIMEOUT_S = 20
+
+
+def nginy(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "nginy", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+
+
+@pytest.fixture
+def write_config(tmp_path):
+    def write(backend: str, **settings: object) -> tuple[Path, int]:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        document = {
+            "backends": [{"id": "b1", "address": backend}],
+            "rules": [{"clients": [f"127.0.0.0/8:{port}"], "targets": ["b1"]}],
+            "bind_addresses": ["127.0.0.1"],
+            **settings,
+        }
+        path = tmp_path / "nginy.yaml"
+        path.write_text(json.dumps(document))
+        return path, port
+
+    return write
+
+
+@pytest.fixture
+def start(own, wait_until):
+    """Start `nginy run`, wait for its ready line; gives the process and the log's path."""
+
+    def start_one(path: Path, prefix: tuple[str, ...] = ()) -> tuple[subprocess.Popen, Path]:
+        log = path.with_suffix(".log")
+        with log.open("wb") as errors:
+            process = subprocess.Popen(
+                [*prefix, sys.executable, "-m", "nginy", "run", "-c", str(path)],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
+        own.enter_context(process)
+        own.callback(process.kill)
+        wait_until(lambda: "nginy ready" in log.read_text() or process.poll() is not None, "ready")
+        return process, log
+
+    return start_one
+
+
+def test_version():
+    done = nginy("--version")
+    assert done.returncode == 0
+    assert __version__ in done.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_help_has_an_example(command):
+    done = nginy(command, "--help")
+    assert done.returncode == 0
+    assert f"nginy {command} -c nginy.yaml" in done.stdout
+
+
+def test_check_of_a_good_file(write_config):
+    path, port = write_config("127.0.0.1:1")
+    done = nginy("check", "-c", str(path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{path}: 1 rules, 1 backends, ports {port}\n"
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_wrong_file_exits_2_and_names_the_line(command, tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(
+        "backends:\n"
+        "  - {id: b1, address: 127.0.0.1:80, wieght: 2}\n"
+        "rules:\n"
+        "  - {clients: ['0.0.0.0/0:8080'], targets: [b2]}\n"
+    )
+    done = nginy(command, "-c", str(path))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.search(rf"{path}:2: .*wieght", done.stderr)
+    assert re.search(rf"{path}:4: .*b2", done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+def test_missing_file_exits_2(tmp_path):
+    done = nginy("check", "-c", str(tmp_path / "none.yaml"))
+    assert done.returncode == 2
+    assert "none.yaml" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_port_in_use_exits_1_and_names_port_and_rule(write_config):
+    path, port = write_config("127.0.0.1:1")
+    with socket.create_server(("127.0.0.1", port)):
+        done = nginy("run", "-c", str(path))
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert "rules[0]" in done.stderr
+    assert "in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_access_log_that_cannot_be_opened_exits_1(write_config, tmp_path):
+    path, _ = write_config("127.0.0.1:1", access_log=str(tmp_path / "none" / "access.log"))
+    done = nginy("run", "-c", str(path))
+    assert done.returncode == 1
+    assert "access_log" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_run_serves_drains_and_leaves_its_records_on_standard_output(
+    peer, write_config, start, own, wait_until
+):
+    backend = peer()
+    path, port = write_config(backend.address, access_log="-")
+    process, log = start(path)
+    assert f"127.0.0.1:{port}" in log.read_text()
+    descriptors = _descriptors(process)
+    client = own.enter_context(socket.create_connection(("127.0.0.1", port)))
+    upstream = backend.accept()
+    client.sendall(b"begun")
+    assert upstream.recv(100) == b"begun"
+    process.send_signal(signal.SIGTERM)
+    wait_until(lambda: "draining 1 connections" in log.read_text(), "drain")
+    upstream.sendall(b"finished")
+    assert client.recv(100) == b"finished"
+    assert _descriptors(process) == descriptors - 1 + 2  # the listener has gone
+    client.close()
+    upstream.close()
+    output, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0
+    (line,) = output.splitlines()
+    assert json.loads(line)["close_reason"] == "completed"
+    assert "closed connections: completed 1" in log.read_text()
+
+
+def _descriptors(process: subprocess.Popen) -> int:
+    return len(os.listdir(f"/proc/{process.pid}/fd"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_second_signal_ends_the_drain(number, peer, write_config, start, own, wait_until):
+    backend = peer()
+    path, port = write_config(backend.address)
+    process, log = start(path)
+    client = own.enter_context(socket.create_connection(("127.0.0.1", port)))
+    client.settimeout(TIMEOUT_S)
+    backend.accept()
+    process.send_signal(number)
+    wait_until(lambda: "draining" in log.read_text(), "drain")
+    process.send_signal(number)
+    assert client.recv(1) == b""
+    assert process.wait(TIMEOUT_S) == 0
+
+
+def test_running_out_of_descriptors_pauses_accepting_and_recovers(
+    peer, write_config, start, own, wait_until
+):
+    backend = peer()
+    path, port = write_config(backend.address, timeouts={"half_closed_timeout_ms": 100})
+    process, log = start(path, prefix=("prlimit", "--nofile=40:40"))
+    at_rest = _descriptors(process)
+    clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(40)]
+    wait_until(lambda: "no accepting for 1 s" in log.read_text(), "pause")
+    for client in clients:
+        client.close()
+    wait_until(lambda: _descriptors(process) == at_rest, "descriptors given back")
+
+    client = own.enter_context(socket.create_connection(("127.0.0.1", port)))
+    client.sendall(b"again")
+    assert _first_bytes_received(backend) == b"again"
+
+
+def _first_bytes_received(backend) -> bytes:
+    """Skips the connections of clients that have gone."""
+    while True:
+        upstream = backend.accept()
+        try:
+            if received := upstream.recv(100):
+                return received
+        except ConnectionResetError:
+            continue
