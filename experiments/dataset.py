@@ -47,7 +47,7 @@ class RunWriter:
     def write_table(self, name: str, frame: pd.DataFrame) -> None:
         """One of `TABLES`; DatasetError if the columns are not exactly that table's."""
         aside = self.path / f".{name}.parquet.part"
-        pq.write_table(to_arrow(name, frame), aside, compression="zstd")
+        pq.write_table(to_arrow(name, frame), aside, compression="zstd", write_statistics=False)
         aside.rename(self.path / f"{name}.parquet")
 
     def write_verdict(self, verdict: Mapping[str, Any]) -> None:

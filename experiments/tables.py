@@ -126,11 +126,11 @@ def to_arrow(name: str, frame: pd.DataFrame) -> pa.Table:
     schema = TABLES[name]
     if list(frame.columns) != schema.names:
         raise DatasetError(f"{name}: columns {list(frame.columns)} are not {schema.names}")
-    stamped = schema.with_metadata({"schema_version": str(SCHEMA_VERSION)})
     try:
-        return pa.Table.from_pandas(frame, schema=stamped, preserve_index=False)
+        table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
     except pa.ArrowException as error:
         raise DatasetError(f"{name}: {error}") from error
+    return table.replace_schema_metadata({"schema_version": str(SCHEMA_VERSION)})
 
 
 def empty_frame(name: str) -> pd.DataFrame:
