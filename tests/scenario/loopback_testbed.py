@@ -1,6 +1,7 @@
 """Load generators, nginy and emulated backends as real processes on this machine's loopback."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -39,6 +40,10 @@ class Backend(NamedTuple):
     process: HostProcess
     samples: Path
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, for example to stop it for a while."""
+        self.process._process.send_signal(number)
+
     def stop(self) -> list[dict[str, Any]]:
         """End it; all lines that it wrote, the final counters last."""
         self.process.stop()
@@ -64,9 +69,9 @@ class LoopbackTestbed:
             process.wait()
         self._group.__exit__(*error)
 
-    def backend(self, backend_id: str, **options: object) -> Backend:
+    def backend(self, backend_id: str, host: str = "127.0.0.1", **options: object) -> Backend:
         """An emulated backend that listens; `options` are its command line's."""
-        address = f"127.0.0.1:{free_port()}"
+        address = f"{host}:{free_port()}"
         samples = self.folder / f"samples-{backend_id}.jsonl"
         process = self._group.start(
             backend_id,
@@ -112,15 +117,15 @@ class LoopbackTestbed:
         )
         self._generators[client] = subprocess.Popen(argv, stdout=subprocess.PIPE)
 
-    def terminate_when_ready(self, client: str, after_s: float) -> None:
-        """Interrupt a generator `after_s` after it began."""
+    def wait_ready(self, client: str) -> None:
+        """Wait until a generator has drawn its workload; it sends 100 ms later."""
         output = self._generators[client].stdout
         assert output is not None
         assert output.readline() == b"ready\n"
-        try:
-            self._generators[client].wait(after_s)
-        except subprocess.TimeoutExpired:
-            self._generators[client].terminate()
+
+    def signal(self, client: str, number: signal.Signals) -> None:
+        """Send a generator a signal."""
+        self._generators[client].send_signal(number)
 
     def finish(self, client: str, timeout_s: float = DEADLINE_S) -> Traffic:
         """Wait for a generator to end; all that it wrote (nothing, if it never sent)."""

@@ -1,5 +1,6 @@
 """Every way in which a request can fail is told apart, and none is lost."""
 
+import signal
 import socket
 import struct
 import threading
@@ -137,7 +138,9 @@ def test_a_persistent_connection_is_opened_again_after_it_was_lost(tmp_path: Pat
 def test_an_interrupted_run_leaves_all_its_files(tmp_path: Path) -> None:
     with LoopbackTestbed(tmp_path) as testbed, misbehaving_server(say_nothing) as target:
         testbed.start_generator("c1", target, duration_s=30)
-        testbed.terminate_when_ready("c1", after_s=1.0)
+        testbed.wait_ready("c1")
+        time.sleep(0.5)  # of a run of 30 s
+        testbed.signal("c1", signal.SIGTERM)
         traffic = testbed.finish("c1")
     assert traffic.exit_status == 0
     assert traffic.summary["in_flight"] == traffic.summary["offered"] > 0
