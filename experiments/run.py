@@ -22,6 +22,7 @@ from experiments.scenario import Scenario
 from experiments.systems.nginy import BACKEND_PORT, PORT, NginySystem
 from experiments.traffic import start_backends, start_generators
 from experiments.verdict import Verdict, rejected
+from topologies.errors import LinkDead
 from topologies.links.calibrate import calibrate, finish
 from topologies.network import Network
 
@@ -54,17 +55,20 @@ def run_experiment(scenario: Scenario, folder: Path, progress: RunProgress) -> V
         progress.stage("calibrating every link")
         calibration = calibrate(network)
         writer.write_calibration(calibration.to_json())
-        if calibration.valid:
+        if not calibration.valid:
+            return _end(writer, rejected("links", calibration.reasons))
+        try:
             evidence = _carry(scenario, network, raw, progress)
-            calibration = finish(calibration, network)
-            writer.write_calibration(calibration.to_json())
-        else:
-            evidence = None
-    if evidence is None:
-        verdict = rejected("links", calibration.reasons)
-    else:
-        progress.stage("reading captures, writing tables")
-        verdict = conclude(scenario, evidence, calibration, writer)
+        except LinkDead as dead:
+            return _end(writer, rejected("links", [str(dead)]))
+        calibration = finish(calibration, network)
+        writer.write_calibration(calibration.to_json())
+    progress.stage("reading captures, writing tables")
+    return _end(writer, conclude(scenario, evidence, calibration, writer))
+
+
+def _end(writer: RunWriter, verdict: Verdict) -> Verdict:
+    """The verdict is written last: it is what makes a run finished."""
     writer.write_verdict(verdict.to_json())
     return verdict
 

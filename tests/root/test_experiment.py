@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import psutil
 import pytest
 from rich.console import Console
 
@@ -70,3 +71,20 @@ def test_without_loss_nothing_is_sent_again(tmp_path: Path) -> None:
     assert carried["backend"].value_counts().to_dict() == (
         requests["backend"].value_counts().to_dict()
     )
+
+
+def test_a_link_that_dies_under_load_makes_the_run_invalid_and_is_named(tmp_path: Path) -> None:
+    class Saboteur(RunProgress):
+        """Ends the link emulator as soon as load is on: it is a child of this process."""
+
+        def load(self, elapsed_s: float, total_s: float) -> None:
+            if elapsed_s > 1:
+                for child in psutil.Process().children():
+                    if any("nfqueue" in word for word in child.cmdline()):
+                        child.kill()
+
+    with Saboteur(Console(file=io.StringIO()), "test") as progress:
+        verdict = run_experiment(scenario(1.0), tmp_path / "run", progress)
+    assert not verdict.valid
+    assert "c1-s1" in " ".join(verdict.reasons)
+    assert load_run(tmp_path / "run").verdict["valid"] is False

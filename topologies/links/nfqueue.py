@@ -6,6 +6,8 @@ Without `--queue-bypass`: a dead emulator stops the link; it never lets packets 
 IPv4 only, as the hosts are.
 """
 
+import contextlib
+import contextlib
 import json
 import select
 import subprocess
@@ -121,7 +123,8 @@ class _Emulator:
     def stop(self) -> None:
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
-                stream.close()
+                with contextlib.suppress(BrokenPipeError):  # a question it died before reading
+                    stream.close()
         try:
             self._process.wait(_ANSWER_WITHIN_S)
         except subprocess.TimeoutExpired:
