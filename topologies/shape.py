@@ -7,6 +7,8 @@ from typing import Literal
 
 Role = Literal["client", "balancer", "backend"]
 
+MAX_MBPS = 100_000.0
+
 SUBNET = ipaddress.IPv4Network("10.0.0.0/16")
 """Every host of a shape lives in this one subnet."""
 
@@ -43,8 +45,10 @@ class LinkSpec:
             )
         if not 0 <= self.loss_pct <= 100:
             raise ValueError(f"loss_pct is {self.loss_pct}, expected 0 to 100")
-        if self.rate_mbps is not None and not 0 < self.rate_mbps <= 100_000:
-            raise ValueError(f"rate_mbps is {self.rate_mbps}, expected above 0 to 100000, or None")
+        if self.rate_mbps is not None and not 0 < self.rate_mbps <= MAX_MBPS:
+            raise ValueError(
+                f"rate_mbps is {self.rate_mbps}, expected above 0 to {MAX_MBPS:g}, or None"
+            )
 
     @property
     def impaired(self) -> bool:

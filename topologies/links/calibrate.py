@@ -7,39 +7,34 @@ switch whose own link has no impairment.
 import re
 import statistics
 import subprocess
-import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
-from pathlib import Path
 
 from topologies import tuning
 from topologies.errors import LinkDead
 from topologies.links import checks, wire
-from topologies.links.blast import FRAME_BYTES
 from topologies.links.checks import Calibration, Check
 from topologies.links.method import DirectionCounters
 from topologies.links.port import Port
+from topologies.links.saturate import measure_rates
 from topologies.network import Network
 
 PROBES = 20
 _MAX_PROBES = 400
 _INTERVAL_S = 0.010
-_OVERLOAD = 1.25
-_BLAST_S = 0.3
-_FRAMES = 60
-_AT_ONCE_MBPS = 200.0
-_ROOT = Path(__file__).resolve().parents[2]
+_ATTEMPTS = 3
 
 
 def calibrate(network: Network) -> Calibration:
-    """Measure; afterwards the links' draws and counters begin again, for the run."""
-    rows = [*_settings(network), *_round_trips(network), *_rates(network)]
+    """Measure; afterwards the links' counters begin again, for the run."""
+    rows = _settings(network)
     try:
-        rows += _accounts(network, {}, network.link_counters())
+        network.restart_counters()
+        before = _wire_baseline(network)
+        rows += [*_patiently(_round_trips, network), *_patiently(_rates, network)]
         # Not the emulator's lateness: calibration starts dozens of processes and fills links
         # beyond their rate. What counts is the lateness during the run.
+        rows += _accounts(network, before, network.link_counters())
         network.restart_counters()
     except LinkDead as dead:
         rows.append(_dead(dead))
@@ -82,12 +77,31 @@ def _measured(network: Network) -> list[Port]:
     return [port for port in network.ports if port.link.host in hosts]
 
 
-def _round_trips(network: Network) -> list[Check]:
+def _patiently(
+    measure: Callable[[Network, Sequence[Port]], list[Check]], network: Network
+) -> list[Check]:
+    """Measure every link, and those that failed again, up to three times in all.
+
+    Another program that takes the processor for a moment makes a sound link look slow, once; a
+    link that is not what was asked fails every time.
+    """
+    found: dict[str, Check] = {}
+    ports: Sequence[Port] = _measured(network)
+    for _ in range(_ATTEMPTS):
+        found |= {row.link: row for row in measure(network, ports)}
+        failed = {name for name, row in found.items() if not row.ok}
+        ports = [port for port in ports if failed & {port.link.name, *port.link.directions}]
+        if not ports:
+            break
+    return list(found.values())
+
+
+def _round_trips(network: Network, ports: Sequence[Port]) -> list[Check]:
     """Ping the meter from every host at once: a few hundred small packets a second in all."""
-    ports = [port for port in _measured(network) if port.link.spec.loss_pct < 100]
-    pings = [_ping(network, port) for port in ports]
+    reachable = [port for port in ports if port.link.spec.loss_pct < 100]
+    pings = [_ping(network, port) for port in reachable]
     rows = []
-    for port, ping in zip(ports, pings, strict=True):
+    for port, ping in zip(reachable, pings, strict=True):
         out, _ = ping.communicate(timeout=60)
         times = [float(found) for found in re.findall(r"time=([\d.]+) ms", out)]
         spec = port.link.spec
@@ -113,90 +127,19 @@ def _ping(network: Network, port: Port) -> "subprocess.Popen[str]":
     return network.popen(host, ["ping", "-n", *words, target], stdout=subprocess.PIPE, text=True)
 
 
-class _Blast:
-    """One direction of one link, filled by a sender at its far end."""
-
-    def __init__(self, network: Network, port: Port, direction: str) -> None:
-        spec = port.link.spec
-        asked = checks.UNLIMITED_MBPS if spec.rate_mbps is None else spec.rate_mbps
-        self.port, self.direction, self.asked_mbps = port, direction, asked
-        self._meter = network.port(network.meter(port.link.switch))
-        self._leaving = direction == port.link.directions[0]
-        self._network = network
-        # Some sixty frames at least, for rates at which 0.3 s would hold only a few.
-        self._seconds = max(_BLAST_S, _FRAMES * FRAME_BYTES * 8 / (asked * 1e6))
-        self._samples: list[tuple[float, int]] = []
-        self.process: subprocess.Popen[bytes]
-
-    def start(self) -> None:
-        hosts = [self.port.link.host, self._meter.link.host]
-        sender, receiver = hosts if self._leaving else hosts[::-1]
-        limited = self.port.link.spec.rate_mbps is not None
-        offered = self.asked_mbps * (_OVERLOAD if limited else 1)
-        words = [self._network.address(receiver), str(offered), str(self._seconds)]
-        argv = [sys.executable, "-m", "topologies.links.blast", *words]
-        self.process = self._network.popen(sender, argv, cwd=_ROOT)
-
-    def sample(self) -> None:
-        """Look at the switch's far side of the link, where what was carried comes out."""
-        place = wire.at_switch(self.port) if self._leaving else wire.at_host(self.port)
-        self._samples.append((time.monotonic(), place.rx_bytes))
-
-    def rate_mbps(self) -> float | None:
-        return steady_rate_mbps(self._samples)
-
-
-def steady_rate_mbps(samples: Sequence[tuple[float, int]]) -> float | None:
-    """The rate between the first third and the end of the growth in (time_s, bytes) samples;
-    None where too little moved. The first third holds the bucket's burst."""
-    moving = [after for before, after in pairwise(samples) if after[1] > before[1]]
-    if len(moving) < 4:
-        return None
-    first, last = moving[len(moving) // 3], moving[-1]
-    return (last[1] - first[1]) * 8 / 1e6 / (last[0] - first[0])
-
-
-def _rates(network: Network) -> list[Check]:
-    blasts = [
-        _Blast(network, port, direction)
-        for port in _measured(network)
-        for direction in port.link.directions
+def _rates(network: Network, ports: Sequence[Port]) -> list[Check]:
+    asked = {direction: port for port in ports for direction in port.link.directions}
+    return [
+        checks.between(
+            direction,
+            "rate",
+            asked[direction].link.spec.rate_mbps,
+            measured,
+            checks.rate_bounds_mbps(asked[direction].link.spec),
+            " Mbit/s",
+        )
+        for direction, measured in measure_rates(network, ports).items()
     ]
-    rows = []
-    for group in _groups(blasts):
-        _measure(group)
-        rows += [
-            checks.between(
-                blast.direction,
-                "rate",
-                blast.port.link.spec.rate_mbps,
-                blast.rate_mbps(),
-                checks.rate_bounds_mbps(blast.port.link.spec),
-                " Mbit/s",
-            )
-            for blast in group
-        ]
-    return rows
-
-
-def _groups(blasts: Sequence[_Blast]) -> list[list[_Blast]]:
-    """What may be measured at once: links are independent, the processor is not."""
-    groups: list[list[_Blast]] = []
-    for blast in sorted(blasts, key=lambda blast: blast.asked_mbps):
-        load = sum(other.asked_mbps for other in groups[-1]) if groups else _AT_ONCE_MBPS
-        if load + blast.asked_mbps > _AT_ONCE_MBPS:
-            groups.append([])
-        groups[-1].append(blast)
-    return groups
-
-
-def _measure(group: list[_Blast]) -> None:
-    for blast in group:
-        blast.start()
-    while any(blast.process.poll() is None for blast in group):
-        for blast in group:
-            blast.sample()
-        time.sleep(0.01)
 
 
 def _accounts(
@@ -247,7 +190,7 @@ def _bypassed(
     }
     rows = []
     for direction, carried in wire.packets_on(port).items():
-        on_wire = carried - baseline.get(direction, 0)
+        on_wire = carried - baseline[direction]
         past = max(0, on_wire - expected[direction])
         bounds = (0.0, checks.bypass_bound(on_wire))
         rows.append(checks.between(direction, "bypassed", 0, past, bounds, " packets"))

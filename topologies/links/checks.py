@@ -10,7 +10,7 @@ from typing import Any
 
 from scipy.stats import binom
 
-from topologies.shape import LinkSpec
+from topologies.shape import MAX_MBPS, LinkSpec
 
 SCHEMA_VERSION = 1
 
@@ -23,7 +23,8 @@ RATE_RELATIVE = 0.10
 """A token bucket keeps its rate within 2 %; the rest is the window of 0.2 s it is observed in."""
 
 UNLIMITED_MBPS = 100.0
-"""What a link without a rate must at least carry: sending more would only measure the machine."""
+"""What a link without a rate is offered, and must carry half of: more would only measure how
+fast this machine sends."""
 
 FALSE_ALARMS_PER_RUN = 0.001
 """All loss checks of a run together reject a sound network this often (Bonferroni over links)."""
@@ -123,8 +124,9 @@ def rtt_bounds_ms(spec: LinkSpec) -> tuple[float, float]:
 
 def rate_bounds_mbps(spec: LinkSpec) -> tuple[float, float]:
     """For the rate of a saturated link; without a rate asked, for 100 Mbit/s offered."""
-    asked = UNLIMITED_MBPS if spec.rate_mbps is None else spec.rate_mbps
-    return asked * (1 - RATE_RELATIVE), asked * (1 + RATE_RELATIVE)
+    if spec.rate_mbps is None:
+        return UNLIMITED_MBPS / 2, MAX_MBPS
+    return spec.rate_mbps * (1 - RATE_RELATIVE), spec.rate_mbps * (1 + RATE_RELATIVE)
 
 
 def loss_check(

@@ -7,7 +7,6 @@ IPv4 only, as the hosts are.
 """
 
 import contextlib
-import contextlib
 import json
 import select
 import subprocess

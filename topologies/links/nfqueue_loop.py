@@ -18,15 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from topologies.links import nfqueue_protocol as protocol
-from topologies.links.nfqueue_schedule import Schedule
+from topologies.links.nfqueue_schedule import BATCH, Schedule
 from topologies.shape import LinkSpec
 
 _SO_RCVBUFFORCE = 33
 _RECEIVE_BUFFER_BYTES = 64 * 2**20
 # 1 s of full frames at 2.4 Gbit/s.
 _QUEUE_PACKETS = 200_000
-# Packets taken in before the clock is looked at again: 64 take about 0.15 ms.
-_BATCH = 64
 _PRIORITY = 20
 _MAX_LAG_S = 300e-6
 _PR_SET_TIMERSLACK = 29
@@ -95,7 +93,7 @@ class Emulator:
     def _receive(self, arrived: float) -> None:
         """Take in at most a batch; the first of it arrived at `arrived`, the others as read."""
         buffer = self._buffer
-        for _ in range(_BATCH):
+        for _ in range(BATCH):
             try:
                 self._socket.recv_into(buffer)
             except BlockingIOError:

@@ -1,0 +1,103 @@
+"""Links do what they were asked; and one that does not is found out, and named."""
+
+import re
+import signal
+
+import pytest
+
+from topologies.errors import LinkDead
+from topologies.links import probe
+from topologies.links.calibrate import calibrate, finish
+from topologies.links.quality import send_stamped
+from topologies.namespaces import execute, members, namespace_inode
+from topologies.network import Network
+from topologies.shape import LinkSpec
+from topologies.star import star
+
+pytestmark = pytest.mark.root
+
+CLIENT = LinkSpec(delay_ms=10, rate_mbps=20)
+LOSSY = LinkSpec(loss_pct=20)
+
+
+@pytest.fixture(params=probe.METHODS)
+def method(request):
+    problem = probe.problem_of(request.param)
+    if problem is not None:
+        pytest.skip(f"{request.param} does not work here: {problem}")
+    return request.param
+
+
+def test_delay_loss_and_calibration(method):
+    shape = star(1, 1, client_link=CLIENT, backend_link=LOSSY)
+    with Network(shape, seed=3, link_method=method) as network:
+        assert network.link_method == method
+        calibration = calibrate(network)
+        assert calibration.reasons == []
+
+        ping = ["ping", "-n", "-c5", "-i0.02", network.address("lb")]
+        times = re.findall(r"time=([\d.]+)", network.run("c1", ping, timeout_s=20).stdout)
+        assert len(times) == 5
+        assert all(float(time_ms) > 19.8 for time_ms in times)
+
+        arrived = len(send_stamped(network, "b1", "lb", 500, 5000))
+        counted = network.link_counters()["b1->s1"]
+        assert counted.seen == 500
+        assert 0 < counted.dropped == 500 - arrived
+
+        finished = finish(calibration, network)
+        named = {check.link for check in finished.checks}
+        assert {"c1-s1", "c1->s1", "s1->c1", "b1->s1", "s1->b1", "lb-s1", "lb"} <= named
+        # Everything but the punctuality of the machine that runs this test.
+        assert [reason for reason in finished.reasons if "lateness" not in reason] == []
+
+
+def test_the_same_seed_loses_the_same_packets():
+    kept = []
+    for seed in (3, 4):
+        shape = star(1, 1, backend_link=LOSSY)
+        with Network(shape, seed=seed, link_method="nfqueue") as network:
+            for _ in range(2):
+                network.restart_draws()
+                kept.append([number for number, _ in send_stamped(network, "b1", "lb", 300, 5000)])
+    assert kept[0] == kept[1] != kept[2] == kept[3]
+
+
+def test_sabotaged_links_are_found_and_named():
+    shape = star(1, 1, client_link=CLIENT)
+    with Network(shape, seed=3, link_method="nfqueue") as network:
+        healthy = calibrate(network)
+        assert healthy.reasons == []
+
+        port = network.port("c1")
+        execute(port.host_pid, ["tc", "qdisc", "del", "dev", port.host_interface, "root"])
+        found = calibrate(network)
+        assert not found.valid
+        assert [reason.split(" asked")[0] for reason in found.reasons] == ["c1->s1: rate"]
+
+        execute(port.switch_pid, ["iptables", "-w", "5", "-t", "mangle", "-F"])
+        assert any(each.startswith("c1-s1: median RTT") for each in calibrate(network).reasons)
+        send_stamped(network, "c1", "lb", 500, 5000)
+        assert any(each.startswith("c1->s1: bypassed") for each in finish(healthy, network).reasons)
+
+
+def test_a_dead_emulator_stops_its_links_and_is_reported():
+    with Network(star(1, 1, client_link=CLIENT), seed=3, link_method="nfqueue") as network:
+        healthy = calibrate(network)
+        network.check_alive()
+        _kill_emulator(network)
+        with pytest.raises(LinkDead, match="c1-s1"):
+            network.check_alive()
+        ping = ["ping", "-c1", "-W1", network.address("lb")]
+        assert network.run("c1", ping, timeout_s=10).returncode != 0
+        finished = finish(healthy, network)
+        assert not finished.valid
+        assert "c1-s1" in finished.reasons[-1]
+
+
+def _kill_emulator(network):
+    switch = network.port("c1").switch_pid
+    inode = namespace_inode(switch)
+    for pid in members()[inode]:
+        if pid != switch:
+            execute(switch, ["kill", f"-{signal.SIGKILL.value}", str(pid)])
