@@ -3,7 +3,7 @@
 This is the seam for other ways to move bytes; the tests of a mover run over every class here.
 
 Back-pressure: what the sink did not take waits in the mover, and the source is not read meanwhile.
-So a mover buffers at most one chunk; the rest waits in the sender.
+So a mover's buffer is bounded; the rest waits in the sender.
 """
 
 import socket
@@ -35,8 +35,9 @@ class Flow(Enum):
 class Mover(Protocol):
     """Moves bytes one way between two non-blocking sockets."""
 
-    moved: int
-    """Bytes the sink has taken so far."""
+    @property
+    def moved(self) -> int:
+        """Bytes the sink has taken so far."""
 
     def move(self, to_end: bool) -> Flow:
         """Move until something stops it.
@@ -44,6 +45,9 @@ class Mover(Protocol):
         A read that gives less than was asked for means "no more" to the edge-triggered poll,
         unless the source has ended (`to_end`): then the end itself must be read too.
         """
+
+    def close(self) -> None:
+        """Free what the mover holds; the sockets are not its own."""
 
 
 _chunk = bytearray(CHUNK_BYTES)
@@ -88,6 +92,10 @@ class CopyMover:
             if size < CHUNK_BYTES and not to_end:
                 return Flow.DRAINED
         return Flow.UNFINISHED
+
+    def close(self) -> None:
+        """See `Mover`: the rest is memory."""
+        self._rest = b""
 
     def _send_rest(self) -> Flow | None:
         try:

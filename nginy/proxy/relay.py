@@ -141,6 +141,11 @@ class Relay:
         if events & WRITABLE and up.blocked:
             self._run(up)
 
+    def close(self) -> None:
+        """Free what the movers hold."""
+        self.up.mover.close()
+        self.down.mover.close()
+
     def check(self, now: float) -> float | None:
         """End the relay if it was idle too long; else when to ask again.
 

@@ -17,11 +17,11 @@ from nginy.proxy.close_reason import CloseReason, ConnectionEnd
 from nginy.proxy.complaints import Complaints
 from nginy.proxy.connect import connect
 from nginy.proxy.context import ConnectionContext
-from nginy.proxy.mover import CopyMover
 from nginy.proxy.poller import GONE, Poller
 from nginy.proxy.record import Record, close_record
 from nginy.proxy.relay import Limits, Relay
 from nginy.proxy.service import Service
+from nginy.proxy.splice_mover import SpliceMover
 from nginy.proxy.strand import Strand, suspended
 from nginy.proxy.timers import TimerWheel
 
@@ -192,13 +192,14 @@ class TcpProxy:
         limits: Limits,
         context: ConnectionContext,
     ) -> CloseReason:
-        relay = Relay(self._poller, client, link.upstream, CopyMover, limits)
+        relay = Relay(self._poller, client, link.upstream, SpliceMover, limits)
         timer = self._wheel.add(monotonic() + limits.shortest_s, relay.check)
         try:
             reason = relay.start(client_events, link.events, strand.resume)
             return reason or await suspended()
         finally:
             timer.cancel()
+            relay.close()
             context.bytes_up = relay.up.mover.moved
             context.bytes_down = relay.down.mover.moved
             context.first_byte_s = relay.first_byte_at

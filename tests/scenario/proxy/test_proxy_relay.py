@@ -10,7 +10,24 @@ from pathlib import Path
 
 import pytest
 
+from nginy.proxy.mover import CopyMover
+from nginy.proxy.splice_mover import SpliceMover
+
 MIB = 1 << 20
+
+
+def splicing(source: socket.socket, sink: socket.socket) -> SpliceMover:
+    """Splices from the first byte on."""
+    mover = SpliceMover(source, sink)
+    mover.splice_from_now_on()
+    return mover
+
+
+@pytest.fixture(params=[CopyMover, SpliceMover, splicing], ids=lambda mover: mover.__name__)
+def proxy(request, monkeypatch, proxy):
+    """As in conftest.py, with every byte mover there is."""
+    monkeypatch.setattr("nginy.proxy.tcp.SpliceMover", request.param)
+    return proxy
 
 
 def test_bytes_go_both_ways(proxy, peer):

@@ -1,5 +1,7 @@
 """Every byte mover against the same contract, over real socket pairs."""
 
+import errno
+import os
 import random
 import socket
 from contextlib import ExitStack, suppress
@@ -7,8 +9,16 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from nginy.proxy.mover import CHUNK_BYTES, CHUNKS_PER_TURN, CopyMover, Flow
+from nginy.proxy.splice_mover import SpliceMover
 
-MOVERS = [CopyMover]
+
+def splicing(source: socket.socket, sink: socket.socket) -> SpliceMover:
+    mover = SpliceMover(source, sink)
+    mover.splice_from_now_on()
+    return mover
+
+
+MOVERS = [CopyMover, SpliceMover, splicing]
 
 
 @pytest.fixture(params=MOVERS, ids=lambda mover: mover.__name__)
@@ -19,7 +29,9 @@ def way(request):
         sink, receiver = map(own.enter_context, socket.socketpair())
         for sock in (source, sink, receiver):
             sock.setblocking(False)
-        yield Way(sender, source, sink, receiver, request.param)
+        way = Way(sender, source, sink, receiver, request.param)
+        own.callback(way.mover.close)
+        yield way
 
 
 class Way:
@@ -66,25 +78,45 @@ def test_end_is_seen_after_the_last_bytes(way):
     assert way.received() == b"bye"
 
 
-def test_one_turn_is_bounded(way):
+class Endless:
+    """As a socket whose peer is as fast as we are."""
+
+    def recv_into(self, buffer) -> int:
+        return len(buffer)
+
+
+class Swallow:
+    def send(self, data) -> int:
+        return len(data)
+
+
+def test_one_turn_of_copying_is_bounded():
     """A source that always has more does not keep the others waiting."""
-    total = 0
-
-    class Endless:
-        """As a socket whose peer is as fast as we are."""
-
-        def recv_into(self, buffer) -> int:
-            return len(buffer)
-
-    class Swallow:
-        def send(self, data) -> int:
-            nonlocal total
-            total += len(data)
-            return len(data)
-
     mover = CopyMover(Endless(), Swallow())
     assert mover.move(False) is Flow.UNFINISHED
-    assert total == mover.moved == CHUNK_BYTES * CHUNKS_PER_TURN
+    assert mover.moved == CHUNK_BYTES * CHUNKS_PER_TURN
+
+
+def test_splicing_begins_after_a_full_turn_and_its_pipe_is_closed():
+    before = len(os.listdir("/proc/self/fd"))
+    mover = SpliceMover(Endless(), Swallow())
+    assert mover.move(False) is Flow.UNFINISHED
+    assert len(os.listdir("/proc/self/fd")) == before + 2
+    mover.close()
+    mover.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert mover.moved == CHUNK_BYTES * CHUNKS_PER_TURN
+
+
+def test_without_a_pipe_it_goes_on_copying(monkeypatch):
+    def exhausted(_flags: int) -> tuple[int, int]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pipe2", exhausted)
+    mover = SpliceMover(Endless(), Swallow())
+    for turns in (1, 2):
+        assert mover.move(False) is Flow.UNFINISHED
+        assert mover.moved == turns * CHUNK_BYTES * CHUNKS_PER_TURN
 
 
 def test_full_sink_blocks_and_the_source_is_not_read_on(way):
