@@ -37,7 +37,9 @@ class Percentile:
         """`12.3 ms`, or `>= 5000 ms` where it is censored."""
         if np.isnan(self.latency_ms):
             return "n/a"
-        return f">= {self.timeout_ms:g} ms" if self.censored else f"{self.latency_ms:.1f} ms"
+        if self.censored:
+            return f">= {self.timeout_ms:g} ms"
+        return f"{self.latency_ms:.{1 if self.latency_ms < 1000 else 0}f} ms"
 
 
 def latencies_ms(requests: pd.DataFrame) -> NDArray[np.float64]:

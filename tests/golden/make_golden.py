@@ -46,8 +46,8 @@ def scenario(algorithm: str, loss_pct: float, delay_ms: float, seed: int) -> Sce
             "name": "golden",
             "algorithm": algorithm,
             "network": {"clients": 2, "backends": 4, "client_link": link},
-            "workload": {"load": 0.7, "mean_demand_ms": 100, "timeout_ms": 2500},
-            "duration_s": 6,
+            "workload": {"load": 0.7, "mean_demand_ms": 130, "timeout_ms": 1500},
+            "duration_s": 4,
             "warmup_s": 1,
             "seed": seed,
         }
@@ -248,7 +248,7 @@ def main() -> None:
     for algorithm in ("least_conn", "random"):
         for loss_pct in (0.0, 2.0):
             for delay_ms in (5.0, 25.0):
-                for seed in (1, 2):
+                for seed in (1, 2, 3):
                     name = f"{algorithm}-loss{loss_pct:g}-delay{delay_ms:g}-seed{seed}"
                     write(scenario(algorithm, loss_pct, delay_ms, seed), RUNS / "golden" / name)
 

@@ -1,0 +1,90 @@
+"""What stands below a figure: how many samples, which seeds, what the links really were."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.analysis.conditions import Conditions
+from experiments.analysis.throughput import in_window
+from experiments.dataset import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """The parts of a caption; `links` is measured, not asked."""
+
+    subject: str
+    n: str
+    seeds: str
+    links: str
+    verdict: str
+
+    def __str__(self) -> str:
+        """One paragraph."""
+        parts = (self.subject, self.n, self.seeds, self.links, self.verdict)
+        return "; ".join(part for part in parts if part) + "."
+
+
+def run_caption(run: Run) -> Caption:
+    """For a figure of one run."""
+    where = Conditions.of_manifest(run.manifest)
+    measured = in_window(run.requests, where.window_s)
+    begin_s, end_s = where.window_s
+    return Caption(
+        subject=f"{where.algorithm}, {where.clients} clients, {len(where.backends)} backends, "
+        f"open loop at load {where.load:g}",
+        n=f"n = {len(measured)} requests offered from {begin_s:g} s to {end_s:g} s",
+        seeds=f"seed {where.seed}",
+        links=measured_links([run.calibration]),
+        verdict=f"run {'valid' if run.verdict['valid'] else 'INVALID'}",
+    )
+
+
+def sweep_caption(runs: Sequence[Run]) -> Caption:
+    """For a figure over replicates of several cells; what varies is on the axes, not here."""
+    conditions = [Conditions.of_manifest(run.manifest) for run in runs]
+    seeds = sorted({where.seed for where in conditions})
+    invalid = sum(not run.verdict["valid"] for run in runs)
+    return Caption(
+        subject=f"open loop at load {_span([where.load for where in conditions], '')}",
+        n=f"n = {len(runs)} runs; points are means over replicates (one seed each), bars their "
+        "95 % t intervals",
+        seeds=f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}",
+        links=measured_links([run.calibration for run in runs]),
+        verdict=f"{invalid} runs INVALID" if invalid else "all runs valid",
+    )
+
+
+def measured_links(calibrations: Iterable[Mapping[str, Any]]) -> str:
+    """The client links as calibration measured them: RTT, loss, rate (least to most)."""
+    rows = [
+        row
+        for calibration in calibrations
+        for row in calibration["checks"]
+        if "c" in {end[:1] for end in _ends(row["link"])} and row["measured"] is not None
+    ]
+
+    def values(wanted: Callable[[str], bool]) -> list[float]:
+        return [row["measured"] for row in rows if wanted(row["quantity"])]
+
+    parts = (
+        _named("RTT", values(lambda quantity: quantity == "median RTT"), " ms"),
+        _named("loss", values(lambda quantity: quantity.startswith("loss of")), " %"),
+        _named("rate", values(lambda quantity: quantity == "rate"), " Mbit/s"),
+    )
+    found = ", ".join(part for part in parts if part)
+    return f"client links as measured: {found}" if found else ""
+
+
+def _ends(link: str) -> list[str]:
+    """The two ends named in `c1-s1` or `s1->c1`."""
+    return link.replace("->", "-").split("-")
+
+
+def _named(name: str, values: list[float], unit: str) -> str:
+    return f"{name} {_span(values, unit)}" if values else ""
+
+
+def _span(values: Sequence[float], unit: str) -> str:
+    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
+    return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
