@@ -169,10 +169,15 @@ class _Connection:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; the exit status."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    try:
+        encode_backend_id(options.id)
+        queue = FifoServer(options.servers, options.speed, options.queue_limit)
+    except ValueError as error:
+        parser.error(str(error))
     raise_open_files_limit()
     loop = new_precise_loop()
-    queue = FifoServer(options.servers, options.speed, options.queue_limit)
     dropped_before = listen_drops()
     # Unbuffered: a backend that is killed on purpose leaves its samples behind.
     with (
@@ -193,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="experiments.hosts.backend_server")
-    parser.add_argument("--id", required=True, type=_backend_id, help="at most 32 bytes")
+    parser.add_argument("--id", required=True, help="at most 32 bytes")
     parser.add_argument("--listen", required=True, type=address, metavar="ADDRESS:PORT")
     parser.add_argument("--samples", required=True, type=Path, metavar="FILE.jsonl")
     parser.add_argument("--servers", type=int, default=1, help="served in parallel (1)")
@@ -201,11 +206,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--queue-limit", type=int, default=1000, help="waiting at most (1000)")
     parser.add_argument("--backlog", type=int, default=4096, help="of the listening socket (4096)")
     return parser
-
-
-def _backend_id(text: str) -> str:
-    encode_backend_id(text)
-    return text
 
 
 if __name__ == "__main__":

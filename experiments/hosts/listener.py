@@ -28,7 +28,7 @@ def listen(at: HostPort, backlog: int) -> socket.socket:
 def listen_drops() -> int:
     """Connections turned away from listen queues of this network namespace since it exists.
 
-    ListenDrops (RFC-less; Linux net/ipv4/tcp_ipv4.c, tcp_v4_syn_recv_sock) includes overflows.
+    Linux counts ListenOverflows within ListenDrops (net/ipv4/tcp_ipv4.c, tcp_v4_syn_recv_sock).
     """
     return _counter(_NETSTAT.read_text(), "ListenDrops")
 

@@ -26,7 +26,12 @@ import orjson
 
 from experiments.hosts.client_connection import ClientConnection
 from experiments.hosts.precise_loop import new_precise_loop
-from experiments.hosts.process import address, raise_open_files_limit, realtime_priority
+from experiments.hosts.process import (
+    address,
+    at_least_1,
+    raise_open_files_limit,
+    realtime_priority,
+)
 from experiments.hosts.request_record import RequestRecord, Status
 from experiments.hosts.summary import InFlightSample, summarise
 from experiments.workload import DISTRIBUTIONS, ClientStream, Demand, client_stream
@@ -120,10 +125,15 @@ class LoadGenerator:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Send the whole workload and write what came of it; the exit status."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    try:
+        workload = _workload(options)
+    except ValueError as error:
+        parser.error(str(error))
     raise_open_files_limit()
     loop = new_precise_loop()
-    generator = LoadGenerator(loop, options, _workload(options))
+    generator = LoadGenerator(loop, options, workload)
     start_s: float = options.start_at if options.start_at is not None else loop.time() + 0.1
     print("ready", flush=True)
     if loop.time() > start_s:
@@ -185,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--duration-s", required=True, type=float, help="of the arrivals")
     parser.add_argument("--start-at", type=float, help="CLOCK_MONOTONIC seconds (in 100 ms)")
     parser.add_argument("--mode", choices=("per_request", "persistent"), default="per_request")
-    parser.add_argument("--connections", type=int, default=1, help="if persistent (1)")
+    parser.add_argument("--connections", type=at_least_1, default=1, help="if persistent (1)")
     parser.add_argument("--mean-demand-ms", type=float, default=10.0)
     parser.add_argument("--distribution", choices=DISTRIBUTIONS, default="exponential")
     parser.add_argument("--cv2", type=float, default=4.0, help="of the demand, where it is free")

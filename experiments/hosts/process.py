@@ -28,6 +28,13 @@ def address(text: str) -> HostPort:
     return HostPort(str(ip), int(port))
 
 
+def at_least_1(text: str) -> int:
+    """A count of which there must be one, as an argparse type."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return int(text)
+
+
 def raise_open_files_limit() -> None:
     """Use all the open files that the hard limit allows: one per connection."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

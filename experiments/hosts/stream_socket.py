@@ -8,7 +8,8 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-_RECV_BYTES = 256 * 1024
+# Python allocates it all for every read: below malloc's threshold for mapping fresh pages.
+_RECV_BYTES = 64 * 1024
 
 
 class StreamSocket:
