@@ -14,14 +14,16 @@ import click
 from rich.console import Console
 
 from experiments import doctor as doctor_module
-from experiments.dataset import load_run
+from experiments.analysis.summary import sweep_table
+from experiments.dataset import load_run, load_runs
 from experiments.ownership import hand_back
 from experiments.processes import ProcessFailed
 from experiments.progress import RunProgress
-from experiments.report import draw_all, draw_run, draw_sweep, show_run, show_sweep
+from experiments.report import draw_all, draw_run, draw_sweep
 from experiments.run import run_experiment
 from experiments.scenario import Scenario, ScenarioError, load_scenario
 from experiments.sweep import Cell, cells, load_sweep, run_sweep
+from experiments.terminal import show_run, show_sweep
 from nginy.balancer.registry import ALGORITHMS
 from nginy.errors import NginyError
 from topologies.errors import NetworkError
@@ -91,14 +93,12 @@ def run(path: Path, results: Path, **overrides: Any) -> None:
     scenario = load_scenario(path, given)
     folder = results / scenario.name / _run_id(scenario)
     try:
-        _run_once(scenario, folder, scenario.algorithm)
+        valid = _run_once(scenario, folder, scenario.algorithm)
         finished = load_run(folder)
-        if finished.verdict["valid"]:
-            draw_run(finished)
-        show_run(finished, console)
+        show_run(finished, draw_run(finished) if valid else [], console)
     finally:
         hand_back(results)
-    if not finished.verdict["valid"]:
+    if not valid:
         sys.exit(EXIT_INVALID)
 
 
@@ -131,12 +131,11 @@ def sweep(path: Path, results: Path) -> None:
     folder = results / matrix.name
     invalid = 0
     try:
-        for number, (cell, outcome) in enumerate(
-            run_sweep(todo, folder, lambda cell, at: _run_cell(cell, at, len(todo))), start=1
-        ):
+        outcomes = run_sweep(todo, folder, _run_cell)
+        for number, (cell, outcome) in enumerate(outcomes, start=1):
             invalid += outcome == "invalid"
             console.print(f"{number}/{len(todo)} {cell.run_id}: {outcome}", highlight=False)
-        show_sweep(draw_sweep(folder), folder, console)
+        _conclude_sweep(folder, {cell.run_id for cell in todo})
     finally:
         hand_back(results)
     if invalid:
@@ -158,8 +157,15 @@ def doctor() -> None:
     sys.exit(0 if doctor_module.show(doctor_module.report(), console) else EXIT_FAILED)
 
 
-def _run_cell(cell: Cell, folder: Path, total: int) -> bool:
+def _run_cell(cell: Cell, folder: Path) -> bool:
     return _run_once(cell.scenario, folder, cell.run_id)
+
+
+def _conclude_sweep(folder: Path, wanted: set[str]) -> None:
+    """Figures and table of this sweep's valid runs; others in the folder are of older sweeps."""
+    runs = [run for run in load_runs(folder) if run.run_id in wanted]
+    table = sweep_table(runs)
+    show_sweep(table, draw_sweep(runs, table, folder) if runs else [], console)
 
 
 def _run_once(scenario: Scenario, folder: Path, title: str) -> bool:

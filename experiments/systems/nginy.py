@@ -22,14 +22,14 @@ class NginySystem:
         """Write `nginy.yaml` into `folder`; `addresses` gives every backend's IP address."""
         self.records = folder / "connections.jsonl"
         self._config = folder / "nginy.yaml"
+        self._seed = scenario.seed
         with self._config.open("w") as stream:
             YAML(typ="safe").dump(_config(scenario, addresses, self.records), stream)
 
     def start(self, group: ProcessGroup, host: str) -> HostProcess:
         """Start it in `host` and wait until it listens; ProcessFailed if it does not."""
-        process = group.start(
-            host, "nginy", [sys.executable, "-m", "nginy", "run", "-c", str(self._config)]
-        )
+        argv = [sys.executable, "-m", "nginy", "run", "-c", str(self._config)]
+        process = group.start(host, "nginy", [*argv, "--seed", str(self._seed)])
         process.wait_ready("nginy ready", time.monotonic() + _READY_TIMEOUT_S)
         return process
 

@@ -1,0 +1,68 @@
+"""Stored runs to figure files: which figures a run and a sweep have. No root, no network."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from experiments import plot
+from experiments.analysis.caption import run_caption, sweep_caption
+from experiments.analysis.conditions import Conditions
+from experiments.analysis.fairness import jain_per_second, requests_per_second
+from experiments.analysis.summary import cell_intervals
+from experiments.analysis.throughput import in_window, per_second
+from experiments.dataset import Run, load_runs
+
+FOLDER = "figures"
+
+
+def draw_run(run: Run) -> list[Path]:
+    """Latency CCDF, load per backend, throughput over time: into `figures/` of the run's folder."""
+    where, caption = Conditions.of_manifest(run.manifest), run_caption(run)
+    counts = requests_per_second(run.requests, where.backends, where.duration_s)
+    fairness = jain_per_second(counts, where.weights)
+    measured = {where.algorithm: in_window(run.requests, where.window_s)}
+    drawn = {
+        "latency_ccdf": plot.latency_ccdf(measured, where.timeout_ms, caption),
+        "backend_load": plot.backend_load(counts, fairness, where.warmup_s, caption),
+        "throughput": plot.throughput_over_time(
+            per_second(run.requests, where.duration_s), where.warmup_s, caption
+        ),
+    }
+    folder = _made(run.path / FOLDER)
+    return [path for name, figure in drawn.items() for path in plot.save(figure, folder / name)]
+
+
+def draw_sweep(runs: Sequence[Run], table: pd.DataFrame, folder: Path) -> list[Path]:
+    """Fairness, goodput and p99 latency against every factor that varies, into `folder/figures`.
+
+    `table` from `sweep_table(runs)`.
+    """
+    caption = sweep_caption(runs)
+    floor = float(table["jain_random_mean"].mean())
+    paths: list[Path] = []
+    for factor in ("loss_pct", "delay_ms"):
+        if table[factor].nunique() < 2:
+            continue
+        for quantity in (plot.JAIN, plot.GOODPUT, plot.P99):
+            figure = plot.sweep_against(
+                cell_intervals(table, quantity.column),
+                factor,
+                quantity,
+                caption,
+                floor=floor if quantity is plot.JAIN else None,
+            )
+            name = f"{quantity.column}_against_{factor}"
+            paths += plot.save(figure, _made(folder / FOLDER) / name)
+    return paths
+
+
+def draw_all(results: Path) -> Iterator[Path]:
+    """The figures of every valid run below `results`, one run after the other."""
+    for run in load_runs(results):
+        yield from draw_run(run)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
