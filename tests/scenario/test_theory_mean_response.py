@@ -12,14 +12,14 @@ in units of the mean service time (Kleinrock, Queueing Systems I, 3.2 and 6.4).
 The response time is counted by the client, from the intended time until the last byte. What a
 request needs besides queueing and service (two connections, three processes) is measured on the
 same requests, as the median of what the backend's own account leaves unexplained, and subtracted:
-about 1 ms of 23 to 32. A single number for all requests cannot hide a balancing error.
+1 to 2 ms of 23 to 32. A single number for all requests cannot hide a balancing error.
 
 How rare a false alarm is: workload and choices are seeded, so a repetition differs by the jitter
 of the machine alone. Five repetitions deviated by -0.1 to +0.1 standard errors while the machine
 had nothing else to do, and by +0.3 to +1.1 with other work on both its cores; 4 are allowed, so one
-in ten thousand is far off. The seed has to be fixed for that: of 40 000 simulated runs of this
-length with seeds of their own, 1 in 500 was off by more than 4 (30 batches are Student's t and not
-normal, and a run with a low mean also has a low standard error). In a simulation without machine or
+in ten thousand is far off. The seed has to be fixed for that: of 40 000 simulated runs about
+as long with seeds of their own, 1 in 500 was off by more than 4 (30 batches are Student's t and
+not normal, and a run with a low mean also has a low standard error). In a simulation without machine or
 proxy this seed's workload is 0.3 standard errors below theory under either algorithm.
 """
 
