@@ -19,8 +19,8 @@ of the machine alone. Five repetitions deviated by -0.1 to +0.1 standard errors 
 had nothing else to do, and by +0.3 to +1.1 with other work on both its cores; 4 are allowed, so one
 in ten thousand is far off. The seed has to be fixed for that: of 40 000 simulated runs about
 as long with seeds of their own, 1 in 500 was off by more than 4 (30 batches are Student's t and
-not normal, and a run with a low mean also has a low standard error). In a simulation without machine or
-proxy this seed's workload is 0.3 standard errors below theory under either algorithm.
+not normal, and a run with a low mean also has a low standard error). In a simulation without
+machine or proxy this seed's workload is 0.3 standard errors below theory under either algorithm.
 """
 
 import math
