@@ -69,6 +69,9 @@ def conclude(
     writer.write_table("samples", samples_frame(read_lines([*servers, *generators]), t0_s))
     writer.write_table("connections", connections)
     writer.write_table("flows", flows)
+    if not scenario.keep_captures:
+        for capture in evidence.captures:
+            capture.path.unlink()
     answered = requests.loc[requests["status"] == "ok", "latency_ms"]
     finals = {record["backend"]: record for record in read_lines(servers) if record.get("final")}
     return Verdict(

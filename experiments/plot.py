@@ -89,7 +89,7 @@ def latency_ccdf(
             "timeout ", (timeout_ms, 0.92), **_IN_AXES_Y, color=GREY, ha="right", va="top"
         )
         largest = max((len(frame) for frame in requests.values()), default=1)
-        axes.set_ylim(0.7 / max(largest, 10), 1.2)
+        axes.set_ylim(min(0.007, 0.7 / max(largest, 1)), 1.2)
         axes.set(xlabel="latency from intended start (ms)", ylabel="share of requests above")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -126,10 +126,8 @@ def backend_load(
         )
         index.plot(middle, fairness["jain"], color="black", marker=".", label="measured")
         index.set(xlabel="time since start of load (s)", ylabel="Jain's index per second")
-        lowest = fairness[["random_low", "jain"]].min().min()
-        index.set_ylim(
-            0 if np.isnan(lowest) else max(0, lowest - 0.1 * (1 - lowest)), 1 + 0.02 * (1 - lowest)
-        )
+        lowest = float(np.nanmin([*fairness["random_low"], *fairness["jain"], 0.9]))
+        index.set_ylim(lowest - 0.1 * (1 - lowest), 1 + 0.02 * (1 - lowest))
         _time_axis((load, index), len(counts), warmup_s)
         _legend(load, title="backend")
         _legend(index)

@@ -96,7 +96,11 @@ class WorkloadSettings(SettingsModel):
 
 
 class Scenario(SettingsModel):
-    """One run, wholly specified."""
+    """One run, wholly specified.
+
+    `capture`: hosts of these roles are captured. `keep_captures`: leave the pcap files in the run
+    folder (some 20 MB a minute) after the flows have been read from them.
+    """
 
     schema_version: Literal[1] = 1
     name: str = Field("default", pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -108,6 +112,7 @@ class Scenario(SettingsModel):
     warmup_s: float = Field(3, ge=0)
     seed: int = Field(1, ge=0, le=2**32 - 1)
     capture: tuple[Literal["client", "balancer"], ...] = ("client", "balancer")
+    keep_captures: bool = True
 
     @model_validator(mode="after")
     def _consistent(self) -> "Scenario":

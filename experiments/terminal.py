@@ -21,9 +21,8 @@ def show_run(run: Run, figures: Sequence[Path], console: Console) -> None:
         console.print(_numbers(run))
         console.print(_backends(run))
     _show_verdict(run, console)
-    for path in figures:
-        console.print(f"  figure   {path}", highlight=False, soft_wrap=True)
-    console.print(f"  run      {run.path}", highlight=False, soft_wrap=True)
+    _show_paths(figures, console)
+    console.print(f"  run      {_short(run.path)}", highlight=False, soft_wrap=True)
 
 
 def show_sweep(table: pd.DataFrame, figures: Sequence[Path], console: Console) -> None:
@@ -47,8 +46,7 @@ def show_sweep(table: pd.DataFrame, figures: Sequence[Path], console: Console) -
             cell[0], f"{cell[1]:g}", f"{cell[2]:g}", str(int(rows[0]["n"])), *map(_interval, rows)
         )
     console.print(shown)
-    for path in figures:
-        console.print(f"  figure   {path}", highlight=False, soft_wrap=True)
+    _show_paths(figures, console)
 
 
 def _numbers(run: Run) -> Table:
@@ -104,6 +102,19 @@ def _show_verdict(run: Run, console: Console) -> None:
     console.print("  verdict  [red]invalid[/]: the numbers are no evidence; no figure is drawn")
     for reason in verdict["reasons"]:
         console.print(f"           {reason}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _show_paths(figures: Sequence[Path], console: Console) -> None:
+    """One line per figure: beside each PNG lies the same as SVG."""
+    for path in figures:
+        if path.suffix == ".png":
+            console.print(f"  figure   {_short(path)} (and .svg)", highlight=False, soft_wrap=True)
+
+
+def _short(path: Path) -> str:
+    """Relative to where the user is, if it is below."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _latency(value_ms: Any, timeout_ms: float) -> str:

@@ -31,9 +31,14 @@ def scenario(loss_pct: float, **settings: object) -> Scenario:
 
 
 def run(asked: Scenario, folder: Path) -> Run:
-    with RunProgress(Console(file=io.StringIO()), "test") as progress:
-        run_experiment(asked, folder, progress)
-    return load_run(folder)
+    """A valid run. A busy machine may invalidate one (that is the point of a verdict): 3 tries."""
+    for attempt in range(3):
+        path = folder / str(attempt)
+        with RunProgress(Console(file=io.StringIO()), "test") as progress:
+            verdict = run_experiment(asked, path, progress)
+        if verdict.valid:
+            return load_run(path)
+    raise AssertionError(verdict.reasons)
 
 
 def client_side(finished: Run) -> dict[str, int]:
@@ -50,16 +55,14 @@ def client_side(finished: Run) -> dict[str, int]:
 
 
 def test_loss_that_is_asked_shows_in_the_captures(tmp_path: Path) -> None:
-    finished = run(scenario(2.0), tmp_path / "run")
-    assert finished.verdict["valid"], finished.verdict["reasons"]
+    finished = run(scenario(2.0), tmp_path)
     seen = client_side(finished)
     assert seen["retransmissions"] > 0
     assert seen["syn_retries"] > 0
 
 
 def test_without_loss_nothing_is_sent_again(tmp_path: Path) -> None:
-    finished = run(scenario(0.0), tmp_path / "run")
-    assert finished.verdict["valid"], finished.verdict["reasons"]
+    finished = run(scenario(0.0), tmp_path)
     assert client_side(finished) == {"retransmissions": 0, "syn_retries": 0}
     requests = finished.requests
     assert len(requests) > 100
