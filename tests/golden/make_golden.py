@@ -46,7 +46,7 @@ def scenario(algorithm: str, loss_pct: float, delay_ms: float, seed: int) -> Sce
             "name": "golden",
             "algorithm": algorithm,
             "network": {"clients": 2, "backends": 4, "client_link": link},
-            "workload": {"load": 0.7, "mean_demand_ms": 130, "timeout_ms": 1500},
+            "workload": {"load": 0.5, "mean_demand_ms": 112, "timeout_ms": 800},
             "duration_s": 4,
             "warmup_s": 1,
             "seed": seed,
@@ -240,13 +240,13 @@ def write(asked: Scenario, folder: Path) -> None:
 
 def link_is_worst(asked: Scenario) -> bool:
     link = asked.network.client_link
-    return link.loss_pct == 2 and link.delay_ms == 25
+    return link.loss_pct == 3 and link.delay_ms == 25
 
 
 def main() -> None:
     shutil.rmtree(RUNS, ignore_errors=True)
     for algorithm in ("least_conn", "random"):
-        for loss_pct in (0.0, 2.0):
+        for loss_pct in (0.0, 3.0):
             for delay_ms in (5.0, 25.0):
                 for seed in (1, 2, 3):
                     name = f"{algorithm}-loss{loss_pct:g}-delay{delay_ms:g}-seed{seed}"

@@ -1,0 +1,106 @@
+"""The stored runs in tests/golden through the whole analysis."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from experiments.analysis.caption import measured_links, run_caption, sweep_caption
+from experiments.analysis.conditions import Conditions
+from experiments.analysis.summary import cell_intervals, summarise, sweep_table
+from experiments.dataset import Run, load_run, load_runs
+from experiments.scenario import Scenario
+
+RUNS = Path(__file__).resolve().parents[3] / "golden" / "runs"
+ONE = "least_conn-loss3-delay25-seed1"
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[Run]:
+    return load_runs(RUNS)
+
+
+@pytest.fixture(scope="module")
+def one() -> Run:
+    return load_run(RUNS / "golden" / ONE)
+
+
+def test_conditions_are_the_scenarios_own() -> None:
+    scenario = Scenario.model_validate(
+        {
+            "algorithm": "random_two",
+            "seed": 9,
+            "duration_s": 20,
+            "network": {"backends": 2, "client_link": {"loss_pct": 1.5, "delay_ms": 7}},
+            "backends": {"weights": [1, 3]},
+        }
+    )
+    where = Conditions.of_manifest({"scenario": scenario.model_dump(mode="json")})
+    assert where.backends == scenario.backend_ids()
+    assert where.weights == (1, 3)
+    assert where.window_s == (scenario.warmup_s, 20)
+    assert (where.loss_pct, where.delay_ms, where.rate_mbps) == (1.5, 7, None)
+    assert where.timeout_ms == scenario.workload.timeout_ms
+    equal = Conditions.of_manifest({"scenario": Scenario().model_dump(mode="json")})
+    assert equal.weights == (1, 1, 1, 1)
+
+
+def test_a_run_in_one_row(one: Run) -> None:
+    row = summarise(one)
+    measured = one.requests[one.requests["intended_s"].between(1, 4, inclusive="left")]
+    unanswered = (measured["status"] != "ok").mean()
+    assert row["requests"] == len(measured)
+    assert row["unanswered_share"] == pytest.approx(unanswered)
+    assert unanswered > 0
+    assert row["p50_ms"] < row["p90_ms"] <= row["p99_9_ms"] == math.inf
+    assert 0.25 <= row["jain"] <= 1
+    assert row["jain_random_low"] < row["jain_random_mean"] < 1
+    assert row["biased"] is False
+    assert 0 < row["goodput_mbps"] <= row["throughput_mbps"]
+
+
+def test_a_sweep_pools_replicates_and_nothing_else(runs: list[Run]) -> None:
+    table = sweep_table(runs)
+    assert len(table) == len(runs) == 24
+    cells = cell_intervals(table, "goodput_mbps")
+    assert len(cells) == 8
+    assert (cells["n"] == 3).all()
+    assert cells["mean"].between(cells["low"], cells["high"]).all()
+    cell = table.query("algorithm == 'random' and loss_pct == 3 and delay_ms == 5")
+    found = cells.query("algorithm == 'random' and loss_pct == 3 and delay_ms == 5")
+    assert found["mean"].item() == pytest.approx(cell["goodput_mbps"].mean())
+
+
+def test_loss_shows_in_flows_and_in_the_tail(runs: list[Run], one: Run) -> None:
+    assert one.flows["retransmissions_down"].sum() > 0
+    assert one.flows["syn_retries"].sum() > 0
+    assert one.flows["backend"].notna().all()
+    p90 = cell_intervals(sweep_table(runs), "p90_ms").set_index(["algorithm", "loss_pct"])["mean"]
+    assert p90["random", 3.0].mean() > p90["random", 0.0].mean()
+
+
+def test_a_run_caption_says_how_many_what_seed_and_what_was_measured(one: Run) -> None:
+    text = str(run_caption(one))
+    for part in ("least_conn", f"n = {summarise(one)['requests']} requests", "seed 1"):
+        assert part in text
+    assert "RTT 50.3 ms" in text
+    assert "rate 96.1 Mbit/s" in text
+    assert text.endswith("run valid.")
+
+
+def test_a_sweep_caption_counts_runs_and_names_invalid_ones(runs: list[Run]) -> None:
+    assert "n = 24 runs" in str(sweep_caption(runs))
+    assert "seeds 1, 2, 3" in str(sweep_caption(runs))
+    assert "RTT 10.3 to 50.3 ms" in str(sweep_caption(runs))
+
+
+def test_only_measured_client_links_are_named() -> None:
+    rows = [
+        {"link": "c1-s1", "quantity": "median RTT", "measured": 20.456},
+        {"link": "lb-s1", "quantity": "median RTT", "measured": 99.0},
+        {"link": "s1->c2", "quantity": "loss of 900 packets", "measured": 1.25},
+        {"link": "c2->s1", "quantity": "rate", "measured": None},
+    ]
+    text = measured_links([{"checks": rows}])
+    assert text == "client links as measured: RTT 20.5 ms, loss 1.25 %"
+    assert measured_links([{"checks": []}]) == ""
