@@ -7,6 +7,7 @@ switch whose own link has no impairment.
 import re
 import statistics
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -23,6 +24,8 @@ PROBES = 20
 _MAX_PROBES = 400
 _INTERVAL_S = 0.010
 _ATTEMPTS = 3
+_IDLE_S = 0.05
+_QUIET_WITHIN_S = 5.0
 
 
 def calibrate(network: Network) -> Calibration:
@@ -32,6 +35,7 @@ def calibrate(network: Network) -> Calibration:
         network.restart_counters()
         before = _wire_baseline(network)
         rows += [*_patiently(_round_trips, network), *_patiently(_rates, network)]
+        _await_quiet(network)
         # Not the emulator's lateness: calibration starts dozens of processes and fills links
         # beyond their rate. What counts is the lateness during the run.
         rows += _accounts(network, before, network.link_counters())
@@ -140,6 +144,17 @@ def _rates(network: Network, ports: Sequence[Port]) -> list[Check]:
         )
         for direction, measured in measure_rates(network, ports).items()
     ]
+
+
+def _await_quiet(network: Network) -> None:
+    """Wait until the queues have drained and nothing is under way any more, up to 5 s."""
+    specs = [port.link.spec for port in network.ports]
+    longest_s = max(spec.delay_ms + spec.jitter_ms for spec in specs) / 1e3 + _IDLE_S
+    deadline = time.monotonic() + _QUIET_WITHIN_S + longest_s
+    before = None
+    while (now := _wire_baseline(network)) != before and time.monotonic() < deadline:
+        before = now
+        time.sleep(longest_s)
 
 
 def _accounts(
