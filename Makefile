@@ -16,7 +16,7 @@ OVERRIDES = $(call override,ALG,alg) $(call override,LOSS,loss) $(call override,
 help: ## this text
 	@echo "nginy: a layer-4 load balancer, and the testbed that proves it"
 	@echo
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@grep -E '^[a-z]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 	@echo
 	@echo "make experiment takes (defaults in experiments/scenarios/default.yaml):"
 	@echo "  ALG       round_robin | least_conn | random | random_two | source_hash"

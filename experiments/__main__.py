@@ -13,9 +13,9 @@ from typing import Any
 import click
 from rich.console import Console
 
-from experiments import doctor as doctor_module
 from experiments.analysis.summary import sweep_table
 from experiments.dataset import load_run, load_runs
+from experiments.doctor import report, show
 from experiments.ownership import hand_back
 from experiments.processes import ProcessFailed
 from experiments.progress import RunProgress
@@ -154,7 +154,7 @@ def figures(results: Path) -> None:
 @cli.command()
 def doctor() -> None:
     """Say what this machine has and lacks, and what will be used instead."""
-    sys.exit(0 if doctor_module.show(doctor_module.report(), console) else EXIT_FAILED)
+    sys.exit(0 if show(report(), console) else EXIT_FAILED)
 
 
 def _run_cell(cell: Cell, folder: Path) -> bool:

@@ -34,7 +34,8 @@ fi
 # --- Debian packages ----------------------------------------------------------------------------
 # command:package; a command that is there already needs no package.
 needed=(mnexec:mininet ip:iproute2 tc:iproute2 iptables:iptables brctl:bridge-utils
-        ethtool:ethtool tcpdump:tcpdump iperf3:iperf3 ping:iputils-ping)
+        ethtool:ethtool tcpdump:tcpdump iperf3:iperf3 ping:iputils-ping ifconfig:net-tools
+        sysctl:procps)
 extras=testbed,notebook,dev
 for option in "$@"; do
     case $option in
