@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import random
 import resource
@@ -36,8 +37,19 @@ def raise_descriptor_limit() -> None:
 
 async def _serve(config: Config, rng: random.Random) -> None:
     server = Server(config, rng)
+    _relieve_collector()
     with _signals_stop(server):
         await server.run()
+
+
+def _relieve_collector() -> None:
+    """A connection leaves no reference cycle, so cyclic garbage is rare, and what exists now stays.
+
+    Without this, the collector took 2.5 % of the time at the highest rate of new connections.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """The balancer process: opened, serving, draining, closed."""
 
 import asyncio
-import gc
 import logging
 import random
 import time
@@ -94,8 +93,6 @@ class Server:
                 self._listeners.append(
                     Listener(sock, address, self.poller, self.wheel, self.proxy.accept)
                 )
-        gc.collect()
-        gc.freeze()  # what exists now stays: the collector need not look at it again
         log.info("nginy ready: %s", ", ".join(map(str, self.listening)))
 
     def _rules_on(self, port: int) -> list[str]:
