@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from experiments.workload import Demand, Distribution
 from nginy.balancer.registry import ALGORITHMS
 from topologies.shape import LinkSpec, Shape
 from topologies.star import star
@@ -83,16 +84,24 @@ class WorkloadSettings(SettingsModel):
     """Open-loop load: Poisson arrivals, demands drawn by the client from the seed.
 
     `load` is the offered load as a fraction of the backends' capacity, which is the sum over
-    backends of servers * speed / mean demand. `mean_demand_ms` is the mean service time at speed 1.
+    backends of servers * speed / mean demand. `mean_demand_ms` is the mean service time at speed 1;
+    `demand_cv2` its squared coefficient of variation where the distribution leaves it free
+    (lognormal, hyperexponential).
     """
 
     load: float = Field(0.7, gt=0, le=2)
     mean_demand_ms: float = Field(20, gt=0, le=60_000)
-    distribution: str = "exponential"
+    distribution: Distribution = "exponential"
+    demand_cv2: float = Field(4, gt=0, le=1000)
     response_bytes: int = Field(20_000, ge=0, le=100_000_000)
     mode: Literal["per_request", "persistent"] = "per_request"
     connections: int = Field(8, ge=1, le=1000)
     timeout_ms: float = Field(5_000, gt=0, le=600_000)
+
+    @model_validator(mode="after")
+    def _demand_exists(self) -> "WorkloadSettings":
+        Demand(self.distribution, self.mean_demand_ms, self.demand_cv2)
+        return self
 
 
 class Scenario(SettingsModel):

@@ -56,7 +56,7 @@ def start_generators(
                 *("--duration-s", str(scenario.duration_s), "--start-at", repr(t0_s)),
                 *("--mode", work.mode, "--connections", str(work.connections)),
                 *("--mean-demand-ms", str(work.mean_demand_ms)),
-                *("--distribution", work.distribution),
+                *("--distribution", work.distribution, "--cv2", str(work.demand_cv2)),
                 *("--response-bytes", str(work.response_bytes)),
                 *("--timeout-ms", str(work.timeout_ms)),
                 *("--requests", str(raw / f"requests-{name}.jsonl")),

@@ -46,6 +46,8 @@ def test_an_unknown_algorithm_names_the_known_ones() -> None:
         ({"backends": {"weights": [1, 2]}}, "backends.weights"),
         ({"network": {"client_link": {"delay_ms": 1, "jitter_ms": 2}}}, "jitter_ms"),
         ({"schema_version": 2}, "schema_version"),
+        ({"workload": {"distribution": "pareto"}}, "workload.distribution"),
+        ({"workload": {"distribution": "hyperexponential", "demand_cv2": 0.5}}, "workload: .*cv2"),
     ],
 )
 def test_bad_values_name_their_key(content: dict[str, object], key: str) -> None:
