@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,12 +85,20 @@ class LoopbackTestbed:
         process.wait_ready("ready", time.monotonic() + DEADLINE_S)
         return Backend(backend_id, address, process, samples)
 
-    def nginy(self, name: str, backends: list[Backend], algorithm: str, seed: int) -> str:
-        """A balancer that listens; its address."""
+    def nginy(
+        self,
+        name: str,
+        backends: list[Backend],
+        algorithm: str,
+        seed: int,
+        weights: Sequence[int] = (),
+    ) -> str:
+        """A balancer that listens; its address. `weights`: one per backend, or all 1."""
         port = free_port()
+        weighted = zip(backends, weights or [1] * len(backends), strict=True)
         config = {
             "bind_addresses": ["127.0.0.1"],
-            "backends": [{"id": b.id, "address": b.address} for b in backends],
+            "backends": [{"id": b.id, "address": b.address, "weight": w} for b, w in weighted],
             "rules": [
                 {
                     "clients": [f"127.0.0.0/8:{port}"],
