@@ -55,6 +55,7 @@ class Emulator:
         """Both by queue number. Binds the queues; OSError where the kernel refuses."""
         self._schedules = schedules
         self._names = names
+        self._rows = [(queue, each, each.held) for queue, each in schedules.items()]
         self._socket = _open_queues(schedules)
         self._buffer = bytearray(protocol.BUFFER_BYTES)
         self._lag = WakeLag()
@@ -81,12 +82,16 @@ class Emulator:
         """Let go what is due; when the next is due (s), or None when nothing is held."""
         soonest = None
         now = time.monotonic()
-        for queue, schedule in self._schedules.items():
+        for queue, schedule, held in self._rows:
+            if not held:
+                continue
             last = schedule.release(now)
             if last is not None:
                 self._socket.send(protocol.verdict_up_to(queue, last, protocol.NF_ACCEPT))
-            due = schedule.next_due()
-            if due is not None and (soonest is None or due < soonest):
+                if not held:
+                    continue
+            due = held[0][0]
+            if soonest is None or due < soonest:
                 soonest = due
         return soonest
 

@@ -14,6 +14,8 @@ from collections import deque
 from topologies.shape import LinkSpec
 
 LATE_S = 0.001
+EARLY_S = 50e-6
+"""What is due this soon goes at once: one more sleep would cost more time than that."""
 BATCH = 64
 """Packets let go, or taken in, before the emulator looks at the other side again: 0.2 ms' work."""
 _BIN_S = 0.0001
@@ -54,7 +56,8 @@ class Schedule:
         self._jitter_s = spec.jitter_ms / 1e3
         self._loss = spec.loss_pct / 100
         self._origin = f"{seed}/{direction}"
-        self._held: deque[tuple[float, int]] = deque()
+        self.held: deque[tuple[float, int]] = deque()
+        """(due in s, packet id) of every packet held, in order."""
         self._last_due = 0.0
         self.restart_counts()
         self.restart_draws()
@@ -82,19 +85,15 @@ class Schedule:
         if due < self._last_due:
             due = self._last_due
         self._last_due = due
-        self._held.append((due, packet_id))
+        self.held.append((due, packet_id))
         return True
 
-    def next_due(self) -> float | None:
-        """When the next packet is to go (s), or None when none is held."""
-        return self._held[0][0] if self._held else None
-
     def release(self, now: float) -> int | None:
-        """Let go those that are due at `now`, at most a batch: the id of the last, or None."""
-        held = self._held
+        """Let go those that are due at `now` (s), at most a batch: the id of the last, or None."""
+        held = self.held
         last = None
         for _ in range(BATCH):
-            if not held or held[0][0] > now:
+            if not held or held[0][0] > now + EARLY_S:
                 break
             due, last = held.popleft()
             self.lateness.add(now - due)

@@ -1,10 +1,8 @@
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.links.nfqueue_schedule import Lateness, Schedule
+from topologies.links.nfqueue_schedule import EARLY_S, Lateness, Schedule
 from topologies.shape import LinkSpec
 
 
@@ -14,20 +12,28 @@ def _fates(schedule, packets, spacing_s=1.0):
 
 def test_a_packet_is_held_for_its_delay_and_no_longer():
     schedule = Schedule(LinkSpec(delay_ms=10), 1, "c1->s1")
-    assert schedule.next_due() is None
+    assert schedule.release(5.0) is None
     assert schedule.admit(7, 5.0)
-    assert schedule.next_due() == pytest.approx(5.010)
+    assert schedule.held[0] == (pytest.approx(5.010), 7)
     assert schedule.release(5.0099) is None
-    assert schedule.release(5.0101) == 7
-    assert schedule.next_due() is None
+    assert schedule.release(5.01) == 7
+    assert schedule.release(6.0) is None
+
+
+def test_what_is_due_in_an_instant_does_not_wait_for_it():
+    schedule = Schedule(LinkSpec(delay_ms=10), 1, "c1->s1")
+    schedule.admit(1, 0.0)
+    assert schedule.release(0.010 - 1.1 * EARLY_S) is None
+    assert schedule.release(0.010 - 0.9 * EARLY_S) == 1
+    assert schedule.lateness.quantile_s(1.0) == pytest.approx(0.0001)
 
 
 def test_one_release_covers_all_that_are_due():
     schedule = Schedule(LinkSpec(delay_ms=10), 1, "c1->s1")
     for number, now in ((1, 0.0), (2, 0.001), (3, 0.005)):
         schedule.admit(number, now)
-    assert schedule.release(0.0115) == 2
-    assert schedule.release(0.0116) is None
+    assert schedule.release(0.0112) == 2
+    assert schedule.release(0.0117) is None
     assert schedule.release(0.015) == 3
 
 
@@ -83,9 +89,10 @@ def test_no_packet_overtakes_and_none_leaves_outside_its_jitter(gaps, seed):
         schedule.admit(number, now)
         latest = max(latest, now + 0.018)
     left = []
-    while (due := schedule.next_due()) is not None:
+    while schedule.held:
+        due = schedule.held[0][0]
         assert due <= latest
-        assert schedule.release(math.nextafter(due, 0)) is None
+        assert schedule.release(due - 1.1 * EARLY_S) is None
         left.append((due, schedule.release(due)))
     assert left == sorted(left)
     assert left[-1][1] == len(gaps) - 1
@@ -97,7 +104,7 @@ def test_jitter_is_spread_evenly_around_the_delay():
     delays = []
     for number in range(4000):
         schedule.admit(number, float(number))
-        due = schedule.next_due()
+        due = schedule.held[0][0]
         delays.append(due - number)
         schedule.release(due)
     assert min(delays) >= 0.006 - 1e-9
