@@ -126,7 +126,7 @@ def backend_load(
         )
         index.plot(middle, fairness["jain"], color="black", marker=".", label="measured")
         index.set(xlabel="time since start of load (s)", ylabel="Jain's index per second")
-        lowest = float(np.nanmin([*fairness["random_low"], *fairness["jain"], 0.9]))
+        lowest = min(float(fairness[["random_low", "jain"]].min().fillna(0.9).min()), 0.99)
         index.set_ylim(lowest - 0.1 * (1 - lowest), 1 + 0.02 * (1 - lowest))
         _time_axis((load, index), len(counts), warmup_s)
         _legend(load, title="backend")

@@ -31,7 +31,8 @@ def run_caption(run: Run) -> Caption:
     measured = in_window(run.requests, where.window_s)
     begin_s, end_s = where.window_s
     return Caption(
-        subject=f"{where.algorithm}, {where.clients} clients, {len(where.backends)} backends, "
+        subject=f"{where.algorithm}, {_count(where.clients, 'client')}, "
+        f"{_count(len(where.backends), 'backend')}, "
         f"open loop at load {where.load:g}",
         n=f"n = {len(measured)} requests offered from {begin_s:g} s to {end_s:g} s",
         seeds=f"seed {where.seed}",
@@ -79,6 +80,10 @@ def measured_links(calibrations: Iterable[Mapping[str, Any]]) -> str:
 def _ends(link: str) -> list[str]:
     """The two ends named in `c1-s1` or `s1->c1`."""
     return link.replace("->", "-").split("-")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _named(name: str, values: list[float], unit: str) -> str:

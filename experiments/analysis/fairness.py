@@ -12,6 +12,7 @@ are, so no J means anything without it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,12 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from experiments.analysis.throughput import in_window
 
-FLOOR_PROBABILITY = 0.05
-"""The floor's band begins where random assignment is below it in 5 % of cases."""
-
-BIAS_PROBABILITY = 0.001
-"""`fairness_verdict` calls an honest random balancer biased once in a thousand runs."""
-
+_LOW_PROBABILITY = 0.05
+_BIAS_PROBABILITY = 0.001
 _DRAWS = 50_000
 _SEED = 20_240_607
 
@@ -60,20 +57,31 @@ def random_jain_mean(requests: int, backends: int) -> float:
     return n * n * share / mean * (1 + variance / mean**2)
 
 
-def random_jain_quantile(
-    requests: int,
-    weights: Sequence[int],
-    probability: float = FLOOR_PROBABILITY,
-    *,
-    seed: int = _SEED,
-) -> float:
-    """J that random assignment falls below with `probability`; Monte Carlo, 50 000 assignments.
+class NoiseFloor(NamedTuple):
+    """J of random assignment: its mean, and what it falls below in 5 % and in 0.1 % of cases."""
 
-    One weight per backend. NaN for no requests.
+    mean: float
+    low: float
+    lowest: float
+
+
+@lru_cache(maxsize=4096)
+def noise_floor(requests: int, weights: tuple[int, ...], *, seed: int = _SEED) -> NoiseFloor:
+    """Noise floor of `requests` on one backend per weight; NaN for no requests.
+
+    Quantiles (and with unequal weights the mean) by Monte Carlo over 50 000 assignments.
     """
     if requests == 0:
-        return float("nan")
-    return float(np.quantile(_random_jains(requests, tuple(weights), seed), probability))
+        return NoiseFloor(float("nan"), float("nan"), float("nan"))
+    per_backend = np.array(weights, dtype=float)
+    shares = per_backend / per_backend.sum()
+    drawn = np.random.default_rng(seed).multinomial(requests, shares, size=_DRAWS)
+    x = drawn / per_backend
+    jains = x.sum(axis=1) ** 2 / (len(weights) * (x**2).sum(axis=1))
+    low, lowest = np.quantile(jains, [_LOW_PROBABILITY, _BIAS_PROBABILITY])
+    equal = len(set(weights)) == 1
+    mean = random_jain_mean(requests, len(weights)) if equal else jains.mean()
+    return NoiseFloor(float(mean), float(low), float(lowest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +89,12 @@ class FairnessVerdict:
     """An assignment against chance."""
 
     jain: float
-    random_mean: float
-    random_low: float
-    """Honest random assignment falls below this once in a thousand times."""
+    floor: NoiseFloor
 
     @property
     def biased(self) -> bool:
-        """Whether backends were used less evenly than chance explains."""
-        return self.jain < self.random_low
+        """Whether backends were used less evenly than chance explains (once in a thousand)."""
+        return self.jain < self.floor.lowest
 
 
 def fairness_verdict(
@@ -96,17 +102,11 @@ def fairness_verdict(
 ) -> FairnessVerdict:
     """Is this assignment of requests (one count per backend) worse than chance?
 
-    Algorithms that balance on purpose are above the floor; `biased` is meant for those that pin
-    clients (few clients, few shares) and for faults.
+    An honest random balancer is called biased once in a thousand runs. Algorithms that balance on
+    purpose are above the floor; those that pin clients may be below it: few clients, few shares.
     """
-    total, equal = int(sum(counts)), tuple(weights or (1,) * len(counts))
-    if total == 0:
-        return FairnessVerdict(float("nan"), float("nan"), float("nan"))
-    return FairnessVerdict(
-        jain(counts, equal),
-        float(_random_jains(total, equal, seed).mean()),
-        random_jain_quantile(total, equal, BIAS_PROBABILITY, seed=seed),
-    )
+    shares = tuple(weights or (1,) * len(counts))
+    return FairnessVerdict(jain(counts, shares), noise_floor(int(sum(counts)), shares, seed=seed))
 
 
 def load_per_backend(
@@ -148,31 +148,15 @@ def jain_per_second(counts: pd.DataFrame, weights: Sequence[int]) -> pd.DataFram
 
     Seconds without any request are NaN. `random_low`: 5 % of random assignments are below it.
     """
-    totals = counts.sum(axis=1).astype(int)
-    equal = tuple(weights)
+    floors = [noise_floor(int(n), tuple(weights)) for n in counts.sum(axis=1)]
     return pd.DataFrame(
         {
-            "jain": [jain(row, equal) for row in counts.to_numpy()],
-            "random_mean": [_random_mean(n, equal) for n in totals],
-            "random_low": [random_jain_quantile(n, equal) for n in totals],
+            "jain": [jain(row, weights) for row in counts.to_numpy()],
+            "random_mean": [floor.mean for floor in floors],
+            "random_low": [floor.low for floor in floors],
         },
         index=counts.index,
     )
-
-
-def _random_mean(requests: int, weights: tuple[int, ...]) -> float:
-    if requests and len(set(weights)) > 1:
-        return float(_random_jains(requests, weights, _SEED).mean())
-    return random_jain_mean(requests, len(weights))
-
-
-@lru_cache(maxsize=256)
-def _random_jains(requests: int, weights: tuple[int, ...], seed: int) -> NDArray[np.float64]:
-    shares = np.array(weights, dtype=float) / sum(weights)
-    drawn = np.random.default_rng(seed).multinomial(requests, shares, size=_DRAWS)
-    x = drawn / np.array(weights, dtype=float)
-    jains: NDArray[np.float64] = x.sum(axis=1) ** 2 / (len(weights) * (x**2).sum(axis=1))
-    return jains
 
 
 def _per_weight(amounts: ArrayLike, weights: ArrayLike | None) -> NDArray[np.float64]:

@@ -65,7 +65,10 @@ def texts(figure: Figure) -> str:
     ],
     ids=["some failed", "all answered", "all failed", "one", "none"],
 )
-def test_every_figure_is_written_whatever_happened(frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_every_figure_is_written_whatever_happened(
+    frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plot, "DPI", 50)
     for name, figure in figures(frame).items():
         png, svg = plot.save(figure, tmp_path / name)
         assert png.read_bytes().startswith(b"\x89PNG")

@@ -13,8 +13,8 @@ from experiments.analysis.fairness import (
     jain_per_second,
     load_per_backend,
     max_over_mean,
+    noise_floor,
     random_jain_mean,
-    random_jain_quantile,
     requests_per_second,
 )
 from experiments.tables import empty_frame
@@ -88,23 +88,25 @@ def test_the_noise_floor_of_random_assignment(
     backends: int, requests: int, mean: float, low: float
 ) -> None:
     assert random_jain_mean(requests, backends) == pytest.approx(mean, abs=1e-5)
-    assert random_jain_quantile(requests, [1] * backends) == pytest.approx(low, abs=0.002)
+    assert noise_floor(requests, (1,) * backends).low == pytest.approx(low, abs=0.002)
 
 
 def test_the_noise_floor_of_no_request_and_of_one() -> None:
     assert math.isnan(random_jain_mean(0, 4))
-    assert math.isnan(random_jain_quantile(0, [1, 1]))
+    assert all(math.isnan(value) for value in noise_floor(0, (1, 1)))
     assert random_jain_mean(1, 4) == pytest.approx(0.25)
-    assert random_jain_quantile(1, [1] * 4) == pytest.approx(0.25)
+    assert noise_floor(1, (1,) * 4).low == pytest.approx(0.25)
 
 
 def test_a_weighted_floor_follows_the_weights() -> None:
     """Least weight, least requests, most noise: the floor is below that of equal backends."""
-    weights = [8, 1, 1]
+    weights = (8, 1, 1)
     drawn = np.random.default_rng(5).multinomial(200, [0.8, 0.1, 0.1], size=20_000)
-    expected = np.quantile([jain(row, weights) for row in drawn], 0.05)
-    assert random_jain_quantile(200, weights) == pytest.approx(expected, abs=0.005)
-    assert random_jain_quantile(200, weights) < random_jain_quantile(200, [1, 1, 1])
+    indices = [jain(row, weights) for row in drawn]
+    floor = noise_floor(200, weights)
+    assert floor.mean == pytest.approx(np.mean(indices), abs=0.002)
+    assert floor.low == pytest.approx(np.quantile(indices, 0.05), abs=0.005)
+    assert floor.lowest < floor.low < noise_floor(200, (1, 1, 1)).low
 
 
 def test_a_deliberately_biased_balancer_is_caught() -> None:
