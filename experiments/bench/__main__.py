@@ -22,7 +22,6 @@ from experiments.bench.report import Sample, ratios, table, verdict
 from experiments.bench.systems import TARGETS, start_all, write_bulk
 from experiments.bench.workloads import WORKLOADS, verify
 
-BULK_BYTES = 1 << 30
 FLOOR_MISSED = 1
 CANNOT_RUN = 2
 
@@ -32,15 +31,18 @@ CANNOT_RUN = 2
 @click.option(
     "--seconds", default=3, show_default=True, type=click.IntRange(1), help="Per wrk run."
 )
+@click.option("--bulk-mib", default=1024, show_default=True, type=click.IntRange(1))
 @click.option("--only", type=click.Choice(list(WORKLOADS)), help="One workload, no verdict.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write samples here.")
-def main(rounds: int, seconds: int, only: str | None, json_path: Path | None) -> None:
+def main(
+    rounds: int, seconds: int, bulk_mib: int, only: str | None, json_path: Path | None
+) -> None:
     """Run, print, judge."""
     signal.signal(signal.SIGTERM, _exit_on_signal)
     workloads = [only] if only else list(WORKLOADS)
     try:
         _check_machine()
-        samples, facts = _measure(rounds, seconds, workloads)
+        samples, facts = _measure(rounds, seconds, bulk_mib, workloads)
     except LabError as error:
         click.echo(f"bench: {error}", err=True)
         sys.exit(CANNOT_RUN)
@@ -64,13 +66,13 @@ def _check_machine() -> None:
 
 
 def _measure(
-    rounds: int, seconds: int, workloads: list[str]
+    rounds: int, seconds: int, bulk_mib: int, workloads: list[str]
 ) -> tuple[list[Sample], dict[str, str | int]]:
     samples = []
     with tempfile.TemporaryDirectory(prefix="nginy-bench-") as name, Lab(Path(name)) as lab:
         directory = Path(name)
         directory.chmod(0o755)  # nginx's worker is nobody, and reads the payload
-        write_bulk(directory, BULK_BYTES)
+        write_bulk(directory, bulk_mib)
         start_all(lab, directory)
         _verify_payloads(lab)
         for number in range(rounds):
@@ -84,7 +86,7 @@ def _measure(
             "python": platform.python_version(),
             "cpus": os.cpu_count() or 0,
             "congestion_control": lab.congestion_control(),
-            "bulk_bytes": BULK_BYTES,
+            "bulk_mib": bulk_mib,
             "seconds": seconds,
         }
     return samples, facts

@@ -16,7 +16,6 @@ TARGETS = {
 """System under test: where the client connects to."""
 
 SMALL_BODY = b"hello world\n"
-BLOCK_BYTES = 1 << 20
 
 NGINX_COMMON = """
 daemon off; master_process on; worker_processes 1; worker_rlimit_nofile 16384;
@@ -41,12 +40,12 @@ stream {{
 """
 
 
-def write_bulk(directory: Path, size_bytes: int) -> None:
+def write_bulk(directory: Path, size_mib: int) -> None:
     """A file that is the same every time, no two blocks of it alike."""
     rng = random.Random(1)
     with (directory / "bulk").open("wb") as file:
-        for _ in range(size_bytes // BLOCK_BYTES):
-            file.write(rng.randbytes(BLOCK_BYTES))
+        for _ in range(size_mib):
+            file.write(rng.randbytes(1 << 20))
 
 
 def start_all(lab: Lab, directory: Path) -> None:
