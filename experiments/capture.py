@@ -56,7 +56,10 @@ class CaptureStatistics:
 
     @property
     def missing(self) -> int:
-        """Packets that passed the filter and are not in the file, for whatever reason."""
+        """Packets that passed the filter and are not in the file, for whatever reason.
+
+        (On a loopback interface the kernel counts every packet twice, so this is never 0 there.)
+        """
         return self.received - self.captured
 
 
@@ -72,7 +75,7 @@ class Capture:
     clock_step_s: float = field(default=0.0, init=False)
     """By how much that offset changed until the end: a stepped wall clock spoils the times."""
     statistics: CaptureStatistics | None = field(default=None, init=False)
-    """None until the capture has ended."""
+    """Of the end of the capture; None until then."""
 
 
 @contextmanager
@@ -94,11 +97,9 @@ def capture(
         _read_until(process, re.compile("listening on "), START_TIMEOUT_S)
         running = Capture(host, interface, path, _clock_offset_s())
         yield running
-        _drain(process)
-        process.send_signal(signal.SIGINT)
-        text = _read_until(process, _STATISTICS, STOP_TIMEOUT_S)
-        running.statistics = parse_statistics(text)
+        running.statistics = _drain(process)
         running.clock_step_s = _clock_offset_s() - running.clock_offset_s
+        process.send_signal(signal.SIGINT)
         process.wait(STOP_TIMEOUT_S)
     finally:
         if process.poll() is None:
@@ -124,19 +125,26 @@ def _tcpdump(interface: str, path: Path, filter_expression: str) -> list[str]:
     return ["tcpdump", *options, *sizes, filter_expression]
 
 
-def _drain(process: subprocess.Popen[bytes]) -> None:
-    """Wait until tcpdump has written all the kernel gave it.
+def _drain(process: subprocess.Popen[bytes]) -> CaptureStatistics:
+    """Wait until tcpdump has written all the kernel gave it so far; the counts of that moment.
 
     libpcap's ring hands a block over when it is full or a second old; SIGINT throws away what is
-    in the open block (seen: short captures came out empty). On SIGUSR1 tcpdump prints its counts.
+    in the open block (seen: short captures came out empty). What still arrives meanwhile is after
+    the end and does not count.
     """
     deadline_s = time.monotonic() + DRAIN_TIMEOUT_S
-    while time.monotonic() < deadline_s:
-        process.send_signal(signal.SIGUSR1)
-        counts = parse_statistics(_read_until(process, _STATISTICS, STOP_TIMEOUT_S))
-        if counts.captured >= counts.received - counts.dropped:
-            return
+    end = latest = _counts(process)
+    due = end.received - end.dropped
+    while latest.captured < due and time.monotonic() < deadline_s:
         time.sleep(0.05)
+        latest = _counts(process)
+    return CaptureStatistics(min(latest.captured, due), end.received, end.dropped)
+
+
+def _counts(process: subprocess.Popen[bytes]) -> CaptureStatistics:
+    """tcpdump's counts so far, which it prints on SIGUSR1."""
+    process.send_signal(signal.SIGUSR1)
+    return parse_statistics(_read_until(process, _STATISTICS, STOP_TIMEOUT_S))
 
 
 def _read_until(

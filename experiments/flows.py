@@ -70,35 +70,41 @@ class RetransmissionCheck:
     point: str
     captured: int
     kernel: int
+    kernel_after: int
     lost_before_capture: int
 
     @property
     def ok(self) -> bool:
-        """Every retransmission is in the capture but those lost before it."""
-        return 0 <= self.kernel - self.captured <= self.lost_before_capture
+        """Every retransmission is in the capture but those lost before it, and none besides."""
+        return self.kernel - self.lost_before_capture <= self.captured <= self.kernel_after
 
 
 def check_retransmissions(
     flows: pd.DataFrame,
     kernel_counts: Mapping[str, int],
     local_addresses: Mapping[str, Collection[str]],
+    kernel_counts_after: Mapping[str, int] | None = None,
     lost_before_capture: Mapping[str, int] | None = None,
 ) -> list[RetransmissionCheck]:
     """Compare flows with the growth of `Tcp: RetransSegs` (/proc/net/snmp) at each capture point.
 
-    Both arguments map capture points: to the growth during the capture, and to the addresses of
-    that host (only what it sent itself is compared). RetransSegs counts repeated data and FIN,
-    SYN, and SYN/ACK segments (Linux 6.18, tests/root/test_capture_retransmissions.py), so all
-    four are added up. They agree exactly unless packets were lost before the capture saw them:
-    `lost_before_capture` is the sum of the host's own queueing discipline's drops and the
-    capture's, and the only tolerance given.
+    All mappings have capture points as keys. `local_addresses`: those of that host; only what it
+    sent itself is compared. RetransSegs counts repeated data and FIN, SYN, and SYN/ACK segments
+    (Linux 6.18, tests/root/test_capture_retransmissions.py), so all four are added up.
+
+    They agree exactly, but for two things. A connection may still repeat its FIN while a capture
+    is being ended: `kernel_counts` is the growth read before that, `kernel_counts_after` the one
+    read after it (none given: the same), and the capture's count lies between them. And packets
+    may be lost before the capture sees them: `lost_before_capture` is the sum of the drops of the
+    host's own queueing discipline and of the capture.
     """
-    lost = lost_before_capture or {}
+    after, lost = kernel_counts_after or kernel_counts, lost_before_capture or {}
     return [
         RetransmissionCheck(
             point,
             _own_retransmissions(flows[flows["capture_point"] == point], local_addresses[point]),
             kernel,
+            after[point],
             lost.get(point, 0),
         )
         for point, kernel in kernel_counts.items()

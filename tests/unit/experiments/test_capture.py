@@ -17,12 +17,12 @@ from experiments.capture import (
 STAND_IN = """
 import signal, sys
 def say(text): print(text, file=sys.stderr, flush=True)
-received = iter([9, 12, 12])
+counts = iter([(5, 12), (8, 12), (14, 15)])
 def on_usr1(*_):
-    say(f"tcpdump: 11 packets captured, {next(received)} packets received by filter, "
+    captured, received = next(counts)
+    say(f"tcpdump: {captured} packets captured, {received} packets received by filter, "
         "1 packet dropped by kernel")
 def on_int(*_):
-    say("11 packets captured\\n12 packets received by filter\\n1 packet dropped by kernel")
     sys.exit(0)
 signal.signal(signal.SIGUSR1, on_usr1)
 signal.signal(signal.SIGINT, on_int)
@@ -41,7 +41,7 @@ def python_instead(source: str, seen: list[Sequence[str]]) -> PopenInHost:
     return popen
 
 
-def test_the_kernels_counts_are_kept() -> None:
+def test_the_counts_are_those_of_the_end_once_the_ring_is_drained() -> None:
     seen: list[Sequence[str]] = []
     with capture(python_instead(STAND_IN, seen), "lb", "lb-eth0", Path("lb.pcap")) as running:
         assert running.statistics is None
@@ -50,6 +50,16 @@ def test_the_kernels_counts_are_kept() -> None:
     assert abs(running.clock_step_s) < 1.0
     assert seen[0][:2] == ["lb", "tcpdump"]
     assert {"-i", "lb-eth0", "-s", "128", "lb.pcap", "tcp"} <= set(seen[0])
+
+
+def test_a_ring_that_cannot_be_drained_in_time_leaves_packets_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(capture_module, "DRAIN_TIMEOUT_S", 0.0)
+    with capture(python_instead(STAND_IN, []), "lb", "lb-eth0", Path("lb.pcap")) as running:
+        pass
+    assert running.statistics == CaptureStatistics(captured=5, received=12, dropped=1)
+    assert running.statistics.missing == 7
 
 
 def test_a_tcpdump_that_dies_is_an_error_with_its_message() -> None:
