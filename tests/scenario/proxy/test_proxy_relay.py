@@ -261,6 +261,17 @@ def test_backend_that_dies_while_the_client_sends(proxy, peer, reset):
     assert balancer.record()["close_reason"] == "backend_reset"
 
 
+def test_backend_that_half_closes_and_then_resets_under_a_silent_client(proxy, peer, reset):
+    backend = peer()
+    balancer = proxy([backend])
+    client = balancer.connect()
+    upstream = backend.accept()
+    upstream.shutdown(socket.SHUT_WR)
+    assert client.recv(1) == b""
+    reset(upstream)
+    assert balancer.record()["close_reason"] == "backend_reset"
+
+
 def test_client_that_resets(proxy, peer, reset):
     backend = peer()
     balancer = proxy([backend])
