@@ -11,14 +11,6 @@ from topologies.record import machine_lock
 
 _SYSCTL = Path("/proc/sys/net/ipv4")
 
-# Before any interface is up: IPv6 would send router solicitations and duplicate-address probes,
-# and a bridge reports its multicast groups.
-QUIET = {
-    "net.ipv4.igmp_link_local_mcast_reports": "0",
-    "net.ipv6.conf.all.disable_ipv6": "1",
-    "net.ipv6.conf.default.disable_ipv6": "1",
-}
-
 HOST_SETTINGS = {
     # No memory of earlier connections: every connection starts as if it were the first.
     "net.ipv4.tcp_no_metrics_save": "1",
@@ -42,6 +34,15 @@ OFFLOADS = (
     "large-receive-offload",
     "tx-udp-segmentation",
 )
+
+
+def quiet() -> dict[str, str]:
+    """Settings for every namespace before any interface is up: without them, IPv6 (where the
+    kernel has it) sends router solicitations, and a bridge reports its multicast groups."""
+    settings = {"net.ipv4.igmp_link_local_mcast_reports": "0"}
+    if Path("/proc/sys/net/ipv6").exists():
+        settings |= {f"net.ipv6.conf.{which}.disable_ipv6": "1" for which in ("all", "default")}
+    return settings
 
 
 def set_sysctls(pid: int, settings: dict[str, str]) -> None:

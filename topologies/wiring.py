@@ -52,9 +52,9 @@ def wire(net: Any, shape: Shape, record: Record) -> list[Port]:
         links.append(Link(meter, switch, LinkSpec()))
     for name, address in addresses.items():
         node = net.addHost(name, ip=f"{address}/{SUBNET.prefixlen}")
-        _prepare(node, record, tuning.QUIET | tuning.HOST_SETTINGS)
+        _prepare(node, record, tuning.quiet() | tuning.HOST_SETTINGS)
     for name in shape.switches:
-        _prepare(net.addSwitch(name, inNamespace=True), record, tuning.QUIET)
+        _prepare(net.addSwitch(name, inNamespace=True), record, tuning.quiet())
         _unfiltered(net[name].pid)
     ports = [_cable(net, link, addresses[link.host]) for link in links]
     net.build()

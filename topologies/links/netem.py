@@ -13,6 +13,7 @@ and kernel know the option (iproute2 6.6, Linux 6.6 and later); otherwise they d
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from topologies.errors import LinkDead, NetworkError
@@ -77,12 +78,11 @@ class NetemLinks:
 
     def _count(self, direction: str) -> DirectionCounters:
         port, device = self._places[direction]
-        before = self._before.get(direction, DirectionCounters())
-        shown = json.loads(_tc(port, f"-s -j qdisc show dev {device} root"))
-        for qdisc in shown:
-            if qdisc["kind"] == "netem":
-                return _difference(_counted(qdisc), before)
-        raise LinkDead(f"link {port.link.name}: the netem qdisc of {direction} is gone")
+        shown = json.loads(_tc(port, f"-s -j qdisc show dev {device}"))
+        qdiscs = {qdisc["kind"]: qdisc for qdisc in shown}
+        if "netem" not in qdiscs:
+            raise LinkDead(f"link {port.link.name}: the netem qdisc of {direction} is gone")
+        return _difference(counted(qdiscs), self._before.get(direction, DirectionCounters()))
 
     def restart_counts(self) -> None:
         """Count from now on."""
@@ -122,9 +122,13 @@ def _seed_of(seed: int, direction: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{direction}".encode()).digest()[:8])
 
 
-def _counted(qdisc: dict[str, Any]) -> DirectionCounters:
-    dropped = qdisc["drops"]
-    return DirectionCounters(seen=qdisc["packets"] + dropped + qdisc["qlen"], dropped=dropped)
+def counted(qdiscs: Mapping[str, Mapping[str, Any]]) -> DirectionCounters:
+    """From `tc -s -j qdisc show`, by kind. netem counts what its child, the rate's full queue,
+    refuses among its own drops (sch_netem.c, netem_dequeue): congestion, not the link's loss."""
+    netem = qdiscs["netem"]
+    congestion = qdiscs["tbf"]["drops"] if "tbf" in qdiscs else 0
+    seen = netem["packets"] + netem["drops"] + netem["qlen"]
+    return DirectionCounters(seen=seen, dropped=netem["drops"] - congestion)
 
 
 def _difference(now: DirectionCounters, before: DirectionCounters) -> DirectionCounters:

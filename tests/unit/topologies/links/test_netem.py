@@ -1,4 +1,4 @@
-from topologies.links.netem import words_for
+from topologies.links.netem import counted, words_for
 from topologies.shape import LinkSpec
 
 
@@ -19,3 +19,11 @@ def test_the_limit_grows_with_what_is_under_way():
     # 100 Mbit/s for 50 ms is 625 000 bytes, 6250 frames of 100 bytes; twice that, and a floor.
     assert limit(LinkSpec(delay_ms=50, rate_mbps=100)) == 1000 + 12_500
     assert limit(LinkSpec(loss_pct=1)) == 1000
+
+
+def test_a_full_queue_is_congestion_and_not_loss():
+    netem = {"packets": 900, "drops": 70, "qlen": 30}
+    alone = counted({"netem": netem})
+    assert (alone.seen, alone.dropped) == (1000, 70)
+    limited = counted({"netem": netem, "tbf": {"drops": 50}, "ingress": {"drops": 0}})
+    assert (limited.seen, limited.dropped) == (1000, 20)
