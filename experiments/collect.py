@@ -13,6 +13,7 @@ from experiments.capture import Capture
 from experiments.dataset import RunWriter
 from experiments.flows import check_retransmissions, join_backends, read_flows
 from experiments.host_load import CpuShares
+from experiments.kernel_counters import CounterReadings
 from experiments.scenario import Scenario
 from experiments.tables import (
     connections_frame,
@@ -47,8 +48,7 @@ class Evidence:
     """IP address of every host."""
     balancer_records: Path
     captures: list[Capture]
-    retransmitted: Mapping[str, int]
-    """Per capture point: segments its kernel sent again while the capture ran."""
+    counters: CounterReadings
     cpu: CpuShares
 
 
@@ -119,10 +119,13 @@ def _little_check(summaries: list[dict[str, Any]]) -> Check:
 
 
 def _retransmissions_check(evidence: Evidence, flows: pd.DataFrame) -> Check:
+    before, at_end, after = evidence.counters
     rows = check_retransmissions(
         flows,
-        evidence.retransmitted,
-        {point: [evidence.addresses[point]] for point in evidence.retransmitted},
+        {point: at_end[point].retransmitted - before[point].retransmitted for point in before},
+        {point: [evidence.addresses[point]] for point in before},
+        {point: after[point].retransmitted - before[point].retransmitted for point in before},
+        {point: after[point].queue_drops - before[point].queue_drops for point in before},
     )
     problems = [
         f"{row.point}: {row.captured} captured, {row.kernel} counted by its kernel"

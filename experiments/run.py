@@ -14,7 +14,7 @@ from experiments.capture import Capture, capture
 from experiments.collect import Evidence, conclude
 from experiments.dataset import RunWriter
 from experiments.host_load import CpuMeter, CpuShares
-from experiments.kernel_counters import retransmitted_segments
+from experiments.kernel_counters import CounterReadings, host_counters
 from experiments.metadata import manifest
 from experiments.processes import HostProcess, ProcessFailed, ProcessGroup
 from experiments.progress import RunProgress
@@ -83,15 +83,17 @@ def _carry(scenario: Scenario, network: Network, raw: Path, progress: RunProgres
         system = NginySystem(scenario, addresses, raw)
         balancer = system.start(group, BALANCER)
         points = _capture_points(scenario, clients)
+        interfaces = {host: network.interface(host) for host in points}
         with ExitStack() as stack:
             captures = [stack.enter_context(_capture_at(host, network, raw)) for host in points]
-            before = retransmitted_segments(network, points)
+            counters = [host_counters(network, interfaces)]
             t0_s = time.monotonic() + _LEAD_S + _LEAD_PER_CLIENT_S * len(clients)
             target = f"{network.address(BALANCER)}:{PORT}"
             network.restart_draws()
             generators = start_generators(group, scenario, clients, target, t0_s, raw)
             cpu = _watch(scenario, network, [*backends, balancer], generators, t0_s, progress)
-            after = retransmitted_segments(network, points)
+            counters.append(host_counters(network, interfaces))
+        counters.append(host_counters(network, interfaces))
         for process in (balancer, *backends):
             process.stop()
     return Evidence(
@@ -101,7 +103,7 @@ def _carry(scenario: Scenario, network: Network, raw: Path, progress: RunProgres
         addresses=addresses,
         balancer_records=system.records,
         captures=captures,
-        retransmitted={point: after[point] - before[point] for point in points},
+        counters=CounterReadings(*counters),
         cpu=cpu,
     )
 

@@ -35,7 +35,7 @@ REQUESTS = _columns(
     sent_s=REAL,
     connected_s=REAL,
     first_byte_s=REAL,
-    done_s=REAL,
+    ended_s=REAL,
     latency_ms=REAL,
     status=TEXT,
     backend=TEXT,
@@ -46,7 +46,7 @@ REQUESTS = _columns(
     bytes_received=WHOLE,
     local=TEXT,
 )
-"""One row per request offered. `latency_ms` = done - intended start (not the actual one: a late
+"""One row per request offered. `latency_ms` = end - intended start (not the actual one: a late
 generator must not hide waiting); it says how long an answer took where `status` is `ok`, and how
 long it took to fail elsewhere. `wait_ms`, `service_ms`: the backend's own account of its queue."""
 
@@ -152,8 +152,8 @@ def read_lines(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
 def requests_frame(records: Iterable[dict[str, Any]], t0_s: float) -> pd.DataFrame:
     """The load generators' records as table `requests`, in order of intended start."""
     frame = _frame(records, REQUESTS)
-    _shift(frame, ("intended_s", "sent_s", "connected_s", "first_byte_s", "done_s"), t0_s)
-    frame["latency_ms"] = (frame["done_s"] - frame["intended_s"]) * 1000.0
+    _shift(frame, ("intended_s", "sent_s", "connected_s", "first_byte_s", "ended_s"), t0_s)
+    frame["latency_ms"] = (frame["ended_s"] - frame["intended_s"]) * 1000.0
     return frame.sort_values(["intended_s", "client", "seq"], ignore_index=True)
 
 

@@ -35,7 +35,7 @@ def total(requests: pd.DataFrame, window_s: tuple[float, float]) -> Throughput:
     seconds = window_s[1] - window_s[0]
     if seconds <= 0:
         raise ValueError(f"the interval {window_s} is empty")
-    ended = in_window(requests, window_s, "done_s")
+    ended = in_window(requests, window_s, "ended_s")
     answered = ended[ended["status"] == "ok"]
     return Throughput(
         offered_rps=len(in_window(requests, window_s)) / seconds,
@@ -53,10 +53,10 @@ def per_second(requests: pd.DataFrame, duration_s: float) -> pd.DataFrame:
         {
             "t_s": np.arange(seconds, dtype=float),
             "offered_rps": _histogram(requests["intended_s"], None, seconds),
-            "completed_rps": _histogram(answered["done_s"], None, seconds),
-            "throughput_mbps": _histogram(requests["done_s"], requests["bytes_received"], seconds)
+            "completed_rps": _histogram(answered["ended_s"], None, seconds),
+            "throughput_mbps": _histogram(requests["ended_s"], requests["bytes_received"], seconds)
             * _MBIT_PER_BYTE,
-            "goodput_mbps": _histogram(answered["done_s"], answered["bytes_received"], seconds)
+            "goodput_mbps": _histogram(answered["ended_s"], answered["bytes_received"], seconds)
             * _MBIT_PER_BYTE,
         }
     )

@@ -119,7 +119,7 @@ def request_record(
         "sent_s": grid(now_s),
         "connected_s": grid(opened_s) if answered else None,
         "first_byte_s": grid(done_s - 0.0018) if answered else None,
-        "done_s": grid(ended_s),
+        "ended_s": grid(ended_s),
         "status": "ok" if answered else "timeout",
         "backend": backend if answered else None,
         "demand_ms": 1000 * grid(demand_s),
@@ -187,7 +187,7 @@ def flow_row(
 
 def in_flight_samples(requests: list[Record], duration_s: float) -> list[Record]:
     sent = np.array([record["intended_s"] for record in requests])
-    done = np.array([record["done_s"] for record in requests])
+    done = np.array([record["ended_s"] for record in requests])
     who = np.array([record["client"] for record in requests])
     return [
         {

@@ -25,7 +25,7 @@ OK: dict[str, Any] = {
     "sent_s": 100.501,
     "connected_s": 100.51,
     "first_byte_s": 100.52,
-    "done_s": 100.53,
+    "ended_s": 100.53,
     "status": "ok",
     "backend": "b2",
     "demand_ms": 10.0,
@@ -42,7 +42,7 @@ REFUSED = {
     "status": "refused",
     "connected_s": None,
     "first_byte_s": None,
-    "done_s": 100.26,
+    "ended_s": 100.26,
     "backend": None,
     "wait_ms": None,
     "service_ms": None,
@@ -140,7 +140,7 @@ def test_raw_converters_take_no_records_at_all() -> None:
 
 
 def test_all_requests_failed_without_any_answer(tmp_path: Path) -> None:
-    lost = {**REFUSED, "done_s": None, "status": "in_flight"}
+    lost = {**REFUSED, "ended_s": None, "status": "in_flight"}
     writer = finished(tmp_path / "run")
     writer.write_table("requests", requests_frame([lost, lost], 100.0))
     assert load_run(tmp_path / "run").requests["latency_ms"].isna().all()

@@ -26,7 +26,7 @@ def requests(statuses: list[str]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "intended_s": started,
-            "done_s": started + latency_ms / 1000,
+            "ended_s": started + latency_ms / 1000,
             "latency_ms": latency_ms,
             "status": statuses,
             "backend": [BACKENDS[i % 3] for i in range(n)],

@@ -8,10 +8,10 @@ from experiments.tables import empty_frame
 
 
 def requests(*rows: tuple[float, float | None, str, int]) -> pd.DataFrame:
-    """(intended_s, done_s, status, bytes_received)"""
-    columns = ["intended_s", "done_s", "status", "bytes_received"]
+    """(intended_s, ended_s, status, bytes_received)"""
+    columns = ["intended_s", "ended_s", "status", "bytes_received"]
     frame = pd.DataFrame(list(rows), columns=columns)
-    return frame.astype({"intended_s": float, "done_s": float})
+    return frame.astype({"intended_s": float, "ended_s": float})
 
 
 MIXED = requests(
