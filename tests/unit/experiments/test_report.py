@@ -1,0 +1,78 @@
+"""Figures and tables of stored runs: which files there are, and what the terminal shows."""
+
+import io
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from experiments.analysis.summary import sweep_table
+from experiments.dataset import RunWriter, load_run, load_runs
+from experiments.report import draw_all, draw_run, draw_sweep
+from experiments.terminal import show_run, show_sweep
+
+RUNS = Path(__file__).resolve().parents[2] / "golden" / "runs" / "golden"
+ONE = "random-loss0-delay5-seed2"
+
+
+@pytest.fixture
+def screen() -> Console:
+    return Console(file=io.StringIO(), width=120, force_terminal=False)
+
+
+def printed(screen: Console) -> str:
+    assert isinstance(screen.file, io.StringIO)
+    return screen.file.getvalue()
+
+
+def test_a_run_has_three_figures_as_png_and_svg(tmp_path: Path, screen: Console) -> None:
+    shutil.copytree(RUNS / ONE, tmp_path / ONE)
+    run = load_run(tmp_path / ONE)
+    figures = draw_run(run)
+    names = {"latency_ccdf", "backend_load", "throughput"}
+    assert {path.name for path in figures} == {f"{n}.{k}" for n in names for k in ("png", "svg")}
+    assert all(path.stat().st_size > 0 for path in figures)
+    show_run(run, figures, screen)
+    text = printed(screen)
+    assert "valid" in text
+    assert all(f"{name}.png" in text for name in names)
+    assert all(f"b{i}" in text for i in range(1, 5))
+
+
+def test_an_invalid_run_shows_its_reasons_and_no_numbers(tmp_path: Path, screen: Console) -> None:
+    writer = RunWriter(tmp_path / "bad")
+    writer.write_manifest({"scenario": {}})
+    writer.write_verdict({"valid": False, "reasons": ["links: c1-s1: 9 % [lost]"], "checks": []})
+    show_run(load_run(tmp_path / "bad"), [], screen)
+    assert "invalid" in printed(screen)
+    assert "links: c1-s1: 9 % [lost]" in printed(screen)
+
+
+def test_a_sweep_is_drawn_against_what_varies(tmp_path: Path, screen: Console) -> None:
+    runs = load_runs(RUNS)
+    table = sweep_table(runs)
+    figures = draw_sweep(runs, table, tmp_path)
+    values, factors = ("jain", "goodput_mbps", "p99_ms"), ("loss_pct", "delay_ms")
+    expected = {f"{v}_against_{f}.{k}" for v in values for f in factors for k in ("png", "svg")}
+    assert {path.name for path in figures} == expected
+    show_sweep(table, figures, screen)
+    for algorithm in table["algorithm"].unique():
+        assert algorithm in printed(screen)
+
+
+def test_what_does_not_vary_is_not_an_axis(tmp_path: Path) -> None:
+    runs = [run for run in load_runs(RUNS) if "-loss0-delay5-" in run.run_id]
+    assert draw_sweep(runs, sweep_table(runs), tmp_path) == []
+
+
+def test_a_sweep_without_a_valid_run_says_so(screen: Console) -> None:
+    show_sweep(sweep_table([]), [], screen)
+    assert "no valid run" in printed(screen)
+
+
+def test_all_figures_can_be_drawn_again(tmp_path: Path) -> None:
+    shutil.copytree(RUNS / ONE, tmp_path / "mine" / ONE)
+    first = {path: path.read_bytes() for path in draw_all(tmp_path)}
+    assert len(first) == 6
+    assert {path: path.read_bytes() for path in draw_all(tmp_path)} == first
