@@ -22,7 +22,7 @@ from experiments.progress import RunProgress
 from experiments.report import draw_all, draw_run, draw_sweep
 from experiments.run import run_experiment
 from experiments.scenario import Scenario, ScenarioError, load_scenario
-from experiments.sweep import Cell, cells, load_sweep, run_sweep
+from experiments.sweep import cells, load_sweep, run_sweep
 from experiments.terminal import show_run, show_sweep
 from nginy.balancer.registry import ALGORITHMS
 from nginy.errors import NginyError
@@ -131,7 +131,13 @@ def sweep(path: Path, results: Path) -> None:
     folder = results / matrix.name
     invalid = 0
     try:
-        outcomes = run_sweep(todo, folder, _run_cell)
+        outcomes = run_sweep(
+            todo,
+            folder,
+            lambda number, cell, at: _run_once(
+                cell.scenario, at, f"{number}/{len(todo)} {cell.run_id}"
+            ),
+        )
         for number, (cell, outcome) in enumerate(outcomes, start=1):
             invalid += outcome == "invalid"
             console.print(f"{number}/{len(todo)} {cell.run_id}: {outcome}", highlight=False)
@@ -155,10 +161,6 @@ def figures(results: Path) -> None:
 def doctor() -> None:
     """Say what this machine has and lacks, and what will be used instead."""
     sys.exit(0 if show(report(), console) else EXIT_FAILED)
-
-
-def _run_cell(cell: Cell, folder: Path) -> bool:
-    return _run_once(cell.scenario, folder, cell.run_id)
 
 
 def _conclude_sweep(folder: Path, wanted: set[str]) -> None:

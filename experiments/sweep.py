@@ -93,20 +93,22 @@ def cells(sweep: Sweep, source: str) -> list[Cell]:
 
 
 def run_sweep(
-    todo: list[Cell], folder: Path, run: Callable[[Cell, Path], bool]
+    todo: list[Cell], folder: Path, run: Callable[[int, Cell, Path], bool]
 ) -> Iterator[tuple[Cell, Literal["skipped", "valid", "invalid"]]]:
     """Make each run that is not there yet; `run` makes one and says whether it is valid.
 
+    `run` is given the cell's place in `todo`, from 1, the cell and its folder.
+
     An unfinished folder of an interrupted run, and an invalid run, are made anew.
     """
-    for cell in todo:
+    for number, cell in enumerate(todo, start=1):
         path = folder / cell.run_id
         if is_complete(path) and load_run(path).verdict["valid"]:
             yield cell, "skipped"
             continue
         if path.exists():
             shutil.rmtree(path)
-        yield cell, "valid" if run(cell, path) else "invalid"
+        yield cell, "valid" if run(number, cell, path) else "invalid"
 
 
 def _scenario(

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -13,6 +15,29 @@ from experiments.analysis.conditions import Conditions
 from experiments.analysis.fairness import load_per_backend
 from experiments.analysis.summary import CELL, cell_intervals, summarise
 from experiments.dataset import Run
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A value of the sweep's table as a column of the terminal's."""
+
+    name: str
+    heading: str
+    digits: int
+
+    def show(self, row: "pd.Series[float]") -> str:
+        """`12.3 ± 0.4`; no interval from a single replicate, `-` from a censored one."""
+        half = (row["high"] - row["low"]) / 2
+        width = f" ± {half:.{self.digits}f}" if math.isfinite(half) else ""
+        return f"{row['mean']:.{self.digits}f}{width}" if math.isfinite(row["mean"]) else "-"
+
+
+_COLUMNS = (
+    _Column("goodput_mbps", "Mbit/s", 1),
+    _Column("p50_ms", "p50 ms", 0),
+    _Column("p99_ms", "p99 ms", 0),
+    _Column("jain", "Jain", 4),
+)
 
 
 def show_run(run: Run, figures: Sequence[Path], console: Console) -> None:
@@ -30,21 +55,17 @@ def show_sweep(table: pd.DataFrame, figures: Sequence[Path], console: Console) -
     if table.empty:
         console.print("no valid run yet: nothing to show")
         return
-    shown = Table(title="mean ± half-width of the 95 % interval over replicates")
-    values = {
-        "goodput_mbps": "goodput Mbit/s",
-        "p50_ms": "p50 ms",
-        "p99_ms": "p99 ms",
-        "jain": "Jain",
-    }
-    for heading in ("algorithm", "loss %", "delay ms", "n", *values.values()):
-        shown.add_column(heading, justify="left" if heading == "algorithm" else "right")
-    intervals = {value: cell_intervals(table, value).set_index(CELL) for value in values}
-    for cell in intervals["jain"].index:
-        rows = [intervals[value].loc[cell] for value in values]
-        shown.add_row(
-            cell[0], f"{cell[1]:g}", f"{cell[2]:g}", str(int(rows[0]["n"])), *map(_interval, rows)
-        )
+    title = "means over n replicates, ± half of the 95 % interval"
+    shown = Table(title=title, box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    headings = ("loss %", "ms", "n", *(column.heading for column in _COLUMNS))
+    shown.add_column("algorithm", no_wrap=True)
+    for heading in headings:
+        shown.add_column(heading, justify="right", no_wrap=True)
+    intervals = [cell_intervals(table, column.name).set_index(CELL) for column in _COLUMNS]
+    for cell in intervals[0].index:
+        rows = [frame.loc[cell] for frame in intervals]
+        values = [column.show(row) for column, row in zip(_COLUMNS, rows, strict=True)]
+        shown.add_row(cell[0], f"{cell[1]:g}", f"{cell[2]:g}", f"{rows[0]['n']:.0f}", *values)
     console.print(shown)
     _show_paths(figures, console)
 
@@ -119,7 +140,3 @@ def _short(path: Path) -> str:
 
 def _latency(value_ms: Any, timeout_ms: float) -> str:
     return f">= {timeout_ms:g} ms" if math.isinf(value_ms) else f"{value_ms:.1f} ms"
-
-
-def _interval(row: "pd.Series[float]") -> str:
-    return f"{row['mean']:.4g} ± {(row['high'] - row['low']) / 2:.2g}"

@@ -1,4 +1,5 @@
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ class Interrupted(Exception):
     pass
 
 
-def finish(cell: Cell, path: Path, *, valid: bool = True) -> bool:
+def finish(number: int, cell: Cell, path: Path, *, valid: bool = True) -> bool:
     writer = RunWriter(path)
     writer.write_manifest({"scenario": cell.scenario.model_dump(mode="json")})
     writer.write_verdict({"valid": valid, "reasons": [] if valid else ["late"]})
@@ -52,11 +53,11 @@ def test_a_replicate_has_one_seed_under_every_algorithm() -> None:
 def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path: Path) -> None:
     todo = cells(SMALL, "here")
 
-    def run(cell: Cell, path: Path) -> bool:
+    def run(number: int, cell: Cell, path: Path) -> bool:
         if cell is todo[4]:
             RunWriter(path).write_manifest({})  # begun, no verdict
             raise Interrupted
-        return finish(cell, path)
+        return finish(number, cell, path)
 
     with pytest.raises(Interrupted):
         list(run_sweep(todo, tmp_path, run))
@@ -67,7 +68,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 def test_an_invalid_run_is_made_again(tmp_path: Path) -> None:
     todo = cells(SMALL, "here")[:1]
-    first = list(run_sweep(todo, tmp_path, lambda cell, path: finish(cell, path, valid=False)))
+    first = list(run_sweep(todo, tmp_path, partial(finish, valid=False)))
     again = list(run_sweep(todo, tmp_path, finish))
     assert [first[0][1], again[0][1]] == ["invalid", "valid"]
 
