@@ -36,7 +36,7 @@ _COLUMNS = (
     _Column("goodput_mbps", "Mbit/s", 1),
     _Column("p50_ms", "p50 ms", 0),
     _Column("p99_ms", "p99 ms", 0),
-    _Column("jain", "Jain", 4),
+    _Column("jain", "Jain", 3),
 )
 
 
