@@ -7,6 +7,10 @@ from ruamel.yaml.reader import ReaderError
 
 from nginy.errors import Problem
 
+MAX_VALUES = 1_000_000
+"""Ten levels of ten aliases each would be 10^10 values: more than memory holds."""
+MERGE_TAG = "tag:yaml.org,2002:merge"
+
 Location = tuple[str | int, ...]
 """The way to a setting: `("rules", 0, "strategy")`."""
 
@@ -27,6 +31,7 @@ class Document:
         self._lines: dict[Location, int] = {}
         self._located: list[Location] = []
         self._yaml = YAML(typ="safe", pure=True)
+        self._values = 0
         self.data: object = None
         try:
             root = self._yaml.compose(text)
@@ -37,6 +42,8 @@ class Document:
         except ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
             self._problem(line, (), f"not YAML: {error.reason}", "")
+        except RecursionError:
+            self._problem(None, (), "is nested too deeply", "")
 
     def report(self, location: Location, message: str, expected: str = "") -> None:
         """Note a problem of the setting at `location`, unless one there or below is known."""
@@ -62,6 +69,10 @@ class Document:
     def _read(self, node: Node, location: Location, around: tuple[Node, ...]) -> object:
         """The data under `node`; `around` are the nodes it stands in."""
         self._lines.setdefault(location, node.start_mark.line + 1)
+        self._values += 1
+        if self._values > MAX_VALUES:
+            self.report((), "has too many values", f"at most {MAX_VALUES}, aliases expanded")
+            return None
         if node in around:
             self.report(location, "the alias refers to a value that contains it")
             return None
@@ -77,6 +88,9 @@ class Document:
     ) -> dict[object, object]:
         data: dict[object, object] = {}
         for key_node, value_node in node.value:
+            if key_node.tag == MERGE_TAG:
+                self.report((*location, "<<"), "merging mappings is not supported", "plain keys")
+                continue
             if not isinstance(key_node, ScalarNode):
                 self.report(location, "a key is a list or a mapping", "text")
                 continue
@@ -94,6 +108,7 @@ class Document:
     def _read_scalar(self, node: Node) -> object:
         try:
             value: object = self._yaml.constructor.construct_object(node)
-        except ValueError:
+            str(value)  # refused for hexadecimal numbers of some thousand digits
+        except (ValueError, LookupError):
             return node.value  # looks like a date and is none, such as 2024-13-45
         return value

@@ -57,9 +57,10 @@ def parse_host(text: object) -> str:
 
 def parse_port(text: object) -> int:
     """A port number, 1 to 65535. Raises InvalidValue."""
+    digits = str(text)
     # isdecimal, because int() also takes "+80", " 80" and "8_0".
-    if str(text).isdecimal() and 1 <= int(str(text)) <= 65535:
-        return int(str(text))
+    if digits.isdecimal() and len(digits) <= 5 and 1 <= int(digits) <= 65535:
+        return int(digits)
     raise InvalidValue(f"{text!r} is not a port", "a number from 1 to 65535")
 
 

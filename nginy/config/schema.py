@@ -39,8 +39,10 @@ from nginy.config.parse import (
 STRATEGY_TYPES = ("round_robin", "least_conn", "random", "random_two", "source_hash")
 
 Name = Annotated[str, Field(strict=True, min_length=1)]
-Count = Annotated[int, Field(strict=True, ge=0)]
-Positive = Annotated[int, Field(strict=True, ge=1)]
+LARGEST = 2**31 - 1
+"""Of any number: nginx's limit, too; in milliseconds, nearly 25 days."""
+Count = Annotated[int, Field(strict=True, ge=0, le=LARGEST)]
+Positive = Annotated[int, Field(strict=True, ge=1, le=LARGEST)]
 HostPort = Annotated[Address, PlainValidator(parse_address)]
 
 

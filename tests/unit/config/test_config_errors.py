@@ -31,6 +31,9 @@ def test_the_template_is_right() -> None:
     assert len(parse(TEMPLATE, "f").backends) == 2
 
 
+HEX = "0x" + 5000 * "f"
+NINES = 5000 * "9"
+
 MISTAKES = {
     "duplicate backend": (
         "clusters:",
@@ -232,6 +235,37 @@ MISTAKES = {
         "main: &main [*main]",
         "f:5: clusters.main[0]: the alias refers to a value that contains it",
     ),
+    "merged mapping": (
+        'address: "10.0.1.12:82"}',
+        'address: "10.0.1.12:82", <<: {weight: 2}}',
+        "f:3: backends[1].<<: merging mappings is not supported (expected plain keys)",
+    ),
+    "tag that does not fit": (
+        'address: "10.0.1.12:82"}',
+        'address: "10.0.1.12:82", down: !!bool maybe}',
+        "f:3: backends[1].down: 'maybe' is not valid (expected a valid boolean)",
+    ),
+    "tag of nothing": (
+        'address: "10.0.1.12:82"}',
+        'address: "10.0.1.12:82", weight: !!int ""}',
+        "f:3: backends[1].weight: '' is not valid (expected a valid integer)",
+    ),
+    "timeout for ever": (
+        "    targets: [main]\n",
+        f"    targets: [main]\n    timeouts: {{idle_timeout_ms: {10**400}}}\n",
+        f"f:9: rules[0].timeouts.idle_timeout_ms: {10**400} is not valid"
+        " (expected less than or equal to 2147483647)",
+    ),
+    "number too long to print": (
+        'address: "10.0.1.12:82"}',
+        f'address: "10.0.1.12:82", weight: -{HEX}}}',
+        f"f:3: backends[1].weight: '-{HEX}' is not valid (expected a valid integer)",
+    ),
+    "port too long to read": (
+        "10.0.1.12:82",
+        f"10.0.1.12:{NINES}",
+        f"f:3: backends[1].address: '{NINES}' is not a port (expected a number from 1 to 65535)",
+    ),
 }
 
 
@@ -268,6 +302,11 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file() -> None:
     ]
 
 
+ALIAS_BOMB = f"- &v0 [{9 * 'x,'}]\n" + "".join(
+    f"- &v{level} [{9 * f'*v{level - 1},'}]\n" for level in range(1, 9)
+)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -296,6 +335,8 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file() -> None:
             ],
         ),
         ("a: 1\nb: \x01\n", ["f:2: not YAML: special characters are not allowed"]),
+        (1000 * "[", ["f: is nested too deeply"]),
+        (ALIAS_BOMB, ["f:1: has too many values (expected at most 1000000, aliases expanded)"]),
         ("a: !new 1\n", ["f:1: not YAML: could not determine a constructor for the tag '!new'"]),
     ],
 )
