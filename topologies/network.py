@@ -22,6 +22,7 @@ from topologies.errors import MachineLacks
 from topologies.links.choose import make_links
 from topologies.links.method import DirectionCounters, LinkMethod
 from topologies.links.port import Port
+from topologies.links.probe import scratch_namespace
 from topologies.links.rate import limit_host
 from topologies.namespaces import execute, inside
 from topologies.record import Record, kill, remove_leftovers
@@ -63,7 +64,9 @@ class Network:
         """Remove what killed runs left, then build; tears down again if building fails."""
         if os.geteuid() != 0:
             raise MachineLacks("virtual networks need root: run again with sudo")
-        remove_leftovers()
+        # Mininet waits for ever for the prompt of a shell that could not get its namespace.
+        with scratch_namespace():
+            remove_leftovers()
         self._exit_on_sigterm()
         try:
             self._build()

@@ -82,16 +82,24 @@ def _tried(*commands: str) -> str | None:
 
 @contextmanager
 def scratch_namespace() -> Iterator[int]:
-    """The pid of a process that holds a namespace of its own until the block ends."""
-    with subprocess.Popen(
-        ["mnexec", "-cdn", "sh", "-c", "echo up; exec cat"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as holder:
+    """The pid of a process that holds a namespace of its own until the block ends.
+
+    Raises MachineLacks, with mnexec's own words, where no namespace can be made.
+    """
+    pipe = subprocess.PIPE
+    argv = ["mnexec", "-cdn", "sh", "-c", "echo up; exec cat"]
+    try:
+        holder = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    except FileNotFoundError:
+        raise MachineLacks("there is no mnexec (apt-get install mininet)") from None
+    with holder:
         try:
-            assert holder.stdout is not None
-            if not holder.stdout.readline():
-                raise NetworkError("no network namespace could be made (mnexec failed)")
+            if holder.stdout.readline() != "up\n":  # type: ignore[union-attr]
+                said = holder.stderr.read().strip()  # type: ignore[union-attr]
+                raise MachineLacks(
+                    f"no network namespace can be made here: mnexec says {said!r} (a container "
+                    "must be privileged, a chroot's / must be a mount point)"
+                )
             yield holder.pid
         finally:
             holder.kill()
