@@ -23,6 +23,7 @@ from topologies.network import Network
 PROBES = 20
 _MAX_PROBES = 400
 _INTERVAL_S = 0.010
+_PING_S = 30
 _ATTEMPTS = 3
 _IDLE_S = 0.05
 _QUIET_WITHIN_S = 5.0
@@ -106,7 +107,7 @@ def _round_trips(network: Network, ports: Sequence[Port]) -> list[Check]:
     pings = [_ping(network, port) for port in reachable]
     rows = []
     for port, ping in zip(reachable, pings, strict=True):
-        out, _ = ping.communicate(timeout=60)
+        out, _ = ping.communicate()
         times = [float(found) for found in re.findall(r"time=([\d.]+) ms", out)]
         spec = port.link.spec
         median = statistics.median(times) if times else None
@@ -125,7 +126,7 @@ def _ping(network: Network, port: Port) -> "subprocess.Popen[str]":
     count = min(_MAX_PROBES, round(PROBES / (1 - spec.loss_pct / 100) ** 2))
     wait_s = max(1.0, 4 * spec.delay_ms / 1e3)
     target = network.address(network.meter(port.link.switch))
-    options = {"-c": count, "-i": f"{interval_s:.3f}", "-W": f"{wait_s:.1f}"}
+    options = {"-c": count, "-i": f"{interval_s:.3f}", "-W": f"{wait_s:.1f}", "-w": _PING_S}
     words = [str(word) for option in options.items() for word in option]
     host = port.link.host
     return network.popen(host, ["ping", "-n", *words, target], stdout=subprocess.PIPE, text=True)
