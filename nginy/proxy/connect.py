@@ -57,7 +57,11 @@ def begin(address: Address) -> socket.socket:
     except OSError as error:
         raise ConnectionEnd(CloseReason.NO_RESOURCES) from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    code = sock.connect_ex(address)
+    try:
+        code = sock.connect_ex(address)
+    except socket.gaierror as error:  # fe80::1%eth7, and there is no such interface
+        sock.close()
+        raise BackendError(error.strerror) from error
     if code in (0, errno.EINPROGRESS):
         return sock
     sock.close()

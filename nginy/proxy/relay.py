@@ -136,15 +136,14 @@ class Relay:
                 self._backend_lost()
         if events & READABLE and down.open and not down.blocked:
             self._run(down)
-            if self.first_byte_at is None and down.mover.moved:
-                self.first_byte_at = time.monotonic()
         if events & WRITABLE and up.blocked:
             self._run(up)
 
     def close(self) -> None:
-        """Free what the movers hold."""
-        self.up.mover.close()
-        self.down.mover.close()
+        """Free what the movers hold; a turn that is due already (`run_soon`) does nothing more."""
+        for direction in (self.up, self.down):
+            direction.open = False
+            direction.mover.close()
 
     def check(self, now: float) -> float | None:
         """End the relay if it was idle too long; else when to ask again.
@@ -165,6 +164,8 @@ class Relay:
         self._active_at = self._poller.now
         direction.blocked = False
         flow = direction.mover.move(direction.to_end)
+        if self.first_byte_at is None and self.down.mover.moved:
+            self.first_byte_at = time.monotonic()
         if flow is Flow.DRAINED:
             return
         if flow is Flow.BLOCKED:

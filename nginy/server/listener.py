@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import os
 import socket
 from collections.abc import Callable
 
@@ -45,9 +44,8 @@ def bind(address: Address, rules: list[str]) -> socket.socket:
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        reason = os.strerror(error.errno) if error.errno else str(error)
         raise ListenError(
-            f"cannot listen on {address}, needed by {', '.join(rules)}: {reason}"
+            f"cannot listen on {address}, needed by {', '.join(rules)}: {error.strerror or error}"
         ) from error
     return sock
 

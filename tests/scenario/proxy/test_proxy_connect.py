@@ -36,6 +36,14 @@ def test_next_backend_is_used_when_one_stalls(proxy, peer):
     assert record["close_reason"] == "completed"
 
 
+def test_next_backend_is_used_when_one_is_behind_an_interface_that_is_not_there(proxy, peer):
+    good = peer()
+    balancer = proxy([{"address": "[fe80::1%none]:80"}, good])
+    with balancer.connect(), good.accept():
+        pass
+    assert balancer.record()["backends_tried"] == ["b1", "b2"]
+
+
 def test_client_is_closed_when_all_refuse(proxy, peer):
     balancer = proxy([peer().refuse(), peer().refuse()])
     assert balancer.connect().recv(1) == b""

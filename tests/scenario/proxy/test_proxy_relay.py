@@ -246,7 +246,10 @@ def test_last_answer_before_a_reset_reaches_the_client(proxy, peer, read_to_end)
     upstream.sendall(answer)
     upstream.close()  # with bytes unread: RST
     assert read_to_end(client) == answer
-    assert balancer.record()["close_reason"] == "backend_reset"
+    record = balancer.record()
+    assert record["close_reason"] == "backend_reset"
+    assert record["bytes_down"] == len(answer)
+    assert record["first_byte_ms"] is not None
 
 
 def test_backend_that_dies_while_the_client_sends(proxy, peer, reset):
@@ -296,6 +299,25 @@ def test_client_that_resets_while_the_backend_sends(proxy, peer, reset):
     sender.join(10)
     assert not sender.is_alive()
     assert balancer.record()["close_reason"] == "client_reset"
+
+
+def test_aborted_while_a_bulk_transfer_waits_for_its_next_turn(
+    proxy, peer, caplog, read_to_end, wait_until
+):
+    backend = peer()
+    balancer = proxy([backend], timeouts={"drain_timeout_ms": 3_600_000})
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(4):
+            client = balancer.connect()
+            pool.submit(_send_until_closed, backend.accept())
+            pool.submit(read_to_end, client)
+            assert client.recv(1, socket.MSG_PEEK)
+        balancer.stop()
+        wait_until(lambda: not balancer.server.listening, "drain")
+        balancer.stop()
+    reasons = [record["close_reason"] for record in balancer.records(4)]
+    assert reasons == ["shutdown"] * 4
+    assert "fault of nginy" not in caplog.text
 
 
 def _send_until_closed(sock: socket.socket) -> None:
