@@ -24,15 +24,21 @@ class SourceHash(WeightedBalancer):
         """The backend of the client's address."""
         if len(self.members) > 1:
             key = hash_key(client.host)
-            point = 0
+            point = step = misses = 0
             # The walk starts anew for each attempt: earlier choices of this connection, in
-            # `avoid`, come up again and are not misses.
-            for step in range(MAX_MISSES + 1 + len(avoid)):
+            # `avoid`, come up again, and the first time are not misses.
+            earlier = list(avoid)
+            while misses <= MAX_MISSES:
                 text = key if step == 0 else b"%d%s" % (step, key)
                 point += (crc32(text) >> 16) & 0x7FFF
                 backend = self.member_at(point % self.total_weight)
                 if self.usable(backend, now, avoid):
                     return backend
+                step += 1
+                if backend in earlier:
+                    earlier.remove(backend)
+                else:
+                    misses += 1
         return self.pick_smooth(now, avoid)
 
 

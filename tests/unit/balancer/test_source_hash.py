@@ -1,12 +1,14 @@
 """Source hash beyond the recorded answers: stickiness, movement, addresses."""
 
 import random
+from binascii import crc32
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
+from nginy.balancer.round_robin import RoundRobin
 from nginy.balancer.source_hash import SourceHash, hash_key
 
 CLIENTS = [Address(f"198.51.{i // 200}.{i % 200}", 40000 + i) for i in range(600)]
@@ -60,3 +62,25 @@ def test_a_retry_after_a_failed_attempt_goes_where_an_unavailable_choice_would()
         assert retry is balancer.pick(client, 0.0)
         first.down = False
     assert all(backend.active == 0 for backend in backends)
+
+
+def test_a_connection_that_fell_back_to_round_robin_stays_there() -> None:
+    """nginx counts its 21 misses over all attempts of a connection."""
+    balancer, backends = make([1, 1, 1, 60])
+    backends[3].down = True
+    twin = RoundRobin(random.Random(0))
+    twin.rebuild(backends, 0.0)
+    lost = [client for client in CLIENTS if all(point >= 3 for point in walk(client.host, 63))]
+    assert len(lost) > 100
+    for client in lost:
+        first, expected = balancer.pick(client, 0.0), twin.pick(client, 0.0)
+        assert first is not None
+        assert first is expected
+        assert balancer.pick(client, 0.0, [first]) is twin.pick(client, 0.0, [first])
+
+
+def walk(key: str, total_weight: int) -> list[int]:
+    """The first 21 points that nginx's stream `hash` tries for `key`."""
+    texts = [key, *(f"{step}{key}" for step in range(1, 21))]
+    hashes = [(crc32(text.encode()) >> 16) & 0x7FFF for text in texts]
+    return [sum(hashes[: step + 1]) % total_weight for step in range(21)]
