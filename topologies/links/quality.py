@@ -90,7 +90,9 @@ def _errors(errors_ms: Sequence[float]) -> dict[str, float]:
 def tcp() -> dict[str, Any]:
     """One TCP flow (cubic) through a link of 10 ms each way."""
     with _network(LinkSpec(delay_ms=DELAY_MS)) as network:
-        server = network.popen("lb", ["iperf3", "-s", "-1", "--forceflush"], stdout=-1, text=True)
+        listen = ["iperf3", "-s", "-1", "--forceflush"]
+        pipe = subprocess.PIPE
+        server = network.popen("lb", listen, stdout=pipe, stderr=pipe, text=True)
         while "listening" not in server.stdout.readline():  # type: ignore[union-attr]
             pass
         argv = ["iperf3", "-J", "-c", network.address("lb"), "-t", str(_SECONDS)]
