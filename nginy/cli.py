@@ -49,7 +49,8 @@ def run(path: Path, seed: int | None, verbose: bool) -> None:
     """Serve until SIGTERM or SIGINT.
 
     The first signal stops accepting and lets connections finish for up to drain_timeout_ms, a
-    second one closes them at once. Logs go to standard error, close records to `access_log`.
+    second one closes them at once; SIGHUP changes nothing, as there is no reload yet. Logs go to
+    standard error, close records to `access_log`.
 
     \b
     nginy run -c nginy.yaml

@@ -9,6 +9,7 @@ import logging
 import queue
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,14 +31,18 @@ class AccessLogError(NginyError):
 def open_access_log(target: str) -> "AccessLog":
     """The log at `target`: a path (appended to), or `-` for standard output.
 
-    Raises AccessLogError if the file cannot be opened.
+    Raises AccessLogError if it cannot be opened.
     """
     if target == "-":
+        if sys.stdout is None:  # Python's way to say that descriptor 1 was closed at the start
+            raise AccessLogError("access_log - cannot be written: standard output is closed")
         return AccessLog(sys.stdout.buffer)
     try:
         return AccessLog(Path(target).open("ab"), close_stream=True)
     except OSError as error:
         raise AccessLogError(f"access_log {target} cannot be written: {error.strerror}") from error
+    except ValueError as error:  # a zero byte in the path
+        raise AccessLogError(f"access_log {target!r} cannot be written: {error}") from error
 
 
 class AccessLog:
@@ -86,7 +91,8 @@ class AccessLog:
             except (OSError, ValueError) as error:
                 self._lost(len(lines), str(error))
         if self._close_stream:
-            self._stream.close()
+            with suppress(OSError):  # what it still holds was counted as lost
+                self._stream.close()
 
     def _lost(self, records: int, why: str) -> None:
         self.dropped += records

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import random
 import resource
 import signal
@@ -23,8 +24,16 @@ def run(config: Config, seed: int | None) -> None:
 
     `seed` makes the algorithms that draw lots repeatable; None: different each time.
     """
+    open_standard_descriptors()
     raise_descriptor_limit()
     uvloop.run(_serve(config, random.Random(seed)))
+
+
+def open_standard_descriptors() -> None:
+    """Lead 0, 1 and 2 nowhere if they are closed: libuv aborts the process if it is given one."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
 
 
 def raise_descriptor_limit() -> None:
@@ -38,7 +47,7 @@ def raise_descriptor_limit() -> None:
 async def _serve(config: Config, rng: random.Random) -> None:
     server = Server(config, rng)
     _relieve_collector()
-    with _signals_stop(server):
+    with _signals_handled(server):
         await server.run()
 
 
@@ -53,13 +62,22 @@ def _relieve_collector() -> None:
 
 
 @contextlib.contextmanager
-def _signals_stop(server: Server) -> Iterator[None]:
+def _signals_handled(server: Server) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    stopping = (signal.SIGTERM, signal.SIGINT)
-    for number in stopping:
-        loop.add_signal_handler(number, server.stop)
+    handlers = {
+        signal.SIGTERM: server.stop,
+        signal.SIGINT: server.stop,
+        signal.SIGHUP: _refuse_reload,
+    }
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
     try:
         yield
     finally:
-        for number in stopping:
+        for number in handlers:
             loop.remove_signal_handler(number)
+
+
+def _refuse_reload() -> None:
+    """Elsewhere SIGHUP means "reload"; its default would end every connection at once."""
+    log.warning("SIGHUP: this version cannot reload its configuration; still serving the old one")

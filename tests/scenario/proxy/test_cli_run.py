@@ -171,6 +171,37 @@ def test_second_signal_ends_the_drain(number, peer, write_config, start, own, wa
     assert process.wait(TIMEOUT_S) == 0
 
 
+def test_sighup_is_answered_in_the_log_and_ends_no_connection(
+    peer, write_config, start, own, wait_until
+):
+    backend = peer()
+    path, port = write_config(backend.address)
+    process, log = start(path)
+    client = own.enter_context(socket.create_connection(("127.0.0.1", port)))
+    upstream = backend.accept()
+    process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "SIGHUP" in log.read_text() or process.poll() is not None, "answer")
+    client.sendall(b"still there")
+    assert upstream.recv(100) == b"still there"
+    assert process.poll() is None
+
+
+def test_standard_descriptors_may_be_closed(write_config, start):
+    path, _ = write_config("127.0.0.1:1")
+    process, log = start(path, prefix=("sh", "-c", 'exec "$@" <&- >&-', "sh"))
+    assert "nginy ready" in log.read_text()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(TIMEOUT_S) == 0
+
+
+def test_access_log_on_closed_standard_output_exits_1(write_config, start):
+    path, _ = write_config("127.0.0.1:1", access_log="-")
+    process, log = start(path, prefix=("sh", "-c", 'exec "$@" >&-', "sh"))
+    assert process.wait(TIMEOUT_S) == 1
+    assert "standard output is closed" in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
 def test_running_out_of_descriptors_pauses_accepting_and_recovers(
     peer, write_config, start, own, wait_until
 ):

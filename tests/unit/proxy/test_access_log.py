@@ -68,3 +68,16 @@ def test_a_file_is_appended_to(tmp_path):
 def test_a_file_that_cannot_be_opened(tmp_path):
     with pytest.raises(AccessLogError, match="No such file"):
         open_access_log(str(tmp_path / "none" / "access.log"))
+
+
+def test_a_path_that_is_none():
+    with pytest.raises(AccessLogError, match="null byte"):
+        open_access_log("access\0.log")
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_disk_that_is_still_full_at_the_end():
+    log = open_access_log("/dev/full")
+    log.add({"id": "1"})
+    log.close()
+    assert log.dropped == 1
