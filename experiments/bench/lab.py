@@ -1,12 +1,16 @@
 """Three network namespaces in a row: client - balancer - backend, joined by veth pairs.
 
-Their names hold the process id, and the context manager removes exactly what it made.
+Their names hold the process id: the context manager removes exactly what it made, and the next one
+knows what a killed process could not remove.
 """
 
 import os
+import re
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +25,7 @@ TOOLS = {
     "wrk": "wrk",
 }
 STOP_TIMEOUT_S = 5.0
+_NAME = re.compile(r"nginy-bench-(?P<pid>\d+)-(client|balancer|backend)")
 
 
 class LabError(Exception):
@@ -37,7 +42,8 @@ class Lab:
         self._programs: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
-        """Build it. Raises LabError; nothing is left behind then."""
+        """Remove what killed benchmarks left, and build. Raises LabError, leaving nothing."""
+        remove_leftovers()
         try:
             for role in ("client", "balancer", "backend"):
                 name = f"nginy-bench-{os.getpid()}-{role}"
@@ -133,7 +139,21 @@ class Lab:
         self._names.clear()
 
 
-def _ip(*arguments: str) -> None:
+def remove_leftovers() -> None:
+    """Remove the namespaces of benchmarks whose process is gone, and end what runs in them."""
+    for line in _ip("netns", "list").splitlines():
+        name = line.split()[0]
+        owner = _NAME.fullmatch(name)
+        if owner is None or Path(f"/proc/{owner['pid']}").exists():
+            continue
+        for pid in _ip("netns", "pids", name).split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        _ip("netns", "delete", name)
+
+
+def _ip(*arguments: str) -> str:
     done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
     if done.returncode:
         raise LabError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout

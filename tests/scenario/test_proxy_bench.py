@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,23 @@ def fail_inside(log_dir: Path, before: set[str]) -> None:
         lab.run("client", ["sh", "-c", started], timeout_s=10)
         lab.run("client", ["ping", "-c", "1", "-W", "5", "10.11.2.2"])
         raise ZeroDivisionError
+
+
+def test_what_a_killed_benchmark_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from experiments.bench.lab import Lab\n"
+        "with Lab(Path(sys.argv[1])) as lab:\n"
+        "    lab.start('client', 'sleeper', ['sleep', '600'])\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    before = namespaces()
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    left = namespaces() - before
+    assert len(left) == 3
+    with Lab(tmp_path):
+        assert left & namespaces() == set()
+    assert namespaces() - before == set()
 
 
 def test_a_program_that_fails_is_quoted(tmp_path):
