@@ -14,7 +14,7 @@ class ConnectionContext:
     id: str
     """Unique among the connections of this process."""
     listener: Address
-    """The address the client connected to."""
+    """The address that was listened to; `0.0.0.0` stands for whichever the client chose."""
     client: Address
     opened_s: float
     """When it was accepted."""

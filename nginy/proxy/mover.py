@@ -43,7 +43,8 @@ class Mover(Protocol):
         """Move until something stops it.
 
         A read that gives less than was asked for means "no more" to the edge-triggered poll,
-        unless the source has ended (`to_end`): then the end itself must be read too.
+        unless the source has ended (`to_end`): then the end itself must be read too. So it is
+        with urgent data, where a read stops short, too.
         """
 
     def close(self) -> None:

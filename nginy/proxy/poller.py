@@ -19,10 +19,11 @@ from collections.abc import Callable
 Handler = Callable[[int], None]
 """Takes the epoll events of one socket (a bit mask)."""
 
-READABLE = select.EPOLLIN | select.EPOLLRDHUP
+READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLPRI
 WRITABLE = select.EPOLLOUT
-ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 GONE = select.EPOLLHUP | select.EPOLLERR
+SHORT_READS = GONE | select.EPOLLRDHUP | select.EPOLLPRI
+"""A read may give less than there is: it stops short of the end, and of urgent data."""
 
 EVENTS_PER_TURN = 256
 TURNS_PER_DISPATCH = 4

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from nginy.proxy.close_reason import CloseReason
 from nginy.proxy.mover import Flow, Mover
-from nginy.proxy.poller import ENDED, GONE, READABLE, WRITABLE, Poller
+from nginy.proxy.poller import GONE, READABLE, SHORT_READS, WRITABLE, Poller
 
 
 class Limits(NamedTuple):
@@ -52,7 +52,7 @@ class Direction:
         self.blocked = False
         """Waiting for the sink to become writable."""
         self.to_end = False
-        """The source has ended: read on until its end is seen."""
+        """The source has ended, or sends urgent data: read on until there is nothing more."""
 
 
 class Relay:
@@ -118,7 +118,7 @@ class Relay:
     def on_client(self, events: int) -> None:
         """Handle the client's events."""
         up, down = self.up, self.down
-        if events & ENDED:
+        if events & SHORT_READS:
             up.to_end = True
         if events & READABLE and up.open and not up.blocked:
             self._run(up)
@@ -130,7 +130,7 @@ class Relay:
     def on_upstream(self, events: int) -> None:
         """Handle the backend's events."""
         up, down = self.up, self.down
-        if events & ENDED:
+        if events & SHORT_READS:
             down.to_end = True
             if events & GONE and up.open:
                 self._backend_lost()

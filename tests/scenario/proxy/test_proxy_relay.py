@@ -58,6 +58,23 @@ def test_bytes_go_both_ways(proxy, peer):
     assert record["duration_ms"] == pytest.approx(duration_s * 1e3, abs=0.001)
 
 
+@pytest.mark.parametrize("proxy", [CopyMover, SpliceMover], indirect=True)
+def test_urgent_data_holds_up_nothing(proxy, peer):
+    """A read stops before it (nginx 1.22.1 waits there). The urgent byte itself is dropped."""
+    backend = peer()
+    balancer = proxy([backend])
+    client = balancer.connect()
+    upstream = backend.accept()
+    for _ in range(20):
+        client.send(b"abc")
+        client.send(b"!", socket.MSG_OOB)
+        client.send(b"def")
+        received = b""
+        while len(received) < 6:
+            received += upstream.recv(100)
+        assert received == b"abcdef"
+
+
 def test_record_names_both_sockets_of_the_proxy(proxy, peer):
     backend = peer()
     balancer = proxy([backend])

@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from nginy.proxy.mover import CHUNK_BYTES, CHUNKS_PER_TURN, CopyMover, Flow
-from nginy.proxy.splice_mover import SpliceMover
+from nginy.proxy.splice_mover import Pipe, SpliceMover
 
 
 def splicing(source: socket.socket, sink: socket.socket) -> SpliceMover:
@@ -117,6 +117,17 @@ def test_without_a_pipe_it_goes_on_copying(monkeypatch):
     for turns in (1, 2):
         assert mover.move(False) is Flow.UNFINISHED
         assert mover.moved == turns * CHUNK_BYTES * CHUNKS_PER_TURN
+
+
+def test_a_pipe_that_cannot_be_enlarged_is_used_as_it_is(monkeypatch):
+    def no_memory(*_: object) -> int:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr("nginy.proxy.splice_mover.fcntl.fcntl", no_memory)
+    before = len(os.listdir("/proc/self/fd"))
+    pipe = Pipe()
+    assert len(os.listdir("/proc/self/fd")) == before + 2
+    pipe.close()
 
 
 def test_full_sink_blocks_and_the_source_is_not_read_on(way):

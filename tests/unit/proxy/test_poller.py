@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from nginy.proxy.poller import ENDED, READABLE, WRITABLE, Poller
+from nginy.proxy.poller import READABLE, SHORT_READS, WRITABLE, Poller
 
 
 class Loop:
@@ -59,7 +59,7 @@ def test_an_edge_is_reported_once(poller, pair):
     far.close()
     poller.dispatch()
     assert len(events) == 2
-    assert events[1] & ENDED
+    assert events[1] & SHORT_READS
 
 
 def test_the_present_state_is_the_first_edge(poller, pair):
