@@ -27,7 +27,7 @@ class CloseReason(Enum):
     CONNECT_TIMEOUT = "connect_timeout"
     """`total_timeout_ms` ran out before a backend answered."""
     NO_RESOURCES = "no_resources"
-    """The balancer itself had no descriptor, memory or local port left to reach a backend."""
+    """The balancer itself had no descriptor or memory left to reach a backend."""
     SHUTDOWN = "shutdown"
     """Still open when the drain deadline passed, or at a second signal."""
     INTERNAL_ERROR = "internal_error"

@@ -13,13 +13,8 @@ from nginy.proxy.poller import READABLE, WRITABLE, Poller
 from nginy.proxy.strand import Strand, suspended
 from nginy.proxy.timers import TimerWheel
 
-OWN_FAULTS = {
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOBUFS,
-    errno.ENOMEM,
-    errno.EADDRNOTAVAIL,  # no local port left
-}
+OWN_FAULTS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+"""Not EADDRNOTAVAIL: local ports run out towards one backend, and others can still be reached."""
 
 
 async def connect(

@@ -1,6 +1,8 @@
 """Finding a backend: refusals, stalls, retries and their limits, on loopback."""
 
+import errno
 import socket
+from types import SimpleNamespace
 
 FAST = {"connect_timeout_ms": 150}
 
@@ -42,6 +44,57 @@ def test_next_backend_is_used_when_one_is_behind_an_interface_that_is_not_there(
     with balancer.connect(), good.accept():
         pass
     assert balancer.record()["backends_tried"] == ["b1", "b2"]
+
+
+def test_next_backend_is_used_when_no_local_port_is_left_for_one(proxy, peer, monkeypatch):
+    far, good = peer(), peer()
+
+    class NoPortLeft(socket.socket):
+        def connect_ex(self, address):
+            exhausted = str(address) == far.address
+            return errno.EADDRNOTAVAIL if exhausted else super().connect_ex(address)
+
+    balancer = proxy([far, good])
+    _replace_sockets_to_backends(monkeypatch, NoPortLeft)
+    with balancer.connect(), good.accept():
+        pass
+    assert balancer.record()["backends_tried"] == ["b1", "b2"]
+
+
+def _replace_sockets_to_backends(monkeypatch, make) -> None:
+    changed = SimpleNamespace(**vars(socket) | {"socket": make})
+    monkeypatch.setattr("nginy.proxy.connect.socket", changed)
+
+
+def test_a_shortage_of_the_balancers_own_is_not_held_against_the_backend(proxy, peer, monkeypatch):
+    backend = peer()
+    balancer = proxy([{"address": backend.address, "max_fails": 1}, peer()])
+
+    def exhausted(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as until_here:
+        _replace_sockets_to_backends(until_here, exhausted)
+        assert balancer.connect().recv(1) == b""
+        record = balancer.record()
+    assert record["close_reason"] == "no_resources"
+    assert record["backends_tried"] == ["b1"]
+    assert balancer.server.pool["b1"].fails == 0
+
+
+def test_a_fault_of_nginy_ends_one_connection_and_leaves_nothing(proxy, peer, monkeypatch, caplog):
+    backend = peer()
+    balancer = proxy([backend])
+    with monkeypatch.context() as until_here:
+        until_here.setattr("nginy.proxy.tcp.Relay", None)
+        client = balancer.connect()
+        backend.accept()
+        assert client.recv(1) == b""
+        assert balancer.record()["close_reason"] == "internal_error"
+    assert "Traceback" in caplog.text
+    with balancer.connect() as client, backend.accept() as upstream:
+        client.sendall(b"the next one")
+        assert upstream.recv(100) == b"the next one"
 
 
 def test_client_is_closed_when_all_refuse(proxy, peer):
