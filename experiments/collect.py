@@ -15,6 +15,7 @@ from experiments.flows import check_retransmissions, join_backends, read_flows
 from experiments.host_load import CpuShares
 from experiments.kernel_counters import CounterReadings
 from experiments.scenario import Scenario
+from experiments.serving_backend import name_backends
 from experiments.tables import (
     connections_frame,
     empty_frame,
@@ -60,10 +61,9 @@ def conclude(
     servers = [raw / f"samples-{name}.jsonl" for name in scenario.backend_ids()]
     generators = [raw / f"samples-{name}.jsonl" for name in evidence.clients]
     summaries = [orjson.loads((raw / f"summary-{c}.json").read_bytes()) for c in evidence.clients]
-    requests = requests_frame(
-        read_lines(raw / f"requests-{name}.jsonl" for name in evidence.clients), t0_s
-    )
     connections = connections_frame(read_lines([evidence.balancer_records]), t0_s)
+    sent = read_lines(raw / f"requests-{name}.jsonl" for name in evidence.clients)
+    requests = name_backends(requests_frame(sent, t0_s), connections)
     flows = _flows(evidence, connections)
     writer.write_table("requests", requests)
     writer.write_table("samples", samples_frame(read_lines([*servers, *generators]), t0_s))

@@ -16,6 +16,7 @@ from scapy.utils import RawPcapReader
 
 from experiments.pcap_flows import Endpoint, Flow, track
 from experiments.pcap_segments import segments
+from experiments.serving_backend import nearest_backend
 from experiments.tables import DatasetError, flows_frame
 from nginy.address import Address
 
@@ -50,16 +51,8 @@ def join_backends(flows: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFram
     carried = connections.dropna(subset=["backend"])
     by_server = dict(zip(carried["backend_address"], carried["backend"], strict=True))
     server = _endpoints(flows, "server")
-    nearest = pd.merge_asof(
-        pd.DataFrame({"first_s": flows["first_s"], "client": _endpoints(flows, "client")})
-        .reset_index(names="row")
-        .sort_values("first_s"),
-        carried[["opened_s", "client", "backend"]].sort_values("opened_s"),
-        left_on="first_s",
-        right_on="opened_s",
-        by="client",
-        direction="nearest",
-    ).set_index("row")["backend"]
+    ends = pd.DataFrame({"client": _endpoints(flows, "client"), "opened_s": flows["first_s"]})
+    nearest = nearest_backend(ends, connections)
     return flows.assign(backend=server.map(by_server).astype("str").fillna(nearest))
 
 

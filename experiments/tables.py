@@ -48,7 +48,9 @@ REQUESTS = _columns(
 )
 """One row per request offered. `latency_ms` = end - intended start (not the actual one: a late
 generator must not hide waiting); it says how long an answer took where `status` is `ok`, and how
-long it took to fail elsewhere. `wait_ms`, `service_ms`: the backend's own account of its queue."""
+long it took to fail elsewhere. `backend` is the one that answered, or where no answer came the one
+that the balancer's records name; null for a request that reached none. `wait_ms`, `service_ms`: the
+backend's own account of its queue."""
 
 SAMPLES = _columns(t_s=REAL, source=TEXT, quantity=TEXT, value=REAL)
 """Long format, one row per number sampled. `source` is a backend's or client's name; quantities:

@@ -117,8 +117,8 @@ def load_per_backend(
 ) -> pd.DataFrame:
     """Per backend: `requests` and `bytes` (clients' account), `connections` (the balancer's).
 
-    Every backend has a row. Requests are those of which the client learnt who served them: all
-    answered ones, also with a rejection. They count by intended start, connections by opening.
+    Every backend has a row. Requests are all that reached a backend, answered or not: who is given
+    more than it can answer must show. They count by intended start, connections by opening.
     """
     served = in_window(requests.dropna(subset=["backend"]), window_s)
     carried = in_window(connections, window_s, "opened_s")
