@@ -97,6 +97,8 @@ def parse_client(value: object) -> ClientMatch:
 
 
 def _parse_network(text: str) -> IPv4Network | IPv6Network:
+    if "%" in text:
+        raise InvalidValue(f"{text!r} names an interface", "the network alone")
     try:
         network = ip_network(text, strict=False)
     except ValueError:

@@ -74,14 +74,13 @@ class AccessLog:
             self._lost(len(lines), "it is not read or written fast enough")
 
     def close(self) -> None:
-        """Flush, and wait until all is written, but for no longer than CLOSE_TIMEOUT_S."""
+        """Flush, and wait until all is written; gives up after CLOSE_TIMEOUT_S without progress."""
         self.flush()
-        try:
+        with suppress(queue.Full):
             self._batches.put(None, timeout=CLOSE_TIMEOUT_S)
-        except queue.Full:
-            log.error("access log: gave up on %d batches", self._batches.qsize())
-            return
-        self._thread.join(CLOSE_TIMEOUT_S)
+            self._thread.join(CLOSE_TIMEOUT_S)
+        if self._thread.is_alive():
+            log.error("access log: the last records are lost: it is not read or written")
 
     def _write_batches(self) -> None:
         while (lines := self._batches.get()) is not None:

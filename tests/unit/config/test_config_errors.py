@@ -235,6 +235,12 @@ MISTAKES = {
         "main: &main [*main]",
         "f:5: clusters.main[0]: the alias refers to a value that contains it",
     ),
+    "clients of an interface": (
+        "0.0.0.0/0:8080",
+        "[fe80::%eth0/10]:8080",
+        "f:7: rules[0].clients[0]: 'fe80::%eth0/10' names an interface"
+        " (expected the network alone)",
+    ),
     "merged mapping": (
         'address: "10.0.1.12:82"}',
         'address: "10.0.1.12:82", <<: {weight: 2}}',

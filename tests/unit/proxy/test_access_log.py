@@ -44,6 +44,24 @@ def test_a_stuck_stream_delays_nobody_and_losses_are_counted(caplog):
     assert len(stream.getvalue().splitlines()) == MAX_WAITING_BATCHES + 1
 
 
+@pytest.mark.parametrize("waiting", [1, MAX_WAITING_BATCHES + 1])
+def test_what_cannot_be_written_at_the_end_is_said_to_be_lost(waiting, monkeypatch, caplog):
+    class Stuck(io.BytesIO):
+        def write(self, data) -> int:
+            released.wait(10)
+            return super().write(data)
+
+    monkeypatch.setattr("nginy.proxy.access_log.CLOSE_TIMEOUT_S", 0.05)
+    released = threading.Event()
+    log = AccessLog(Stuck())
+    for number in range(waiting):
+        log.add({"id": str(number)})
+        log.flush()
+    log.close()
+    released.set()
+    assert "the last records are lost" in caplog.text
+
+
 def test_a_full_disk_loses_records_and_says_so(caplog):
     class Full(io.BytesIO):
         def write(self, data) -> int:
