@@ -26,6 +26,7 @@ def requests(statuses: list[str]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "intended_s": started,
+            "first_byte_s": started,
             "ended_s": started + latency_ms / 1000,
             "latency_ms": latency_ms,
             "status": statuses,
