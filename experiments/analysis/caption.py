@@ -57,12 +57,17 @@ def sweep_caption(runs: Sequence[Run]) -> Caption:
 
 
 def measured_links(calibrations: Iterable[Mapping[str, Any]]) -> str:
-    """The client links as calibration measured them: RTT, loss, rate (least to most)."""
+    """The client links as calibration measured them: RTT, loss, rate (least to most).
+
+    Loss is that of the run itself, which is checked after the few packets of calibration. A rate
+    that was not asked for has only been offered so much, and is not that of the link.
+    """
     rows = [
         row
         for calibration in calibrations
-        for row in calibration["checks"]
-        if "c" in {end[:1] for end in _ends(row["link"])} and row["measured"] is not None
+        for row in _latest(calibration["checks"])
+        if "c" in {end[:1] for end in _ends(row["link"])}
+        and None not in (row["asked"], row["measured"])
     ]
 
     def values(wanted: Callable[[str], bool]) -> list[float]:
@@ -75,6 +80,11 @@ def measured_links(calibrations: Iterable[Mapping[str, Any]]) -> str:
     )
     found = ", ".join(part for part in parts if part)
     return f"client links as measured: {found}" if found else ""
+
+
+def _latest(checks: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    """The last check of each quantity of each link (`loss of 900 packets` is a `loss`)."""
+    return {(row["link"], row["quantity"].partition(" of ")[0]): row for row in checks}.values()
 
 
 def _ends(link: str) -> list[str]:

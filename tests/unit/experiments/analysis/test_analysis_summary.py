@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,13 +95,29 @@ def test_a_sweep_caption_counts_runs_and_names_invalid_ones(runs: list[Run]) -> 
     assert "RTT 10.3 to 50.3 ms" in str(sweep_caption(runs))
 
 
+def check(link: str, quantity: str, measured: float | None, asked: float | None = 1.0) -> Any:
+    return {"link": link, "quantity": quantity, "asked": asked, "measured": measured}
+
+
 def test_only_measured_client_links_are_named() -> None:
     rows = [
-        {"link": "c1-s1", "quantity": "median RTT", "measured": 20.456},
-        {"link": "lb-s1", "quantity": "median RTT", "measured": 99.0},
-        {"link": "s1->c2", "quantity": "loss of 900 packets", "measured": 1.25},
-        {"link": "c2->s1", "quantity": "rate", "measured": None},
+        check("c1-s1", "median RTT", 20.456),
+        check("lb-s1", "median RTT", 99.0),
+        check("s1->c2", "loss of 900 packets", 1.25),
+        check("c2->s1", "rate", None),
     ]
     text = measured_links([{"checks": rows}])
     assert text == "client links as measured: RTT 20.5 ms, loss 1.25 %"
     assert measured_links([{"checks": []}]) == ""
+
+
+def test_the_loss_named_is_that_of_the_run_and_not_of_calibration() -> None:
+    rows = [
+        check("c1->s1", "loss of 50 packets", 4.0),
+        check("c1->s1", "loss of 9000 packets", 1.02),
+    ]
+    assert measured_links([{"checks": rows}]) == "client links as measured: loss 1.02 %"
+
+
+def test_a_rate_that_was_not_asked_for_is_not_named() -> None:
+    assert measured_links([{"checks": [check("c1->s1", "rate", 100.0, asked=None)]}]) == ""
