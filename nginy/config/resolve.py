@@ -92,7 +92,8 @@ def _check_clusters(parts: Parts, document: Document) -> None:
                 document.report(location, f"{member!r} is a cluster", "the id of a backend")
             elif backend_ids:
                 hint = suggestion(member, backend_ids)
-                document.report(location, f"unknown backend {member!r}{hint}")
+                message = f"unknown backend {member!r}{hint}"
+                document.report(location, message, "the id of a backend")
 
 
 def _check_listeners(parts: Parts, document: Document) -> None:

@@ -82,9 +82,12 @@ class Retries(Settings):
 class BackendSettings(Settings):
     """One backend: an entry of `backends`."""
 
-    id: Name
+    id: Name = Field(description="a unique name")
     """Unique among backends and clusters."""
-    address: HostPort = Field(validation_alias=AliasChoices("address", "ip"))
+    address: HostPort = Field(
+        validation_alias=AliasChoices("address", "ip"),
+        description="IP:port, such as 10.0.1.11:8081",
+    )
     """`IP:port`; `ip` is the same, also with the port apart (`ip: 10.0.1.11` and `port: 8081`)."""
     weight: Positive = 1
     """Share of connections relative to the other backends (default 1)."""

@@ -12,6 +12,7 @@ from nginy.config.schema import Settings
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
+_EMPTY = {"too_short": "at least one entry", "string_too_short": "text"}
 _SHAPES = {"model_type": "a mapping", "dict_type": "a mapping", "tuple_type": "a list"}
 
 
@@ -49,7 +50,8 @@ def _report(
         below = (cause.key,) if cause.key else ()
         document.report((*location, *inside, *below), cause.message, cause.expected)
     elif details["type"] == "missing":
-        document.report((*location, *inside), "is missing")
+        expected = model.model_fields[str(inside[-1])].description or ""
+        document.report((*location, *inside), "is missing", expected)
     elif details["type"] == "extra_forbidden":
         known = list(_known_keys(model, inside[:-1]))
         message = f"unknown setting{suggestion(str(inside[-1]), known)}"
@@ -60,8 +62,8 @@ def _report(
 
 def _explain(details: ErrorDetails) -> tuple[str, str]:
     """A message, and what is expected instead."""
-    if details["type"] in ("too_short", "string_too_short"):
-        return "is empty", ""
+    if details["type"] in _EMPTY:
+        return "is empty", _EMPTY[details["type"]]
     what = _describe(details["input"])
     if details["type"] in _SHAPES:
         return f"{what} is not valid", _SHAPES[details["type"]]

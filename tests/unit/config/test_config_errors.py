@@ -66,7 +66,8 @@ MISTAKES = {
     "unknown member": (
         "main: [srv-1, srv-2]",
         "main: [srv-1, srv2]",
-        "f:5: clusters.main[1]: unknown backend 'srv2'; did you mean 'srv-2'?",
+        "f:5: clusters.main[1]: unknown backend 'srv2'; did you mean 'srv-2'?"
+        " (expected the id of a backend)",
     ),
     "cluster in cluster": (
         "  main: [srv-1, srv-2]\n",
@@ -145,7 +146,21 @@ MISTAKES = {
         "ip: 10.0.1.12, port: 70000",
         "f:3: backends[1].port: 70000 is not a port (expected a number from 1 to 65535)",
     ),
-    "no address": (', address: "10.0.1.12:82"', "", "f:3: backends[1].address: is missing"),
+    "no address": (
+        ', address: "10.0.1.12:82"',
+        "",
+        "f:3: backends[1].address: is missing (expected IP:port, such as 10.0.1.11:8081)",
+    ),
+    "no id": (
+        "clusters:",
+        '  - {address: "10.0.1.13:83"}\nclusters:',
+        "f:4: backends[2].id: is missing (expected a unique name)",
+    ),
+    "empty name": (
+        "rules:\n",
+        "access_log: ''\nrules:\n",
+        "f:6: access_log: is empty (expected text)",
+    ),
     "weight 0": (
         "id: srv-2",
         "weight: 0, id: srv-2",
@@ -228,7 +243,7 @@ MISTAKES = {
     "nothing to bind": (
         "clusters:",
         "bind_addresses: []\nclusters:",
-        "f:4: bind_addresses: is empty",
+        "f:4: bind_addresses: is empty (expected at least one entry)",
     ),
     "alias to itself": (
         "main: [srv-1, srv-2]",
