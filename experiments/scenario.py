@@ -5,11 +5,12 @@ a scenario leaves out has the defaults given here. A `Scenario` is frozen: it is
 run's manifest as it is and hashed, so two runs with the same hash asked for the same thing.
 """
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -76,8 +77,8 @@ class BackendSettings(SettingsModel):
 
     servers: int = Field(1, ge=1, le=1000)
     queue_limit: int = Field(1000, ge=0)
-    speeds: tuple[float, ...] = ()
-    weights: tuple[int, ...] = ()
+    speeds: tuple[Annotated[float, Field(gt=0, le=1000)], ...] = ()
+    weights: tuple[Annotated[int, Field(ge=1)], ...] = ()
 
 
 class WorkloadSettings(SettingsModel):
@@ -135,8 +136,6 @@ class Scenario(SettingsModel):
             values = getattr(self.backends, key)
             if values and len(values) != self.network.backends:
                 raise ValueError(f"backends.{key} needs {self.network.backends} values")
-            if any(value <= 0 for value in values):
-                raise ValueError(f"backends.{key} must all be above 0")
         return self
 
     def backend_ids(self) -> tuple[str, ...]:
@@ -189,10 +188,7 @@ def load_scenario(path: Path, overrides: Mapping[str, Any] | None = None) -> Sce
     Raises:
         ScenarioError: naming the file, each key at fault and what was expected of it.
     """
-    content = read_yaml(path)
-    for key, value in (overrides or {}).items():
-        _assign(content, key, value)
-    return parse_scenario(content, str(path))
+    return parse_scenario(overridden(read_yaml(path), overrides or {}), str(path))
 
 
 def parse_scenario(content: Mapping[str, Any], source: str) -> Scenario:
@@ -205,11 +201,21 @@ def parse_scenario(content: Mapping[str, Any], source: str) -> Scenario:
         ) from error
 
 
-def _assign(content: dict[str, Any], dotted: str, value: Any) -> None:
-    *path, last = dotted.split(".")
-    for key in path:
-        content = content.setdefault(key, {})
-    content[last] = value
+def overridden(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `content` with the values of dotted keys in their places.
+
+    Where something else than settings is on the way (`network: 5`), it is left there for the
+    validation to name.
+    """
+    result = copy.deepcopy(dict(content))
+    for dotted, value in overrides.items():
+        *path, last = dotted.split(".")
+        settings: Any = result
+        for key in path:
+            settings = settings.setdefault(key, {}) if isinstance(settings, dict) else None
+        if isinstance(settings, dict):
+            settings[last] = value
+    return result
 
 
 def explain(problem: Mapping[str, Any]) -> str:

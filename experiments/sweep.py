@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from experiments.dataset import is_complete, load_run
 from experiments.scenario import (
@@ -24,13 +24,15 @@ from experiments.scenario import (
     ScenarioError,
     SettingsModel,
     explain,
+    overridden,
     parse_scenario,
     read_yaml,
 )
 
 
 class Sweep(SettingsModel):
-    """The matrix. `scenario` holds settings that all cells share, as in a scenario file."""
+    """The matrix. `scenario` holds settings that all cells share, as in a scenario file; not those
+    that the matrix itself sets."""
 
     schema_version: Literal[1] = 1
     name: str = Field("sweep", pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -40,6 +42,13 @@ class Sweep(SettingsModel):
     replicates: int = Field(3, ge=1, le=1000)
     seed: int = Field(1, ge=0)
     scenario: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("scenario")
+    @classmethod
+    def _leaves_the_matrix_alone(cls, shared: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted({"name", "algorithm", "seed"} & shared.keys()):
+            raise ValueError(f"{', '.join(taken)}: set by the sweep itself, not by its scenario")
+        return shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +123,11 @@ def run_sweep(
 def _scenario(
     sweep: Sweep, algorithm: str, loss_pct: float, delay_ms: float, replicate: int, source: str
 ) -> Scenario:
-    shared = sweep.scenario
-    network = shared.get("network", {})
-    link = {**network.get("client_link", {}), "loss_pct": loss_pct, "delay_ms": delay_ms}
-    content = {
-        **shared,
+    own = {
         "name": sweep.name,
         "algorithm": algorithm,
         "seed": sweep.seed + replicate,
-        "network": {**network, "client_link": link},
+        "network.client_link.loss_pct": loss_pct,
+        "network.client_link.delay_ms": delay_ms,
     }
-    return parse_scenario(content, source)
+    return parse_scenario(overridden(sweep.scenario, own), source)

@@ -27,6 +27,14 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
     assert scenario.network.client_link.loss_pct == 2
 
 
+@pytest.mark.parametrize("text", ["network:\n", "network: 5\n", "network: {client_link: fast}\n"])
+def test_what_is_no_settings_is_named_also_where_an_override_goes_into_it(
+    tmp_path: Path, text: str
+) -> None:
+    with pytest.raises(ScenarioError, match=r"scenario\.yaml: network"):
+        load_scenario(write(tmp_path, text), {"network.client_link.loss_pct": 2.0})
+
+
 def test_an_unknown_algorithm_names_the_known_ones() -> None:
     with pytest.raises(ScenarioError) as caught:
         parse_scenario({"algorithm": "leastconn"}, "here.yaml")
@@ -44,6 +52,10 @@ def test_an_unknown_algorithm_names_the_known_ones() -> None:
         ({"workload": {"load": 0}}, "workload.load"),
         ({"duration_s": 5, "warmup_s": 5}, "warmup_s"),
         ({"backends": {"weights": [1, 2]}}, "backends.weights"),
+        ({"backends": {"speeds": [1, 1, 1, 0]}}, "backends.speeds.3"),
+        ({"backends": {"speeds": [1, 1, 1, float("nan")]}}, "backends.speeds.3"),
+        ({"backends": {"speeds": [1, 1, 1, float("inf")]}}, "backends.speeds.3"),
+        ({"backends": {"weights": [1, 1, 1, 0]}}, "backends.weights.3"),
         ({"network": {"client_link": {"delay_ms": 1, "jitter_ms": 2}}}, "jitter_ms"),
         ({"schema_version": 2}, "schema_version"),
         ({"workload": {"distribution": "pareto"}}, "workload.distribution"),

@@ -87,6 +87,7 @@ def test_a_changed_scenario_is_another_run(tmp_path: Path) -> None:
         ("algorithms: []", "algorithms"),
         ("algorithms: [random]\nlosses: [1]", "losses"),
         ("algorithms: [random]\nreplicates: 0", "replicates"),
+        ("algorithms: [random]\nscenario: {seed: 4, name: x}", "scenario: name, seed"),
     ],
 )
 def test_a_bad_sweep_names_file_and_key(tmp_path: Path, text: str, key: str) -> None:
@@ -99,3 +100,9 @@ def test_a_bad_sweep_names_file_and_key(tmp_path: Path, text: str, key: str) -> 
 def test_an_unknown_algorithm_in_a_sweep_is_found_before_the_first_run() -> None:
     with pytest.raises(ScenarioError, match="fastest"):
         cells(Sweep(algorithms=("random", "fastest")), "here")
+
+
+@pytest.mark.parametrize("network", [None, 5, {"client_link": None}])
+def test_a_shared_scenario_that_is_no_settings_is_named(network: object) -> None:
+    with pytest.raises(ScenarioError, match="here: network"):
+        cells(Sweep(algorithms=("random",), scenario={"network": network}), "here")
