@@ -8,7 +8,11 @@ import pandas as pd
 from experiments import plot
 from experiments.analysis.caption import run_caption, sweep_caption
 from experiments.analysis.conditions import Conditions
-from experiments.analysis.fairness import jain_per_second, requests_per_second
+from experiments.analysis.fairness import (
+    connections_per_second,
+    jain_per_second,
+    requests_per_second,
+)
 from experiments.analysis.summary import cell_intervals
 from experiments.analysis.throughput import in_window, per_second
 from experiments.dataset import Run, load_runs
@@ -20,7 +24,8 @@ def draw_run(run: Run) -> list[Path]:
     """Latency CCDF, load per backend, throughput over time: into `figures/` of the run's folder."""
     where, caption = Conditions.of_manifest(run.manifest), run_caption(run)
     counts = requests_per_second(run.requests, where.backends, where.duration_s)
-    fairness = jain_per_second(counts, where.weights)
+    decisions = connections_per_second(run.requests, where.duration_s)
+    fairness = jain_per_second(counts, where.weights, decisions)
     measured = {where.algorithm: in_window(run.requests, where.window_s)}
     drawn = {
         "latency_ccdf": plot.latency_ccdf(measured, where.timeout_ms, caption),

@@ -4,9 +4,10 @@
 backends, also those that got nothing. x is the amount divided by the backend's weight, so 1 means
 shares in proportion to the weights; 1/N means that one backend got everything.
 
-**Noise floor**: what J is when every request is assigned at random, each backend with probability
-in proportion to its weight. J falls short of 1 even then, the more so the fewer requests there
-are, so no J means anything without it.
+**Noise floor**: what J is when every connection is assigned at random, each backend with a
+probability in proportion to its weight. J falls short of 1 even then, the more so the fewer
+connections there are, so no J means anything without it. Connections, since a layer-4 balancer
+decides once for each: where they persist, many requests are few decisions.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ _LOW_PROBABILITY = 0.05
 _BIAS_PROBABILITY = 0.001
 _DRAWS = 50_000
 _SEED = 20_240_607
+_CONNECTION = ["local", "connected_s"]
 
 
 def jain(amounts: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -98,15 +100,27 @@ class FairnessVerdict:
 
 
 def fairness_verdict(
-    counts: Sequence[int], weights: Sequence[int] | None = None, *, seed: int = _SEED
+    counts: Sequence[int],
+    weights: Sequence[int] | None = None,
+    *,
+    decisions: int | None = None,
+    seed: int = _SEED,
 ) -> FairnessVerdict:
     """Is this assignment of requests (one count per backend) worse than chance?
 
-    An honest random balancer is called biased once in a thousand runs. Algorithms that balance on
-    purpose are above the floor; those that pin clients may be below it: few clients, few shares.
+    `decisions`: on how many connections they came (None: each on its own). An honest random
+    balancer is called biased once in a thousand runs. Algorithms that balance on purpose are above
+    the floor; those that pin clients may be below it: few clients, few shares.
     """
     shares = tuple(weights or (1,) * len(counts))
-    return FairnessVerdict(jain(counts, shares), noise_floor(int(sum(counts)), shares, seed=seed))
+    draws = int(sum(counts)) if decisions is None else decisions
+    return FairnessVerdict(jain(counts, shares), noise_floor(draws, shares, seed=seed))
+
+
+def connections_used(requests: pd.DataFrame, window_s: tuple[float, float]) -> int:
+    """How many connections carried those `requests` of `load_per_backend`."""
+    served = in_window(requests.dropna(subset=["backend"]), window_s)
+    return len(served.drop_duplicates(_CONNECTION))
 
 
 def load_per_backend(
@@ -118,10 +132,13 @@ def load_per_backend(
     """Per backend: `requests` and `bytes` (clients' account), `connections` (the balancer's).
 
     Every backend has a row. Requests are all that reached a backend, answered or not: who is given
-    more than it can answer must show. They count by intended start, connections by opening.
+    more than it can answer must show. They count by intended start, connections if
+    they were open at any time within.
     """
     served = in_window(requests.dropna(subset=["backend"]), window_s)
-    carried = in_window(connections, window_s, "opened_s")
+    carried = connections[
+        (connections["opened_s"] < window_s[1]) & (connections["closed_s"] >= window_s[0])
+    ]
     frame = pd.DataFrame(
         {
             "requests": served.groupby("backend").size(),
@@ -136,19 +153,35 @@ def requests_per_second(
     requests: pd.DataFrame, backends: Sequence[str], duration_s: float
 ) -> pd.DataFrame:
     """`requests` of `load_per_backend` by second of intended start: index t_s, a column each."""
+    served = _with_second(requests, duration_s)
+    counts = pd.crosstab(served["t_s"], served["backend"])
     seconds = range(int(duration_s))
-    served = in_window(requests.dropna(subset=["backend"]), (0.0, duration_s))
-    second = np.floor(served["intended_s"]).astype("int64").rename("t_s")
-    counts = pd.crosstab(second, served["backend"])
     return counts.reindex(index=seconds, columns=list(backends), fill_value=0).rename_axis("t_s")
 
 
-def jain_per_second(counts: pd.DataFrame, weights: Sequence[int]) -> pd.DataFrame:
+def connections_per_second(requests: pd.DataFrame, duration_s: float) -> "pd.Series[int]":
+    """On how many connections the requests of each second of `requests_per_second` came."""
+    served = _with_second(requests, duration_s).drop_duplicates(["t_s", *_CONNECTION])
+    return served.groupby("t_s").size().reindex(range(int(duration_s)), fill_value=0)
+
+
+def _with_second(requests: pd.DataFrame, duration_s: float) -> pd.DataFrame:
+    served = in_window(requests.dropna(subset=["backend"]), (0.0, duration_s))
+    return served.assign(t_s=np.floor(served["intended_s"]).astype("int64"))
+
+
+def jain_per_second(
+    counts: pd.DataFrame,
+    weights: Sequence[int],
+    decisions: "Sequence[int] | pd.Series[int] | None" = None,
+) -> pd.DataFrame:
     """Of `requests_per_second`: `jain`, and the noise floor's `random_mean` and `random_low`.
 
-    Seconds without any request are NaN. `random_low`: 5 % of random assignments are below it.
+    `decisions`: `connections_per_second` (None: every request came on its own). Seconds without
+    any request are NaN. `random_low`: 5 % of random assignments are below it.
     """
-    floors = [noise_floor(int(n), tuple(weights)) for n in counts.sum(axis=1)]
+    draws = counts.sum(axis=1) if decisions is None else decisions
+    floors = [noise_floor(int(n), tuple(weights)) for n in draws]
     return pd.DataFrame(
         {
             "jain": [jain(row, weights) for row in counts.to_numpy()],

@@ -6,7 +6,13 @@ from dataclasses import asdict
 import pandas as pd
 
 from experiments.analysis.conditions import Conditions
-from experiments.analysis.fairness import fairness_verdict, jain, load_per_backend, max_over_mean
+from experiments.analysis.fairness import (
+    connections_used,
+    fairness_verdict,
+    jain,
+    load_per_backend,
+    max_over_mean,
+)
 from experiments.analysis.intervals import t_interval
 from experiments.analysis.latency import censored_share, percentiles
 from experiments.analysis.throughput import in_window, total
@@ -24,7 +30,8 @@ def summarise(run: Run) -> dict[str, float | str | bool]:
     where = Conditions.of_manifest(run.manifest)
     requests = in_window(run.requests, where.window_s)
     load = load_per_backend(run.requests, run.connections, where.backends, where.window_s)
-    fairness = fairness_verdict(load["requests"].to_list(), where.weights)
+    decisions = connections_used(run.requests, where.window_s)
+    fairness = fairness_verdict(load["requests"].to_list(), where.weights, decisions=decisions)
     latency = {
         f"p{100 * item.probability:g}_ms".replace(".", "_"): item.latency_ms
         for item in percentiles(requests, where.timeout_ms)

@@ -15,7 +15,13 @@ def request(seq: int, backend: str | None, local: str | None = None, **more: Any
 
 
 def connection(client: str, backend: str | None, opened_s: float) -> dict[str, Any]:
-    return {"id": 1, "client": client, "backend": backend, "opened_s": opened_s}
+    return {
+        "id": 1,
+        "client": client,
+        "backend": backend,
+        "opened_s": opened_s,
+        "closed_s": opened_s,
+    }
 
 
 def named(requests: list[dict[str, Any]], connections: list[dict[str, Any]]) -> pd.DataFrame:

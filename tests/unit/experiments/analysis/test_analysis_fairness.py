@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.analysis.fairness import (
+    connections_per_second,
+    connections_used,
     fairness_verdict,
     jain,
     jain_per_second,
@@ -146,12 +148,32 @@ SERVED = requests(
 
 def test_load_counts_what_each_backend_is_known_to_have_served() -> None:
     connections = pd.DataFrame(
-        {"opened_s": [0.1, 0.2, 1.1, 1.2], "backend": ["b1", "b1", "b2", "b3"]}
+        {
+            "opened_s": [-5.0, 0.2, 1.1, 1.2, -9.0, 2.0],
+            "closed_s": [0.1, 0.3, 9.0, 1.2, -0.1, 3.0],
+            "backend": ["b1", "b1", "b2", "b3", "b3", "b3"],
+        }
     )
     load = load_per_backend(SERVED, connections, ("b1", "b2", "b3"), (0.0, 2.0))
     assert load["requests"].to_dict() == {"b1": 2, "b2": 1, "b3": 0}
     assert load["bytes"].to_dict() == {"b1": 2000, "b2": 1000, "b3": 0}
     assert load["connections"].to_dict() == {"b1": 2, "b2": 1, "b3": 1}
+
+
+def test_chance_decides_once_per_connection() -> None:
+    frame = requests(*[(i / 100, f"b{i % 12 // 3}", "ok") for i in range(600)])
+    frame = frame.assign(local=[f"c:{i % 12}" for i in range(600)], connected_s=0.0)
+    assert connections_used(frame, (1.0, 5.0)) == 12
+    assert connections_per_second(frame, 7.0).to_list() == [12, 12, 12, 12, 12, 12, 0]
+    uneven = [450, 50, 50, 50]
+    assert fairness_verdict(uneven).biased
+    assert not fairness_verdict([300, 200, 100, 0], decisions=12).biased
+    assert fairness_verdict(uneven, decisions=12).floor == noise_floor(12, (1, 1, 1, 1))
+    counts = requests_per_second(frame, ("b0", "b1", "b2", "b3"), 7.0)
+    persistent = jain_per_second(counts, (1,) * 4, connections_per_second(frame, 7.0))
+    alone = jain_per_second(counts, (1,) * 4)
+    assert (persistent["random_low"] < alone["random_low"]).iloc[:6].all()
+    assert persistent.iloc[6].isna().all()
 
 
 def test_load_of_an_empty_run() -> None:
