@@ -11,7 +11,8 @@ from experiments.verdict import (
 
 
 def summary(client: str, p99_ms: float) -> dict[str, object]:
-    return {"client": client, "lateness_ms": {"p50": 0.0, "p99": p99_ms, "max": p99_ms}}
+    lateness_ms = {"p50": 0.0, "p99": p99_ms, "max": p99_ms}
+    return {"client": client, "offered": 9, "lateness_ms": lateness_ms}
 
 
 def test_one_failed_check_makes_the_run_invalid_and_is_the_reason() -> None:
@@ -35,7 +36,14 @@ def test_the_worst_generator_decides_and_is_named() -> None:
 
 
 def test_a_generator_that_sent_nothing_is_no_evidence_of_being_on_time() -> None:
-    assert not lateness_check([{"client": "c1", "lateness_ms": None}], 10).ok
+    assert not lateness_check([{"client": "c1", "offered": 3, "lateness_ms": None}], 10).ok
+
+
+def test_a_generator_that_had_nothing_to_send_is_not_late() -> None:
+    idle = {"client": "c2", "offered": 0, "lateness_ms": None}
+    assert lateness_check([summary("c1", 0.2), idle], 10).ok
+    assert not lateness_check([summary("c1", 20), idle], 10).ok
+    assert lateness_check([idle], 0).ok
 
 
 def test_cpu_needs_idle_time_and_no_thief() -> None:
