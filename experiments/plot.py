@@ -109,7 +109,7 @@ def backend_load(
     with mpl.rc_context(_STYLE):
         figure, (load, index) = _figure(2, 5.2, caption)
         for style, name in zip(_styles(), counts.columns, strict=False):
-            load.plot(counts.index + 0.5, counts[name], label=name, **style.without_marker())
+            load.plot(counts.index + 0.5, counts[name], label=name, **style.over_time(len(counts)))
         load.set(ylabel="requests per second")
         _from_zero(load)
         middle = fairness.index + 0.5
@@ -148,7 +148,8 @@ def throughput_over_time(seconds: pd.DataFrame, warmup_s: float, caption: Captio
             (rates, "completed_rps", "completed"),
         )
         for style, (axes, column, label) in zip(_styles(), series, strict=False):
-            axes.plot(seconds["t_s"] + 0.5, seconds[column], label=label, **style.without_marker())
+            line = style.over_time(len(seconds))
+            axes.plot(seconds["t_s"] + 0.5, seconds[column], label=label, **line)
         bits.set(ylabel="Mbit/s at the clients")
         rates.set(ylabel="requests per second", xlabel="time since start of load (s)")
         for axes in (bits, rates):
@@ -214,6 +215,10 @@ class _LineStyle:
 
     def without_marker(self) -> dict[str, Any]:
         return {"color": self.color, "linestyle": self.linestyle}
+
+    def over_time(self, points: int) -> dict[str, Any]:
+        """Without markers, but where a single point makes no line."""
+        return self.without_marker() | ({"marker": self.marker} if points == 1 else {})
 
 
 def _styles() -> Iterator[_LineStyle]:

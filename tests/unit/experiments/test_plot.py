@@ -162,3 +162,16 @@ def test_one_replicate_has_a_point_without_an_interval(tmp_path: Path) -> None:
     alone = cells().assign(low=np.nan, high=np.nan, n=1)
     figure = plot.sweep_against(alone, "loss_pct", plot.GOODPUT, CAPTION)
     assert plot.save(figure, tmp_path / "one")[1].exists()
+
+
+def test_a_run_of_one_second_shows_its_points() -> None:
+    frame = requests(["ok"] * 9).assign(intended_s=0.5, first_byte_s=0.5, ended_s=0.6)
+    counts = fairness.requests_per_second(frame, BACKENDS, 1.0)
+    index = fairness.jain_per_second(counts, (1, 1, 1))
+    seconds = throughput.per_second(frame, 1.0)
+    drawn = [
+        plot.backend_load(counts, index, 0.1, CAPTION).axes[0],
+        *plot.throughput_over_time(seconds, 0.1, CAPTION).axes,
+    ]
+    for axes in drawn:
+        assert {line.get_marker() for line in axes.get_lines()}.isdisjoint({"None", None, ""})
