@@ -21,6 +21,7 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 
 _CLOCKSOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+_SMT = Path("/sys/devices/system/cpu/smt/active")
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 _TCP_SYSCTLS = Path("/proc/sys/net/ipv4")
 _COMMAND_TIMEOUT_S = 10.0
@@ -62,10 +63,11 @@ def manifest(
 
 
 def git_state(root: Path) -> dict[str, Any]:
-    """`commit` (40 hex digits) and `dirty`; both null outside a git checkout."""
+    """`commit` (40 hex digits), `dirty`, and the `diff` that leads from the one to what ran; all
+    null outside a git checkout."""
     commit = _output("git", "-C", str(root), "rev-parse", "HEAD")
-    changes = _output("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
-    return {"commit": commit, "dirty": None if commit is None else bool(changes)}
+    diff = None if commit is None else _output("git", "-C", str(root), "diff", "--binary", "HEAD")
+    return {"commit": commit, "dirty": None if diff is None else bool(diff), "diff": diff}
 
 
 def versions() -> dict[str, Any]:
@@ -85,7 +87,9 @@ def machine() -> dict[str, Any]:
     """CPU, memory and what runs below: facts that decide what a latency is worth."""
     return {
         "cpu_model": _field(_read(Path("/proc/cpuinfo")), "model name"),
+        "cpu_flags": _field(_read(Path("/proc/cpuinfo")), "flags"),
         "cpu_count": psutil.cpu_count(),
+        "smt_active": _read(_SMT),
         "cpu_governor": _read(_GOVERNOR),
         "memory_bytes": psutil.virtual_memory().total,
         "clocksource": _read(_CLOCKSOURCE),
@@ -107,7 +111,7 @@ def virtualisation() -> str | None:
 
 
 def tcp_sysctls() -> dict[str, str]:
-    """Every `net.ipv4.tcp_*` of the namespace this runs in."""
+    """Every `net.ipv4.tcp_*` of the machine; what is set inside the hosts is in `network`."""
     values = {path.name: _read(path) for path in sorted(_TCP_SYSCTLS.glob("tcp_*"))}
     return {name: value for name, value in values.items() if value is not None}
 

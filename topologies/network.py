@@ -233,6 +233,7 @@ def _signals_held() -> Any:
 def _facts_of_host(port: Port) -> dict[str, Any]:
     return {
         "congestion_control": tuning.congestion_control(port.host_pid),
+        "sysctls": tuning.sysctls(port.host_pid, tuning.HOST_SETTINGS),
         **_facts_of_interface(port.host_pid, port.host_interface),
     }
 

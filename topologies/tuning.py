@@ -3,6 +3,7 @@
 Namespaces inherit much from the machine, so whatever an experiment depends on is pinned here.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from topologies.errors import MachineLacks, NetworkError
@@ -50,10 +51,15 @@ def quiet() -> dict[str, str]:
 def set_sysctls(pid: int, settings: dict[str, str]) -> None:
     """Set them in the namespace of `pid` and read them back; NetworkError if one did not take."""
     execute(pid, ["sysctl", "-q", "-w", *(f"{key}={value}" for key, value in settings.items())])
-    read = execute(pid, ["sysctl", "-n", *settings]).splitlines()
-    for (key, value), got in zip(settings.items(), read, strict=True):
-        if got.split() != value.split():
-            raise NetworkError(f"{key} reads {got!r} after it was set to {value!r}")
+    for key, got in sysctls(pid, settings).items():
+        if got.split() != settings[key].split():
+            raise NetworkError(f"{key} reads {got!r} after it was set to {settings[key]!r}")
+
+
+def sysctls(pid: int, keys: Iterable[str]) -> dict[str, str]:
+    """The kernel's values of `keys` in the namespace of `pid`."""
+    wanted = list(keys)
+    return dict(zip(wanted, execute(pid, ["sysctl", "-n", *wanted]).splitlines(), strict=True))
 
 
 def set_congestion_control(pids: list[int], algorithm: str) -> None:

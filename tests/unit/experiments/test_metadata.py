@@ -32,6 +32,7 @@ def test_a_manifest_can_be_stored_and_read_back(tmp_path: Path) -> None:
     assert platform.release() in stored["versions"]["kernel"]
     assert "pyarrow" in stored["versions"]["packages"]
     assert stored["machine"]["cpu_count"] >= 1
+    assert {"cpu_flags", "smt_active", "clocksource", "timer_hz"} <= stored["machine"].keys()
     assert stored["machine"]["cgroup_version"] in (1, 2, None)
     assert "tcp_congestion_control" in stored["tcp_sysctls"]
     assert stored["started_utc"].endswith("+00:00")
@@ -43,18 +44,21 @@ def test_git_says_commit_and_whether_files_were_changed(tmp_path: Path) -> None:
     git(tmp_path, "add", "file")
     git(tmp_path, "commit", "-q", "-m", "first")
     commit = git(tmp_path, "rev-parse", "HEAD")
-    assert metadata.git_state(tmp_path) == {"commit": commit, "dirty": False}
+    assert metadata.git_state(tmp_path) == {"commit": commit, "dirty": False, "diff": ""}
     (tmp_path / "file").write_text("two")
-    assert metadata.git_state(tmp_path) == {"commit": commit, "dirty": True}
+    changed = metadata.git_state(tmp_path)
+    assert (changed["commit"], changed["dirty"]) == (commit, True)
+    assert "-one" in changed["diff"]
+    assert "+two" in changed["diff"]
 
 
 def test_outside_of_git_and_without_git_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert metadata.git_state(tmp_path) == {"commit": None, "dirty": None}
+    assert metadata.git_state(tmp_path) == {"commit": None, "dirty": None, "diff": None}
     monkeypatch.setenv("PATH", str(tmp_path))
     content = metadata.manifest({"seed": 1}, {})
-    assert content["git"] == {"commit": None, "dirty": None}
+    assert content["git"] == {"commit": None, "dirty": None, "diff": None}
     assert set(content["versions"]["tools"].values()) == {None}
     assert orjson.dumps(content)
