@@ -23,7 +23,7 @@ from experiments.report import draw_all, draw_run, draw_sweep
 from experiments.run import run_experiment
 from experiments.scenario import Scenario, ScenarioError, load_scenario
 from experiments.sweep import cells, load_sweep, run_sweep
-from experiments.terminal import show_run, show_sweep
+from experiments.terminal import show_reasons, show_run, show_sweep
 from nginy.balancer.registry import ALGORITHMS
 from nginy.errors import NginyError
 from topologies.errors import NetworkError
@@ -141,6 +141,7 @@ def sweep(path: Path, results: Path) -> None:
         for number, (cell, outcome) in enumerate(outcomes, start=1):
             invalid += outcome == "invalid"
             console.print(f"{number}/{len(todo)} {cell.run_id}: {outcome}", highlight=False)
+            show_reasons(load_run(folder / cell.run_id), console)
         _conclude_sweep(folder, {cell.run_id for cell in todo})
     finally:
         hand_back(results)

@@ -115,14 +115,19 @@ def _backends(run: Run) -> Table:
     return table
 
 
+def show_reasons(run: Run, console: Console) -> None:
+    """Why a run is invalid, a line each; nothing for a valid one."""
+    for reason in run.verdict["reasons"]:
+        console.print(f"           {reason}", highlight=False, markup=False, soft_wrap=True)
+
+
 def _show_verdict(run: Run, console: Console) -> None:
     verdict: dict[str, Any] = run.verdict
     if verdict["valid"]:
         console.print(f"  verdict  [green]valid[/] ({len(verdict['checks'])} checks passed)")
         return
     console.print("  verdict  [red]invalid[/]: the numbers are no evidence; no figure is drawn")
-    for reason in verdict["reasons"]:
-        console.print(f"           {reason}", highlight=False, markup=False, soft_wrap=True)
+    show_reasons(run, console)
 
 
 def _show_paths(figures: Sequence[Path], console: Console) -> None:

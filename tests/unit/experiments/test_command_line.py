@@ -6,7 +6,11 @@ import pytest
 from click.testing import CliRunner
 
 from experiments.__main__ import cli, main
+from experiments.dataset import RunWriter
 from experiments.ownership import hand_back
+from experiments.progress import RunProgress
+from experiments.scenario import Scenario
+from experiments.verdict import Verdict, rejected
 from nginy.balancer.registry import ALGORITHMS
 
 
@@ -61,6 +65,34 @@ def test_a_bad_sweep_file_is_refused_before_anything_runs(
         main()
     assert ended.value.code == 2
     assert "unknown algorithm 'magic'" in capsys.readouterr().err
+
+
+def a_run_whose_link_is_not_what_was_asked(
+    scenario: Scenario, folder: Path, progress: RunProgress
+) -> Verdict:
+    verdict = rejected("links", ["c1-s1: median RTT asked 20 ms, measured 0.1 ms"])
+    writer = RunWriter(folder)
+    writer.write_manifest({"scenario": scenario.model_dump(mode="json")})
+    writer.write_verdict(verdict.to_json())
+    return verdict
+
+
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_an_invalid_run_ends_with_code_3_and_names_the_link(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    monkeypatch.setattr(
+        "experiments.__main__.run_experiment", a_run_whose_link_is_not_what_was_asked
+    )
+    path = tmp_path / "sweep.yaml"
+    path.write_text("algorithms: [random]\nreplicates: 1\n")
+    given = [str(path)] if command == "sweep" else ["--delay", "10"]
+    result = CliRunner().invoke(cli, [command, *given, "--results", str(tmp_path)])
+    assert result.exit_code == 3, result.output
+    assert "invalid" in result.output
+    assert "c1-s1: median RTT" in result.output
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
