@@ -3,8 +3,8 @@
     with Network(star(3, 4, client_link=LinkSpec(delay_ms=20, loss_pct=1)), seed=7) as network:
         network.run("c1", ["ping", "-c1", network.address("lb")], timeout_s=5)
 
-It removes exactly what it made, also after an exception, Ctrl-C or SIGTERM; what a killed run
-could not remove, the next `Network` does (see `record`).
+It removes exactly what it made, also after an exception, Ctrl-C, SIGTERM or the end of its
+terminal; what a killed run could not remove, the next `Network` does (see `record`).
 """
 
 import contextlib
@@ -67,7 +67,7 @@ class Network:
         # Mininet waits for ever for the prompt of a shell that could not get its namespace.
         with scratch_namespace():
             remove_leftovers()
-        self._exit_on_sigterm()
+        self._exit_on_signals()
         try:
             self._build()
         except BaseException:
@@ -185,11 +185,13 @@ class Network:
             },
         }
 
-    def _exit_on_sigterm(self) -> None:
+    def _exit_on_signals(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
-        before = signal.signal(signal.SIGTERM, _raise_exit)
-        self._stack.callback(signal.signal, signal.SIGTERM, before)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                before = signal.signal(number, _raise_exit)
+                self._stack.callback(signal.signal, number, before)
 
     def _tear_down(self) -> None:
         """Undo in reverse order, undisturbed by a second Ctrl-C."""
@@ -222,7 +224,7 @@ def _raise_exit(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def _signals_held() -> Any:
-    wanted = {signal.SIGINT, signal.SIGTERM}
+    wanted = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
     try:
         yield

@@ -145,7 +145,7 @@ def _await_gone(pids, within_s=10):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_a_run_in_order(private_state, ending):
     process, made = _start_runner(private_state)
     try:
@@ -153,7 +153,7 @@ def test_a_signal_ends_a_run_in_order(private_state, ending):
         code = process.wait(20)
     finally:
         process.kill()
-    assert code == (143 if ending == signal.SIGTERM else -signal.SIGINT)
+    assert code == (-signal.SIGINT if ending == signal.SIGINT else 128 + ending)
     _await_gone(made["pids"])
     assert not set(made["inodes"]) & members().keys()
     assert list(private_state.glob("*.json")) == []
