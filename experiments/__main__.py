@@ -22,7 +22,7 @@ from experiments.progress import RunProgress
 from experiments.report import draw_all, draw_run, draw_sweep
 from experiments.run import run_experiment
 from experiments.scenario import Scenario, ScenarioError, load_scenario
-from experiments.sweep import cells, load_sweep, run_sweep
+from experiments.sweep import Cell, alone_in, cells, load_sweep, run_sweep
 from experiments.terminal import show_reasons, show_run, show_sweep
 from nginy.balancer.registry import ALGORITHMS
 from nginy.errors import NginyError
@@ -129,19 +129,9 @@ def sweep(path: Path, results: Path) -> None:
     todo = cells(matrix, str(path))
     _need_root("sweep")
     folder = results / matrix.name
-    invalid = 0
     try:
-        outcomes = run_sweep(
-            todo,
-            folder,
-            lambda number, cell, at: _run_once(
-                cell.scenario, at, f"{number}/{len(todo)} {cell.run_id}"
-            ),
-        )
-        for number, (cell, outcome) in enumerate(outcomes, start=1):
-            invalid += outcome == "invalid"
-            console.print(f"{number}/{len(todo)} {cell.run_id}: {outcome}", highlight=False)
-            show_reasons(load_run(folder / cell.run_id), console)
+        with alone_in(folder):
+            invalid = _make_runs(todo, folder)
         _conclude_sweep(folder, {cell.run_id for cell in todo})
     finally:
         hand_back(results)
@@ -162,6 +152,20 @@ def figures(results: Path) -> None:
 def doctor() -> None:
     """Say what this machine has and lacks, and what will be used instead."""
     sys.exit(0 if show(report(), console) else EXIT_FAILED)
+
+
+def _make_runs(todo: list[Cell], folder: Path) -> int:
+    """Those that are missing; how many came out invalid."""
+
+    def run_one(number: int, cell: Cell, at: Path) -> bool:
+        return _run_once(cell.scenario, at, f"{number}/{len(todo)} {cell.run_id}")
+
+    invalid = 0
+    for number, (cell, outcome) in enumerate(run_sweep(todo, folder, run_one), start=1):
+        invalid += outcome == "invalid"
+        console.print(f"{number}/{len(todo)} {cell.run_id}: {outcome}", highlight=False)
+        show_reasons(load_run(folder / cell.run_id), console)
+    return invalid
 
 
 def _conclude_sweep(folder: Path, wanted: set[str]) -> None:

@@ -30,10 +30,11 @@ class RunWriter:
     """Writes one run's folder. Each file appears whole or not at all (written aside, renamed)."""
 
     def __init__(self, path: Path) -> None:
-        """Make the folder; DatasetError if it already holds a finished run."""
-        if is_complete(path):
-            raise DatasetError(f"{path} already holds a finished run")
-        path.mkdir(parents=True, exist_ok=True)
+        """Make the folder; DatasetError if there is one: of a finished run, or of one at work."""
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            raise DatasetError(f"{path} is already the folder of a run") from None
         self.path = path
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:

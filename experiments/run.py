@@ -39,7 +39,7 @@ def run_experiment(scenario: Scenario, folder: Path, progress: RunProgress) -> V
     """Run `scenario` into `folder` and say whether the result is valid.
 
     Raises:
-        DatasetError: the folder already holds a finished run.
+        DatasetError: the folder is already that of a run.
         NetworkError, ProcessFailed, CaptureError: something did not start or died; the folder
             has no verdict and counts as unfinished.
     """

@@ -9,9 +9,11 @@ interleaved trials: Abedi and Brecht, ICPE 2017), so a machine that slows down o
 slows all cells alike.
 """
 
+import fcntl
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +30,11 @@ from experiments.scenario import (
     parse_scenario,
     read_yaml,
 )
+from nginy.errors import NginyError
+
+
+class SweepAtWork(NginyError):
+    """Another sweep is making its runs in the same folder."""
 
 
 class Sweep(SettingsModel):
@@ -99,6 +106,22 @@ def cells(sweep: Sweep, source: str) -> list[Cell]:
         order.shuffle(block)
         ordered += block
     return ordered
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """For one sweep at a time: it removes unfinished runs, which may be those of another.
+
+    Raises:
+        SweepAtWork: another one holds the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SweepAtWork(f"{folder}: another sweep is making its runs there") from None
+        yield
 
 
 def run_sweep(

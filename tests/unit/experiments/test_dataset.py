@@ -183,10 +183,12 @@ def test_only_complete_runs_are_listed_and_invalid_ones_on_demand(tmp_path: Path
     assert [run.run_id for run in load_runs(tmp_path, valid_only=False)] == ["a", "b"]
 
 
-def test_a_finished_run_is_never_overwritten(tmp_path: Path) -> None:
+def test_a_run_is_never_overwritten_whether_finished_or_at_work(tmp_path: Path) -> None:
     finished(tmp_path / "run")
-    with pytest.raises(DatasetError, match="finished"):
-        RunWriter(tmp_path / "run")
+    RunWriter(tmp_path / "other")
+    for name in ("run", "other"):
+        with pytest.raises(DatasetError, match="already the folder of a run"):
+            RunWriter(tmp_path / name)
 
 
 def test_a_folder_without_a_manifest_is_no_run(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from experiments.dataset import RunWriter
 from experiments.scenario import ScenarioError
-from experiments.sweep import Cell, Sweep, cells, load_sweep, run_sweep
+from experiments.sweep import Cell, Sweep, SweepAtWork, alone_in, cells, load_sweep, run_sweep
 
 SWEEPS = sorted(Path("experiments/sweeps").glob("*.yaml"))
 SMALL = Sweep(algorithms=("random", "least_conn"), loss_pct=(0, 1), delay_ms=(5, 20), replicates=3)
@@ -106,3 +106,13 @@ def test_an_unknown_algorithm_in_a_sweep_is_found_before_the_first_run() -> None
 def test_a_shared_scenario_that_is_no_settings_is_named(network: object) -> None:
     with pytest.raises(ScenarioError, match="here: network"):
         cells(Sweep(algorithms=("random",), scenario={"network": network}), "here")
+
+
+def test_two_sweeps_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    with alone_in(tmp_path / "sweep"):
+        with alone_in(tmp_path / "other"):
+            pass
+        with pytest.raises(SweepAtWork, match="sweep"), alone_in(tmp_path / "sweep"):
+            pass
+    with alone_in(tmp_path / "sweep"):
+        pass
