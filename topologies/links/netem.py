@@ -37,6 +37,7 @@ class NetemLinks:
     def __init__(self, ports: tuple[Port, ...], seed: int) -> None:
         """Set up all links of `ports`; NetworkError with tc's words where one is refused."""
         self._seed = seed
+        self._seeded = True
         self._places: dict[str, tuple[Port, str]] = {}
         self._before: dict[str, DirectionCounters] = {}
         for port in ports:
@@ -67,9 +68,13 @@ class NetemLinks:
         port, device = self._places[direction]
         words = f"qdisc add dev {device} root handle 1: netem {words_for(port.link.spec)}"
         try:
-            _tc(port, f"{words} seed {_seed_of(self._seed, direction)}")
+            _tc(port, f"{words} {self._seed_words(direction)}")
         except NetworkError:
+            self._seeded = False
             _tc(port, words)
+
+    def _seed_words(self, direction: str) -> str:
+        return f"seed {_seed_of(self._seed, direction)}"
 
     def counters(self) -> dict[str, DirectionCounters]:
         """From the qdiscs; what overflows a qdisc's limit is part of `dropped`, as tc counts it.
@@ -90,11 +95,17 @@ class NetemLinks:
         self._before = self.counters()
 
     def restart_draws(self) -> None:
-        """The draws go on: netem takes its seed only when it is created."""
+        """A change that repeats all settings and the seed starts netem's generator from that seed
+        (sch_netem.c, netem_change); where the option is not known, the draws go on."""
+        if not self._seeded:
+            return
+        for direction, (port, device) in self._places.items():
+            words = f"netem {words_for(port.link.spec)} {self._seed_words(direction)}"
+            _tc(port, f"qdisc change dev {device} root handle 1: {words}")
 
     def check_alive(self) -> None:
-        """Look whether every qdisc is still there."""
-        self.counters()
+        """Nothing: a qdisc does not die by itself, and `counters`, asked at the end of every run,
+        says so if one is gone. Asked ten times a second under load, tc would be load of its own."""
 
     def stop(self) -> None:
         """Nothing to end: qdiscs die with their namespace."""
