@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from experiments.analysis.caption import counted
 from experiments.analysis.conditions import Conditions
 from experiments.analysis.fairness import load_per_backend
 from experiments.analysis.summary import CELL, cell_intervals, summarise
@@ -75,7 +76,8 @@ def _numbers(run: Run) -> Table:
     row = summarise(run)
     rate = "unlimited" if where.rate_mbps is None else f"{where.rate_mbps:g} Mbit/s"
     table = Table(
-        title=f"{where.algorithm}: {where.clients} clients, {len(where.backends)} backends; "
+        title=f"{where.algorithm}: {counted(where.clients, 'client')}, "
+        f"{counted(len(where.backends), 'backend')}; "
         f"client links {where.delay_ms:g} ms, {where.loss_pct:g} % loss, {rate}",
         show_header=False,
     )
@@ -102,11 +104,12 @@ def _numbers(run: Run) -> Table:
 def _backends(run: Run) -> Table:
     where = Conditions.of_manifest(run.manifest)
     load = load_per_backend(run.requests, run.connections, where.backends, where.window_s)
-    table = Table("backend", "requests", "share", "megabytes", "connections")
+    table = Table("backend", "weight", "requests", "share", "megabytes", "connections")
     total = max(1, int(load["requests"].sum()))
-    for name, row in load.iterrows():
+    for (name, row), weight in zip(load.iterrows(), where.weights, strict=True):
         table.add_row(
             str(name),
+            str(weight),
             str(row["requests"]),
             f"{row['requests'] / total:.1%}",
             f"{row['bytes'] / 1e6:.2f}",

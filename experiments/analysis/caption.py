@@ -31,8 +31,8 @@ def run_caption(run: Run) -> Caption:
     measured = in_window(run.requests, where.window_s)
     begin_s, end_s = where.window_s
     return Caption(
-        subject=f"{where.algorithm}, {_count(where.clients, 'client')}, "
-        f"{_count(len(where.backends), 'backend')}, "
+        subject=f"{where.algorithm}, {counted(where.clients, 'client')}, "
+        f"{counted(len(where.backends), 'backend')}, "
         f"open loop at load {where.load:g}",
         n=f"n = {len(measured)} requests offered from {begin_s:g} s to {end_s:g} s",
         seeds=f"seed {where.seed}",
@@ -92,7 +92,8 @@ def _ends(link: str) -> list[str]:
     return link.replace("->", "-").split("-")
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """`1 client`, `2 clients`."""
     return f"{number} {noun}{'s' * (number != 1)}"
 
 

@@ -37,6 +37,7 @@ def test_a_run_has_three_figures_as_png_and_svg(tmp_path: Path, screen: Console)
     text = printed(screen)
     assert "valid" in text
     assert all(f"{name}.png" in text for name in names)
+    assert "2 clients, 4 backends" in text
     assert all(f"b{i}" in text for i in range(1, 5))
 
 
