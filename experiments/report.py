@@ -39,7 +39,7 @@ def draw_run(run: Run) -> list[Path]:
 
 
 def draw_sweep(runs: Sequence[Run], table: pd.DataFrame, folder: Path) -> list[Path]:
-    """Fairness, goodput and p99 latency against every factor that varies, into `folder/figures`.
+    """Fairness, throughput, goodput, p99 against every factor that varies, into `folder/figures`.
 
     `table` from `sweep_table(runs)`.
     """
@@ -49,7 +49,7 @@ def draw_sweep(runs: Sequence[Run], table: pd.DataFrame, folder: Path) -> list[P
     for factor in ("loss_pct", "delay_ms"):
         if table[factor].nunique() < 2:
             continue
-        for quantity in (plot.JAIN, plot.GOODPUT, plot.P99):
+        for quantity in (plot.JAIN, plot.THROUGHPUT, plot.GOODPUT, plot.P99):
             figure = plot.sweep_against(
                 cell_intervals(table, quantity.column),
                 factor,

@@ -54,7 +54,8 @@ def test_a_sweep_is_drawn_against_what_varies(tmp_path: Path, screen: Console) -
     runs = load_runs(RUNS)
     table = sweep_table(runs)
     figures = draw_sweep(runs, table, tmp_path)
-    values, factors = ("jain", "goodput_mbps", "p99_ms"), ("loss_pct", "delay_ms")
+    values = ("jain", "throughput_mbps", "goodput_mbps", "p99_ms")
+    factors = ("loss_pct", "delay_ms")
     expected = {f"{v}_against_{f}.{k}" for v in values for f in factors for k in ("png", "svg")}
     assert {path.name for path in figures} == expected
     show_sweep(table, figures, screen)
