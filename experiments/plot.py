@@ -335,9 +335,12 @@ def _sweep_panel(axes: Axes, cells: pd.DataFrame, factor: str, quantity: Quantit
 def _sweep_scale(
     all_axes: Sequence[Axes], cells: pd.DataFrame, quantity: Quantity, floor: float | None
 ) -> None:
-    """Rates and times from zero; an index that cannot exceed 1 from a little below its least."""
+    """Rates and times from zero (no ticks where no value is finite); an index that cannot exceed 1
+    from a little below its least."""
     if not quantity.at_most_one:
         _from_zero(all_axes[0])
+        if not np.isfinite(cells["mean"]).any():
+            all_axes[0].set_yticks([])
         return
     lowest = np.nanmin([*cells["low"], *cells["mean"], floor if floor is not None else 1.0])
     margin = 0.1 * max(1 - lowest, 0.01)

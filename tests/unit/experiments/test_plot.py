@@ -175,3 +175,9 @@ def test_a_run_of_one_second_shows_its_points() -> None:
     ]
     for axes in drawn:
         assert {line.get_marker() for line in axes.get_lines()}.isdisjoint({"None", None, ""})
+
+
+def test_an_axis_without_any_finite_value_has_no_numbers() -> None:
+    unknown = cells().assign(mean=np.inf, low=np.nan, high=np.nan)
+    figure = plot.sweep_against(unknown, "loss_pct", plot.P99, CAPTION)
+    assert all(len(axes.get_yticks()) == 0 for axes in figure.axes)
