@@ -13,6 +13,9 @@ PORT = 8080
 """Where the balancer listens, in the balancer's host."""
 BACKEND_PORT = 9000
 _READY_TIMEOUT_S = 15.0
+DRAIN_S = 1.0
+"""When the load is over every request has ended; connections that are still open then belong to
+clients that gave up and whose farewell was lost, and would be waited for in vain."""
 
 
 class NginySystem:
@@ -39,6 +42,7 @@ def _config(scenario: Scenario, addresses: dict[str, str], records: Path) -> dic
     ids = scenario.backend_ids()
     return {
         "access_log": str(records),
+        "timeouts": {"drain_timeout_ms": round(DRAIN_S * 1000)},
         "backends": [
             {
                 "id": name,
