@@ -108,8 +108,10 @@ def backend_load(
     """
     with mpl.rc_context(_STYLE):
         figure, (load, index) = _figure(2, 5.2, caption)
-        for style, name in zip(_styles(), counts.columns, strict=False):
-            load.plot(counts.index + 0.5, counts[name], label=name, **style.over_time(len(counts)))
+        if len(counts.columns) <= len(COLOURS):
+            _line_per_backend(load, counts)
+        else:
+            _range_of_backends(load, counts)
         load.set(ylabel="requests per second")
         _from_zero(load)
         middle = fairness.index + 0.5
@@ -257,6 +259,18 @@ def _legend(axes: Axes, title: str | None = None) -> None:
         alignment="left",
         handlelength=2.6,
     )
+
+
+def _line_per_backend(axes: Axes, counts: pd.DataFrame) -> None:
+    for style, name in zip(_styles(), counts.columns, strict=False):
+        axes.plot(counts.index + 0.5, counts[name], label=name, **style.over_time(len(counts)))
+
+
+def _range_of_backends(axes: Axes, counts: pd.DataFrame) -> None:
+    """More lines than can be told apart say less than where they all lie."""
+    middle, label = counts.index + 0.5, f"least to most\nof {len(counts.columns)}"
+    axes.fill_between(middle, counts.min(axis=1), counts.max(axis=1), color=BAND, label=label)
+    axes.plot(middle, counts.median(axis=1), color="black", marker=".", label="median")
 
 
 def _ccdf_curve(

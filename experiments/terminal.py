@@ -87,6 +87,8 @@ def _numbers(run: Run) -> Table:
     )
     first_s, last_s = where.window_s
     table.add_row("requests", f"{row['requests']} from {first_s:g} s to {last_s:g} s")
+    if not row["requests"]:
+        return table
     table.add_row("unanswered", f"{row['unanswered_share']:.2%}")
     table.add_row(
         "completed", f"{row['completed_rps']:.1f} of {row['offered_rps']:.1f} offered per s"

@@ -181,3 +181,13 @@ def test_an_axis_without_any_finite_value_has_no_numbers() -> None:
     unknown = cells().assign(mean=np.inf, low=np.nan, high=np.nan)
     figure = plot.sweep_against(unknown, "loss_pct", plot.P99, CAPTION)
     assert all(len(axes.get_yticks()) == 0 for axes in figure.axes)
+
+
+def test_more_backends_than_colours_are_drawn_as_their_range() -> None:
+    few, many = (pd.DataFrame({f"b{i}": [10 + i, 20 + i] for i in range(n)}) for n in (7, 20))
+    index = fairness.jain_per_second(few, (1,) * 7)
+    assert len(plot.backend_load(few, index, 0.0, CAPTION).axes[0].get_lines()) == 7
+    figure = plot.backend_load(many, index, 0.0, CAPTION)
+    (median,) = figure.axes[0].get_lines()
+    assert list(median.get_ydata()) == [19.5, 29.5]
+    assert "least to most of 20" in texts(figure)

@@ -4,12 +4,14 @@ import io
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
 from experiments.analysis.summary import sweep_table
 from experiments.dataset import RunWriter, load_run, load_runs
 from experiments.report import draw_all, draw_run, draw_sweep
+from experiments.tables import empty_frame, to_arrow
 from experiments.terminal import show_run, show_sweep
 
 RUNS = Path(__file__).resolve().parents[2] / "golden" / "runs" / "golden"
@@ -39,6 +41,17 @@ def test_a_run_has_three_figures_as_png_and_svg(tmp_path: Path, screen: Console)
     assert all(f"{name}.png" in text for name in names)
     assert "2 clients, 4 backends" in text
     assert all(f"b{i}" in text for i in range(1, 5))
+
+
+def test_a_run_without_any_request_shows_no_numbers_that_are_none(
+    tmp_path: Path, screen: Console
+) -> None:
+    shutil.copytree(RUNS / ONE, tmp_path / ONE)
+    table = to_arrow("requests", empty_frame("requests"))
+    pq.write_table(table, tmp_path / ONE / "requests.parquet")
+    show_run(load_run(tmp_path / ONE), [], screen)
+    assert "0 from" in printed(screen)
+    assert "nan" not in printed(screen)
 
 
 def test_an_invalid_run_shows_its_reasons_and_no_numbers(tmp_path: Path, screen: Console) -> None:
