@@ -1,8 +1,19 @@
 # nginy: every command a user needs. `make help` explains them.
 SHELL := /bin/bash
 PY := .venv/bin/python
-# Virtual networks need root; results are handed back to the user who called.
-ROOT := $(shell [ $$(id -u) -eq 0 ] || echo sudo)
+export PATH := $(PATH):/usr/sbin:/sbin
+# Virtual networks need root; results are handed back to the user who called, and root leaves no
+# caches in a user's checkout: the user could neither renew nor remove them.
+ROOT := $(shell [ $$(id -u) -eq 0 ] || ! command -v sudo >/dev/null || \
+	echo sudo env PYTHONDONTWRITEBYTECODE=1 GIT_OPTIONAL_LOCKS=0)
+ifneq ($(shell id -u),$(shell stat -c %u .))
+export PYTHONDONTWRITEBYTECODE := 1
+export GIT_OPTIONAL_LOCKS := 0
+export RUFF_NO_CACHE := true
+export MYPY_CACHE_DIR := /dev/null
+export PYTEST_ADDOPTS := -p no:cacheprovider
+export HYPOTHESIS_STORAGE_DIRECTORY := $(HOME)/.cache/nginy/hypothesis
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup experiment sweep figures doctor check test bench quality notebook clean

@@ -12,7 +12,8 @@ fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"
     elif command -v sudo >/dev/null; then sudo "$@"
-    else fail "installing Debian packages needs root, and there is no sudo here; run as root: $*"
+    else fail "installing them needs root, and there is no sudo here. Run this as root, then make again:
+       apt-get update && apt-get install --no-install-recommends ${missing[*]}"
     fi
 }
 
@@ -25,7 +26,7 @@ find_python() {
 }
 python=$(find_python)
 if [ -z "$python" ]; then
-    found=$(python3 --version 2>&1 || echo "no python3 at all")
+    found=$(python3 --version 2>/dev/null || echo "no python3 at all")
     fail "nginy needs Python 3.11 or later, and this machine has $found.
        Install one beside it (Ubuntu 22.04: apt-get install python3.11 python3.11-venv) and run make
        again, or name it: make PYTHON=/path/to/python3.11 ..."
@@ -35,7 +36,7 @@ fi
 # command:package; a command that is there already needs no package.
 needed=(mnexec:mininet ip:iproute2 tc:iproute2 iptables:iptables brctl:bridge-utils
         ethtool:ethtool tcpdump:tcpdump iperf3:iperf3 ping:iputils-ping ifconfig:net-tools
-        sysctl:procps)
+        sysctl:procps git:git)
 extras=testbed,notebook,dev
 for option in "$@"; do
     case $option in
@@ -74,6 +75,8 @@ stamp=$( { cat pyproject.toml constraints.txt; echo "$python"; pwd; } | sha256su
 installed=$(cat .venv/.installed 2>/dev/null || true)
 if [ "${installed%% extras *}" = "$stamp" ] && [[ "$installed," == *"$extras,"* ]]; then exit 0; fi
 echo "setup: installing nginy and its pinned Python dependencies into .venv (about a minute)"
-[ -x .venv/bin/python ] && recent .venv/bin/python || "$python" -m venv --clear .venv
+# After `sudo make` in a user's checkout, .venv is the user's.
+trap '[ "$(id -u)" -ne 0 ] || chown -R --reference=. .venv' EXIT
+recent .venv/bin/python || "$python" -m venv --clear .venv
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$extras]"
 echo "$stamp extras $extras" > .venv/.installed
