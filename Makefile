@@ -64,6 +64,7 @@ check: setup ## format, lint, types, import rule, fast tests; no root needed
 	@$(PY) -m pytest -q -m "not root and not slow"
 
 test: check ## everything; the tests of virtual networks run only as root (sudo make test)
+	@experiments/setup.sh --bench
 	@$(PY) -m pytest -q -m "root or slow"
 
 bench: ## nginy beside nginx, one worker each, interleaved rounds: prints ratios

@@ -3,7 +3,7 @@
 # second run only compares a stamp and looks up a dozen commands.
 #
 # Usage: experiments/setup.sh [--bench] [--notebook]
-#   --bench     also nginx's stream module and wrk, which only `make bench` needs
+#   --bench     also nginx's stream module and wrk, for `make bench` and its tests
 #   --notebook  also JupyterLab, which only `make notebook` needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
