@@ -59,7 +59,9 @@ def report() -> list[Finding]:
     findings += [
         processors(cpus, os.getloadavg()[0]),
         memory(memory_mb),
-        congestion_control(_sysctl("tcp_available_congestion_control"), _default_control()),
+        congestion_control(
+            _sysctl("tcp_available_congestion_control"), _default_control(), permitted=_permitted()
+        ),
         *_killed_runs(),
     ]
     return findings
@@ -153,13 +155,20 @@ def memory(available_mb: int) -> Finding:
     return Finding("memory", "ok", text)
 
 
-def congestion_control(available: list[str], default: str) -> Finding:
-    """Whether cubic, the experiments' own default, is there; whatever this machine uses itself."""
+def congestion_control(available: list[str], default: str, *, permitted: bool) -> Finding:
+    """Whether cubic, the experiments' own default, is there and may be chosen by virtual hosts;
+    whatever this machine uses itself."""
     listed = ", ".join(available)
     if "cubic" not in available:
         return Finding(
             "congestion control", "missing", f"no cubic, which experiments use (has: {listed})"
         )
+    if not permitted:
+        text = (
+            "cubic may not be chosen here, as in a container; on the machine itself run: "
+            "sysctl -w net.ipv4.tcp_allowed_congestion_control='reno cubic'"
+        )
+        return Finding("congestion control", "missing", text)
     text = f"cubic, set inside the virtual hosts (kernel has: {listed}; its own default: {default})"
     return Finding("congestion control", "ok", text)
 
@@ -182,6 +191,13 @@ def _available_mb(meminfo: str) -> int:
 
 def _sysctl(name: str) -> list[str]:
     return Path(f"/proc/sys/net/ipv4/{name}").read_text().split()
+
+
+def _permitted() -> bool:
+    """Allowed already, or this is root of a machine whose list can be written."""
+    listed = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+    writable = os.geteuid() != 0 or os.access(listed, os.W_OK)
+    return "cubic" in listed.read_text().split() or writable
 
 
 def _default_control() -> str:

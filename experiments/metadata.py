@@ -65,8 +65,10 @@ def manifest(
 def git_state(root: Path) -> dict[str, Any]:
     """`commit` (40 hex digits), `dirty`, and the `diff` that leads from the one to what ran; all
     null outside a git checkout."""
-    commit = _output("git", "-C", str(root), "rev-parse", "HEAD")
-    diff = None if commit is None else _output("git", "-C", str(root), "diff", "--binary", "HEAD")
+    # Under sudo the checkout is somebody else's, which git would refuse to read.
+    git = ("git", "-c", f"safe.directory={root}", "-C", str(root))
+    commit = _output(*git, "rev-parse", "HEAD")
+    diff = None if commit is None else _output(*git, "diff", "--binary", "HEAD")
     return {"commit": commit, "dirty": None if diff is None else bool(diff), "diff": diff}
 
 

@@ -43,14 +43,14 @@ def run_experiment(scenario: Scenario, folder: Path, progress: RunProgress) -> V
         NetworkError, ProcessFailed, CaptureError: something did not start or died; the folder
             has no verdict and counts as unfinished.
     """
-    writer = RunWriter(folder)
-    raw = folder / "raw"
-    raw.mkdir(exist_ok=True)
     progress.stage("building the network")
     settings = scenario.network
     with Network(
         settings.shape(), seed=scenario.seed, congestion_control=settings.congestion_control
     ) as network:
+        writer = RunWriter(folder)
+        raw = folder / "raw"
+        raw.mkdir()
         writer.write_manifest(manifest(scenario.model_dump(mode="json"), network.facts()))
         progress.stage("calibrating every link")
         calibration = calibrate(network)

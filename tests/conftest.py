@@ -1,8 +1,15 @@
 """What every test shares: tests that need root run, skip with the reason, or (in CI) fail."""
 
 import os
+import resource
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """As many open files as nginy itself would take: 1024, the usual soft limit, are too few."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

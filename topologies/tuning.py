@@ -3,14 +3,15 @@
 Namespaces inherit much from the machine, so whatever an experiment depends on is pinned here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from topologies.errors import MachineLacks, NetworkError
 from topologies.namespaces import execute
 from topologies.record import machine_lock
 
-_SYSCTL = Path("/proc/sys/net/ipv4")
+IPV4_SYSCTLS = Path("/proc/sys/net/ipv4")
 
 HOST_SETTINGS = {
     # No memory of earlier connections: every connection starts as if it were the first.
@@ -65,25 +66,43 @@ def sysctls(pid: int, keys: Iterable[str]) -> dict[str, str]:
 def set_congestion_control(pids: list[int], algorithm: str) -> None:
     """Make `algorithm` the default of TCP in the namespaces of `pids`.
 
+    Raises MachineLacks where the kernel does not have it, or lets nobody here allow it.
+    """
+    with allowed(algorithm):
+        for pid in pids:
+            set_sysctls(pid, {"net.ipv4.tcp_congestion_control": algorithm})
+
+
+@contextmanager
+def allowed(algorithm: str) -> Iterator[None]:
+    """Let namespaces choose `algorithm` during the block.
+
     A namespace takes only what the machine's own `tcp_allowed_congestion_control` lists at that
     moment (net/ipv4/tcp_cong.c), so it is added for the moment and then taken back.
-    Raises MachineLacks where the kernel does not have the algorithm.
     """
-    allowed = _SYSCTL / "tcp_allowed_congestion_control"
+    listed = IPV4_SYSCTLS / "tcp_allowed_congestion_control"
     with machine_lock():
-        before = allowed.read_text().split()
+        before = listed.read_text()
+        if algorithm in before.split():
+            yield
+            return
         try:
-            if algorithm not in before:
-                allowed.write_text(" ".join([*before, algorithm]))
-            for pid in pids:
-                set_sysctls(pid, {"net.ipv4.tcp_congestion_control": algorithm})
+            listed.write_text(f"{before.strip()} {algorithm}")
+        except PermissionError as error:  # a container's view of the machine
+            raise MachineLacks(
+                f"congestion control {algorithm!r} is not allowed, and cannot be from inside "
+                "this container; on the machine itself run: sysctl -w "
+                f"net.ipv4.tcp_allowed_congestion_control='{before.strip()} {algorithm}'"
+            ) from error
         except OSError as error:
-            available = (_SYSCTL / "tcp_available_congestion_control").read_text().strip()
+            available = (IPV4_SYSCTLS / "tcp_available_congestion_control").read_text().strip()
             raise MachineLacks(
                 f"this kernel has no congestion control {algorithm!r} (it has: {available})"
             ) from error
+        try:
+            yield
         finally:
-            allowed.write_text(" ".join(before))
+            listed.write_text(before)
 
 
 def congestion_control(pid: int) -> str:

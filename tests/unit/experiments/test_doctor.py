@@ -43,8 +43,12 @@ def test_little_memory_is_a_note():
 
 
 def test_congestion_control_needs_cubic_whatever_the_default():
-    assert doctor.congestion_control(["reno", "bbr", "cubic"], "bbr").state == "ok"
-    assert doctor.congestion_control(["reno", "bbr"], "bbr").state == "missing"
+    all_three = ["reno", "bbr", "cubic"]
+    assert doctor.congestion_control(all_three, "bbr", permitted=True).state == "ok"
+    assert doctor.congestion_control(["reno", "bbr"], "bbr", permitted=True).state == "missing"
+    forbidden = doctor.congestion_control(all_three, "bbr", permitted=False)
+    assert forbidden.state == "missing"
+    assert "tcp_allowed_congestion_control" in forbidden.text
 
 
 def test_the_verdict_follows_from_what_is_missing():
