@@ -24,6 +24,13 @@ OVERRIDES = $(call override,ALG,alg) $(call override,LOSS,loss) $(call override,
 	$(call override,RATE,rate) $(call override,BACKENDS,backends) $(call override,CLIENTS,clients) \
 	$(call override,LOAD,load) $(call override,DURATION,duration) $(call override,SEED,seed)
 
+# A misspelt variable (LOS=1) would otherwise be ignored, and the run be another than was asked.
+VARIABLES := ALG LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION SEED SWEEP PYTHON
+GIVEN := $(foreach given,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(given))))
+ifneq ($(filter-out $(VARIABLES),$(GIVEN)),)
+$(error unknown variable $(filter-out $(VARIABLES),$(GIVEN)); there are: $(VARIABLES))
+endif
+
 help: ## this text
 	@echo "nginy: a layer-4 load balancer, and the testbed that proves it"
 	@echo

@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 
 from experiments.analysis.summary import sweep_table
-from experiments.dataset import load_run, load_runs
+from experiments.dataset import load_run
 from experiments.doctor import report, show
 from experiments.ownership import hand_back
 from experiments.processes import ProcessFailed
@@ -22,7 +22,15 @@ from experiments.progress import RunProgress
 from experiments.report import draw_all, draw_run, draw_sweep
 from experiments.run import run_experiment
 from experiments.scenario import Scenario, ScenarioError, load_scenario
-from experiments.sweep import Cell, alone_in, cells, load_sweep, run_sweep
+from experiments.sweep import (
+    SWEEP_FILE,
+    Cell,
+    alone_in,
+    cells,
+    load_sweep,
+    run_sweep,
+    runs_of,
+)
 from experiments.terminal import show_reasons, show_run, show_sweep
 from nginy.balancer.registry import ALGORITHMS
 from nginy.errors import NginyError
@@ -131,8 +139,11 @@ def sweep(path: Path, results: Path) -> None:
     folder = results / matrix.name
     try:
         with alone_in(folder):
+            (folder / SWEEP_FILE).write_bytes(path.read_bytes())
             invalid = _make_runs(todo, folder)
-        _conclude_sweep(folder, {cell.run_id for cell in todo})
+        runs = runs_of(matrix, folder)
+        table = sweep_table(runs)
+        show_sweep(table, draw_sweep(runs, table, folder), console)
     finally:
         hand_back(results)
     if invalid:
@@ -143,7 +154,7 @@ def sweep(path: Path, results: Path) -> None:
 @cli.command()
 @_results
 def figures(results: Path) -> None:
-    """Draw the figures of all valid results again; needs neither root nor a network."""
+    """Draw the figures of all valid runs and of all sweeps again; needs no root, no network."""
     for path in draw_all(results):
         console.print(str(path), highlight=False)
 
@@ -166,13 +177,6 @@ def _make_runs(todo: list[Cell], folder: Path) -> int:
         console.print(f"{number}/{len(todo)} {cell.run_id}: {outcome}", highlight=False)
         show_reasons(load_run(folder / cell.run_id), console)
     return invalid
-
-
-def _conclude_sweep(folder: Path, wanted: set[str]) -> None:
-    """Figures and table of this sweep's valid runs; others in the folder are of older sweeps."""
-    runs = [run for run in load_runs(folder) if run.run_id in wanted]
-    table = sweep_table(runs)
-    show_sweep(table, draw_sweep(runs, table, folder) if runs else [], console)
 
 
 def _run_once(scenario: Scenario, folder: Path, title: str) -> bool:

@@ -13,9 +13,10 @@ from experiments.analysis.fairness import (
     jain_per_second,
     requests_per_second,
 )
-from experiments.analysis.summary import cell_intervals
+from experiments.analysis.summary import cell_intervals, sweep_table
 from experiments.analysis.throughput import in_window, per_second
 from experiments.dataset import Run, load_runs
+from experiments.sweep import SWEEP_FILE, load_sweep, runs_of
 
 FOLDER = "figures"
 
@@ -41,8 +42,10 @@ def draw_run(run: Run) -> list[Path]:
 def draw_sweep(runs: Sequence[Run], table: pd.DataFrame, folder: Path) -> list[Path]:
     """Fairness, throughput, goodput, p99 against every factor that varies, into `folder/figures`.
 
-    `table` from `sweep_table(runs)`.
+    `table` from `sweep_table(runs)`. Nothing is drawn of no runs.
     """
+    if not runs:
+        return []
     caption = sweep_caption(runs)
     floor = float(table["jain_random_mean"].mean())
     paths: list[Path] = []
@@ -63,9 +66,12 @@ def draw_sweep(runs: Sequence[Run], table: pd.DataFrame, folder: Path) -> list[P
 
 
 def draw_all(results: Path) -> Iterator[Path]:
-    """The figures of every valid run below `results`, one run after the other."""
+    """The figures of every valid run below `results`, then those of every sweep."""
     for run in load_runs(results):
         yield from draw_run(run)
+    for path in sorted(results.glob(f"*/{SWEEP_FILE}")):
+        runs = runs_of(load_sweep(path), path.parent)
+        yield from draw_sweep(runs, sweep_table(runs), path.parent)
 
 
 def _made(folder: Path) -> Path:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from experiments.dataset import is_complete, load_run
+from experiments.dataset import Run, is_complete, load_run, load_runs
 from experiments.scenario import (
     Scenario,
     ScenarioError,
@@ -35,6 +35,10 @@ from nginy.errors import NginyError
 
 class SweepAtWork(NginyError):
     """Another sweep is making its runs in the same folder."""
+
+
+SWEEP_FILE = "sweep.yaml"
+"""The sweep's copy in the folder of its runs: with it, its figures can be drawn again."""
 
 
 class Sweep(SettingsModel):
@@ -122,6 +126,12 @@ def alone_in(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise SweepAtWork(f"{folder}: another sweep is making its runs there") from None
         yield
+
+
+def runs_of(sweep: Sweep, folder: Path) -> list[Run]:
+    """The sweep's valid runs in `folder`; others there are of what the sweep once was."""
+    wanted = {cell.run_id for cell in cells(sweep, str(folder / SWEEP_FILE))}
+    return [run for run in load_runs(folder) if run.run_id in wanted]
 
 
 def run_sweep(

@@ -1,6 +1,7 @@
 """Figures and tables of stored runs: which files there are, and what the terminal shows."""
 
 import io
+import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from experiments.analysis.summary import sweep_table
 from experiments.dataset import RunWriter, load_run, load_runs
 from experiments.report import draw_all, draw_run, draw_sweep
+from experiments.sweep import SWEEP_FILE, Sweep, cells
 from experiments.tables import empty_frame, to_arrow
 from experiments.terminal import show_run, show_sweep
 
@@ -84,6 +86,21 @@ def test_what_does_not_vary_is_not_an_axis(tmp_path: Path) -> None:
 def test_a_sweep_without_a_valid_run_says_so(screen: Console) -> None:
     show_sweep(sweep_table([]), [], screen)
     assert "no valid run" in printed(screen)
+
+
+def test_a_sweep_is_drawn_again_from_its_own_copy(tmp_path: Path) -> None:
+    sweep = Sweep(name="mine", algorithms=("random", "least_conn"), loss_pct=(0, 1), replicates=1)
+    folder = tmp_path / sweep.name
+    todo = cells(sweep, "here")
+    for cell in todo:
+        shutil.copytree(RUNS / ONE, folder / cell.run_id)
+        manifest = json.loads((folder / cell.run_id / "manifest.json").read_text())
+        manifest["scenario"] = cell.scenario.model_dump(mode="json")
+        (folder / cell.run_id / "manifest.json").write_text(json.dumps(manifest))
+    (folder / SWEEP_FILE).write_text(json.dumps(sweep.model_dump(mode="json")))  # JSON is YAML
+    drawn = {path.relative_to(folder) for path in draw_all(tmp_path)}
+    assert Path("figures/jain_against_loss_pct.png") in drawn
+    assert Path(todo[0].run_id, "figures/throughput.png") in drawn
 
 
 def test_all_figures_can_be_drawn_again(tmp_path: Path) -> None:
