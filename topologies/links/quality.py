@@ -1,8 +1,12 @@
 """How good the link emulation is on this machine: `python -m topologies.links.quality [FILE]`.
 
-Measures one-way delay at 50 Mbit/s, one TCP flow through 10 ms, loss over 100 000 packets, and
-whether a seed repeats its losses; prints the figures beside their targets and writes them to FILE
-(default results/emulator_quality.json). Exit code 1 if a target is missed.
+Measures one-way delay at 50 Mbit/s beside a plain link, one TCP flow through 10 ms, loss over
+100 000 packets, and whether a seed repeats its losses; prints the figures beside their targets and
+writes them to FILE (default results/emulator_quality.json). Exit code 1 if a target is missed.
+
+Delay and TCP are measured in rounds and judged by the median round: on a virtual machine a wake-up
+is some milliseconds late whenever the host has lent the processor to somebody else, and one such
+moment is more than 1 % of a second.
 """
 
 import json
@@ -32,6 +36,9 @@ LOSS_CONFIDENCE = 0.99
 _SEED = 20240229
 _FRAME_OVERHEAD_BYTES = 42
 _SECONDS = 5
+_ROUNDS = 7
+_ROUND_S = 1.0
+_FLOWS = 3
 _ROOT = Path(__file__).resolve().parents[2]
 
 Arrivals = list[tuple[int, float]]
@@ -59,47 +66,69 @@ def send_stamped(
 
 
 def delay() -> dict[str, Any]:
-    """Error of the one-way delay, both directions, at 50 Mbit/s of full frames."""
+    """Error of the one-way delay at 50 Mbit/s of full frames, both directions in turn.
+
+    `control` is the same over a link without delay: what sending and stamping add by themselves.
+    """
     payload = 1472
     per_second = DELAY_RATE_MBPS * 1e6 / 8 / (payload + _FRAME_OVERHEAD_BYTES)
-    found: dict[str, Any] = {"asked_ms": DELAY_MS, "rate_mbps": DELAY_RATE_MBPS}
+    ways = {"to_switch": ("c1", "lb"), "to_host": ("lb", "c1"), "control": ("b1", "lb")}
+    asked_ms = {"to_switch": DELAY_MS, "to_host": DELAY_MS, "control": 0.0}
+    errors_ms: dict[str, list[list[float]]] = {name: [] for name in ways}
     with _network(LinkSpec(delay_ms=DELAY_MS)) as network:
-        for name, ends in (("to_switch", ("c1", "lb")), ("to_host", ("lb", "c1"))):
-            arrivals = send_stamped(
-                network, *ends, round(_SECONDS * per_second), per_second, payload
-            )
-            found[name] = _errors([late - DELAY_MS for _, late in arrivals])
-    found["ok"] = all(
+        for _ in range(_ROUNDS):
+            for name, ends in ways.items():
+                arrivals = send_stamped(
+                    network, *ends, round(_ROUND_S * per_second), per_second, payload
+                )
+                errors_ms[name].append([late - asked_ms[name] for _, late in arrivals])
+    found: dict[str, Any] = {name: _errors(rounds) for name, rounds in errors_ms.items()}
+    ok = all(
         found[name]["abs_p99_ms"] <= DELAY_ERROR_P99_MS
         and abs(found[name]["median_ms"]) <= DELAY_ERROR_MEDIAN_MS
         for name in ("to_switch", "to_host")
     )
-    return found
+    return {"asked_ms": DELAY_MS, "rate_mbps": DELAY_RATE_MBPS, **found, "ok": ok}
 
 
-def _errors(errors_ms: Sequence[float]) -> dict[str, float]:
-    values = np.array(errors_ms)
+def _errors(rounds: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """`median_ms` and `abs_p99_ms` are those of the median round; `p99_rounds_ms` has them all."""
+    p99s = [float(np.percentile(np.abs(errors), 99)) for errors in rounds]
     return {
-        "packets": len(values),
-        "median_ms": float(np.median(values)),
-        "abs_p99_ms": float(np.percentile(np.abs(values), 99)),
-        "max_ms": float(values.max()),
+        "packets": sum(map(len, rounds)),
+        "median_ms": round(float(np.median([np.median(errors) for errors in rounds])), 4),
+        "abs_p99_ms": round(float(np.median(p99s)), 4),
+        "p99_rounds_ms": [round(p99, 4) for p99 in p99s],
+        "max_ms": round(max(map(max, rounds)), 3),
     }
 
 
 def tcp() -> dict[str, Any]:
     """One TCP flow (cubic) through a link of 10 ms each way."""
     with _network(LinkSpec(delay_ms=DELAY_MS)) as network:
-        listen = ["iperf3", "-s", "-1", "--forceflush"]
-        pipe = subprocess.PIPE
-        server = network.popen("lb", listen, stdout=pipe, stderr=pipe, text=True)
-        while "listening" not in server.stdout.readline():  # type: ignore[union-attr]
-            pass
-        argv = ["iperf3", "-J", "-c", network.address("lb"), "-t", str(_SECONDS)]
-        report = json.loads(network.run("c1", argv, timeout_s=30).stdout)
+        rounds = [_flow_gbps(network) for _ in range(_FLOWS)]
         counters = network.link_counters()["c1->s1"].to_json()
-    gbps = report["end"]["sum_received"]["bits_per_second"] / 1e9
-    return {"gbps": gbps, "target_gbps": TCP_GBPS, "counters": counters, "ok": gbps >= TCP_GBPS}
+    gbps = float(np.median(rounds))
+    return {
+        "gbps": round(gbps, 3),
+        "rounds_gbps": [round(each, 3) for each in rounds],
+        "target_gbps": TCP_GBPS,
+        "counters": counters,
+        "ok": gbps >= TCP_GBPS,
+    }
+
+
+def _flow_gbps(network: Network) -> float:
+    pipe = subprocess.PIPE
+    server = network.popen(
+        "lb", ["iperf3", "-s", "-1", "--forceflush"], stdout=pipe, stderr=pipe, text=True
+    )
+    while "listening" not in server.stdout.readline():  # type: ignore[union-attr]
+        pass
+    argv = ["iperf3", "-J", "-c", network.address("lb"), "-t", str(_SECONDS)]
+    report = json.loads(network.run("c1", argv, timeout_s=30).stdout)
+    server.wait()
+    return float(report["end"]["sum_received"]["bits_per_second"]) / 1e9
 
 
 def loss() -> dict[str, Any]:
