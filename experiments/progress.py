@@ -31,7 +31,8 @@ class RunProgress:
         """A new stage of unknown length."""
         if not self._console.is_terminal:
             elapsed_s = time.monotonic() - self._start_s
-            self._console.print(f"{self._title}: {elapsed_s:5.1f} s  {text}")
+            line = f"{self._title}: {elapsed_s:5.1f} s  {text}"
+            self._console.print(line, highlight=False, soft_wrap=True)
         self._bar.reset(self._task, total=None, description=f"{self._title}: {text}", note="")
 
     def load(self, elapsed_s: float, total_s: float) -> None:
