@@ -85,9 +85,7 @@ def latency_ccdf(
             axes.axhline(share, color=GREY, linewidth=0.7, linestyle=":")
             axes.annotate(name, (0.004, share), **_IN_AXES_X, color=GREY, va="bottom")
         axes.axvline(timeout_ms, color=GREY, linewidth=0.7)
-        axes.annotate(
-            "timeout ", (timeout_ms, 0.8), **_IN_AXES_Y, color=GREY, ha="right", va="top"
-        )
+        axes.annotate("timeout ", (timeout_ms, 0.8), **_IN_AXES_Y, color=GREY, ha="right", va="top")
         largest = max((len(frame) for frame in requests.values()), default=1)
         axes.set_ylim(min(0.007, 0.7 / max(largest, 1)), 1.2)
         axes.set(xlabel="latency from intended start (ms)", ylabel="share of requests above")
