@@ -14,6 +14,8 @@ from tests.scenario.loopback_testbed import LoopbackTestbed
 
 BACKENDS = 4
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("algorithm", "weights", "biased"),

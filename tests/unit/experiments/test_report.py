@@ -88,6 +88,7 @@ def test_a_sweep_without_a_valid_run_says_so(screen: Console) -> None:
     assert "no valid run" in printed(screen)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_drawn_again_from_its_own_copy(tmp_path: Path) -> None:
     sweep = Sweep(name="mine", algorithms=("random", "least_conn"), loss_pct=(0, 1), replicates=1)
     folder = tmp_path / sweep.name
