@@ -156,7 +156,7 @@ def sweep(path: Path, results: Path) -> None:
 def figures(results: Path) -> None:
     """Draw the figures of all valid runs and of all sweeps again; needs no root, no network."""
     for path in draw_all(results):
-        console.print(str(path), highlight=False)
+        console.print(str(path), highlight=False, soft_wrap=True)
 
 
 @cli.command()
