@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenario.loopback_testbed import LoopbackTestbed, Traffic, free_port
+from tests.scenario.loopback_testbed import DEADLINE_S, LoopbackTestbed, Traffic, free_port
 
 Behaviour = Callable[[socket.socket], None]
 
@@ -136,10 +136,13 @@ def test_a_persistent_connection_is_opened_again_after_it_was_lost(tmp_path: Pat
 
 
 def test_an_interrupted_run_leaves_all_its_files(tmp_path: Path) -> None:
-    with LoopbackTestbed(tmp_path) as testbed, misbehaving_server(say_nothing) as target:
+    sending = threading.Event()
+    with (
+        LoopbackTestbed(tmp_path) as testbed,
+        misbehaving_server(lambda _: sending.set()) as target,
+    ):
         testbed.start_generator("c1", target, duration_s=30)
-        testbed.wait_ready("c1")
-        time.sleep(0.5)  # of a run of 30 s
+        assert sending.wait(DEADLINE_S), "no request came"
         testbed.signal("c1", signal.SIGTERM)
         traffic = testbed.finish("c1")
     assert traffic.exit_status == 0
