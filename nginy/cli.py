@@ -75,7 +75,7 @@ def check(path: Path) -> None:
     nginy check -c nginy.yaml && systemctl restart nginy
     """
     config = _load_or_exit(path)
-    ports = ", ".join(map(str, config.ports))
+    ports = ", ".join(f"{port}/{protocol}" for protocol, port in config.ports)
     click.echo(f"{path}: {len(config.rules)} rules, {len(config.backends)} backends, ports {ports}")
 
 

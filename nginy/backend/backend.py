@@ -1,61 +1,213 @@
-"""A backend: who it is, what it may carry, what it carries now."""
+"""A backend: who it is, what it may carry, what it carries now, and who is told when that changes.
+
+Nothing here does I/O or reads a clock. Whoever learns something (a lease, a health check, an agent)
+calls one of the verbs; the watchers (rosters of the algorithms, live connections) hear of it.
+"""
 
 from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
 
 from nginy.address import Address
+from nginy.backend.penalty import Penalty
+from nginy.backend.shared_counts import SharedCounts
+from nginy.backend.slow_start import SlowStart
+
+FULL_SHARE = 100
+"""Units of `share` per unit of weight: slow start takes some of them away."""
+
+
+class Admin(Enum):
+    """What the operator (file, agent) wants of a backend."""
+
+    READY = "ready"
+    DRAIN = "drain"
+    DOWN = "down"
+
+
+class Obstacle(Enum):
+    """Why a backend cannot be chosen now, the weightiest first."""
+
+    REMOVED = "removed"
+    DOWN = "down"
+    UNHEALTHY = "unhealthy"
+    DRAINING = "draining"
+    PENALISED = "penalised"
+    FULL = "full"
+
+
+class Watcher(Protocol):
+    """Who is told of a backend's changes. Watchers may be added and removed meanwhile."""
+
+    def state_changed(self, backend: "Backend", now: float) -> None:
+        """Its obstacle may be another one than before."""
+
+    def share_changed(self, backend: "Backend", now: float) -> None:
+        """Its weight or its share of it (slow start) is another."""
+
+
+class LoadWatcher(Protocol):
+    """Who is told of every lease, of any rule."""
+
+    def load_changed(self, backend: "Backend", now: float) -> None:
+        """`backend.active` went up or down by one."""
 
 
 @dataclass(eq=False, slots=True)
 class Backend:
-    """One server. Compared by identity: two rules that name it share its counters.
-
-    `max_connections` 0 means no limit. `max_fails` 0 turns passive failure detection off;
-    otherwise nginx's rule holds: after `max_fails` failed attempts the backend is left alone for
-    `fail_timeout_s`, then any new connection may try it, one failure puts it back and one success
-    clears the count (ngx_stream_upstream_round_robin.c; `max_fails` and `fail_timeout` of its
-    `server` directive). nginx compares whole seconds, so its penalty lasts up to 1 s longer.
-    """
+    """One server. Compared by identity: two rules that name it share its counters."""
 
     id: str
     address: Address
     weight: int = 1
+    """Of new connections; 0 drains. Changed by `set_weight` alone."""
     max_connections: int = 0
-    max_fails: int = 0
-    fail_timeout_s: float = 10.0
-    down: bool = False
+    """0: no limit. Changed by `set_max_connections` alone."""
+    backup: bool = False
+    penalty: Penalty = field(default_factory=Penalty)
+    slow_start: SlowStart = field(default_factory=SlowStart)
+    admin: Admin = Admin.READY
+    healthy: bool = True
+    """What the active health check says; True where there is none."""
+    removed: bool = False
+    """No longer configured or resolved: it keeps what is live and gets nothing new."""
+    hash_name: str = ""
+    """What consistent hashes call it; default: the address as written in the configuration."""
+    counts: SharedCounts | None = field(default=None, repr=False)
+    """Where other worker processes see how much it carries; None: there are none."""
+    slot: int = 0
+    """Its column in `counts`."""
     active: int = field(default=0, init=False)
-    """Leases open now; counted by the lease guard alone."""
-    fails: int = field(default=0, init=False)
-    """Failed attempts since the count was last cleared."""
-    failed_at: float = field(default=float("-inf"), init=False)
-    """When the last attempt failed (nginx's `accessed`), seconds on the caller's clock."""
-    checked_at: float = field(default=float("-inf"), init=False)
-    """When the penalty began, or when the trial after it began (nginx's `checked`)."""
+    """Leases open now in this process; counted by the lease guard alone."""
+    watchers: list[Watcher] = field(default_factory=list, init=False, repr=False)
+    load_watchers: list[LoadWatcher] = field(default_factory=list, init=False, repr=False)
+    place_weight: int = field(default=1, init=False)
+    """Its weight in hash tables: the last one that was not 0, so that draining it moves no other
+    backend's keys."""
+    share: int = field(default=FULL_SHARE, init=False)
+    """`weight` in hundredths, less what slow start holds back; at least 1."""
+
+    def __post_init__(self) -> None:
+        """Derive what depends on the weight."""
+        self.hash_name = self.hash_name or str(self.address)
+        self._weigh(self.weight)
+
+    def obstacle(self, now: float) -> Obstacle | None:
+        """What keeps it from being chosen at `now`; None: nothing."""
+        if self.removed:
+            return Obstacle.REMOVED
+        if self.admin is Admin.DOWN:
+            return Obstacle.DOWN
+        if not self.healthy:
+            return Obstacle.UNHEALTHY
+        if self.admin is Admin.DRAIN or self.weight == 0:
+            return Obstacle.DRAINING
+        if self.penalty.holds(now):
+            return Obstacle.PENALISED
+        return Obstacle.FULL if self.full else None
 
     def available(self, now: float) -> bool:
-        """Whether it may be chosen now: not down, not penalised, not full."""
-        return self.accepting and not self.penalised(now)
+        """Whether it may be chosen now."""
+        return self.obstacle(now) is None
 
     @property
-    def accepting(self) -> bool:
-        """Neither down nor full; says nothing of the penalty."""
-        return not self.down and (self.max_connections == 0 or self.active < self.max_connections)
+    def full(self) -> bool:
+        """Whether it carries all it may, in all processes together."""
+        others = self.counts.others(self.slot) if self.counts is not None else 0
+        return 0 < self.max_connections <= self.active + others
 
-    def penalised(self, now: float) -> bool:
-        """Whether it failed too often, too recently."""
-        return 0 < self.max_fails <= self.fails and now - self.checked_at <= self.fail_timeout_s
+    # The life of a lease: the lease guard's verbs.
 
-    def chosen(self, now: float) -> None:
-        """Start of an attempt: the first after a penalty is the trial that may clear the count."""
-        if now - self.checked_at > self.fail_timeout_s:
-            self.checked_at = now
+    def opened(self, now: float) -> None:
+        """One more is carried."""
+        self.active += 1
+        on_trial = self.penalty.tried(now)
+        self._load_changed(now, on_trial or self.active == self.max_connections)
+
+    def released(self, now: float) -> None:
+        """One less is carried."""
+        self.active -= 1
+        self._load_changed(now, self.active == self.max_connections - 1)
 
     def succeeded(self, now: float) -> None:
-        """An attempt reached the backend; a failure older than the trial is forgiven."""
-        if self.failed_at < self.checked_at:
-            self.fails = 0
+        """An attempt reached it."""
+        if self.penalty.succeeded():
+            self.warm_up(now)
+            self._state_changed(now)
 
     def failed(self, now: float) -> None:
-        """An attempt failed by the backend's fault."""
-        self.fails += 1
-        self.failed_at = self.checked_at = now
+        """An attempt failed by its fault."""
+        if self.penalty.failed(now):
+            self._state_changed(now)
+
+    # What others decide about it.
+
+    def set_admin(self, admin: Admin, now: float) -> None:
+        """The operator's wish."""
+        if admin is not self.admin:
+            back = self.admin is Admin.DOWN
+            self.admin = admin
+            if back:
+                self.warm_up(now)
+            self._state_changed(now)
+
+    def set_healthy(self, healthy: bool, now: float) -> None:
+        """The active health check's verdict; a first one is not a recovery."""
+        if healthy is not self.healthy:
+            self.healthy = healthy
+            if healthy:
+                self.warm_up(now)
+            self._state_changed(now)
+
+    def set_weight(self, weight: int, now: float) -> None:
+        """Another weight; 0 drains."""
+        if weight != self.weight:
+            self._weigh(weight)
+            self._share_changed(now)
+            self._state_changed(now)
+
+    def set_max_connections(self, max_connections: int, now: float) -> None:
+        """Another limit; 0: none."""
+        self.max_connections = max_connections
+        self._state_changed(now)
+
+    def remove(self, now: float) -> None:
+        """It is no longer configured."""
+        self.removed = True
+        self._state_changed(now)
+
+    def ramp(self, now: float) -> bool:
+        """Let slow start go on; whether it still goes on. The server calls it now and then."""
+        before, self.share = self.share, self._share(now)
+        if self.share != before:
+            self._share_changed(now)
+        return self.slow_start.ramping(now)
+
+    def warm_up(self, now: float) -> None:
+        """Start slowly: it is new at run time, or was away."""
+        self.slow_start.begin(now)
+        self.ramp(now)
+
+    def _weigh(self, weight: int) -> None:
+        self.weight = weight
+        self.place_weight = weight or self.place_weight
+        self.share = max(1, FULL_SHARE * weight)
+
+    def _share(self, now: float) -> int:
+        return max(1, round(FULL_SHARE * self.weight * self.slow_start.fraction(now)))
+
+    def _load_changed(self, now: float, state_too: bool) -> None:
+        if self.counts is not None:
+            self.counts.set(self.slot, self.active)
+        for watcher in self.load_watchers:
+            watcher.load_changed(self, now)
+        if state_too:
+            self._state_changed(now)
+
+    def _state_changed(self, now: float) -> None:
+        for watcher in tuple(self.watchers):
+            watcher.state_changed(self, now)
+
+    def _share_changed(self, now: float) -> None:
+        for watcher in tuple(self.watchers):
+            watcher.share_changed(self, now)

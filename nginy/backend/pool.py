@@ -16,6 +16,12 @@ class LeaseObserver(Protocol):
     def connected(self, backend: Backend, seconds: float, now: float) -> None:
         """The backend was reached, `seconds` after the attempt began."""
 
+    def first_byte(self, backend: Backend, seconds: float, now: float) -> None:
+        """The backend's first byte came, `seconds` after the attempt began."""
+
+    def moved(self, backend: Backend, byte_count: int, now: float) -> None:
+        """So many more bytes were carried."""
+
     def closed(self, backend: Backend, outcome: Outcome, now: float) -> None:
         """The lease was released."""
 
@@ -34,8 +40,7 @@ class Lease:
         self._released = False
         self.backend = backend
         pool.open_leases += 1
-        backend.active += 1
-        backend.chosen(now)
+        backend.opened(now)
         observer.opened(backend, now)
 
     def connected(self, seconds: float, now: float) -> None:
@@ -43,15 +48,23 @@ class Lease:
         self.backend.succeeded(now)
         self._observer.connected(self.backend, seconds, now)
 
+    def first_byte(self, seconds: float, now: float) -> None:
+        """The backend's first byte came, `seconds` after the attempt began."""
+        self._observer.first_byte(self.backend, seconds, now)
+
+    def moved(self, byte_count: int, now: float) -> None:
+        """So many more bytes were carried, both ways, since the last call."""
+        self._observer.moved(self.backend, byte_count, now)
+
     def release(self, outcome: Outcome, now: float) -> None:
         """Stop counting it. Only the first call has an effect, so a `finally` may repeat it."""
         if self._released:
             return
         self._released = True
         self._pool.open_leases -= 1
-        self.backend.active -= 1
         if outcome.failed:
             self.backend.failed(now)
+        self.backend.released(now)
         self._observer.closed(self.backend, outcome, now)
 
 

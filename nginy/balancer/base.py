@@ -2,42 +2,133 @@
 
 An algorithm does no I/O and reads neither a clock nor a global random source: `now` (seconds,
 monotonic) is handed to every verb and a `random.Random` to the constructor. So the same object
-runs in the TCP proxy, in a simulator's virtual time, and in tests without network or sleep.
+runs in the TCP proxy, in the UDP proxy, in a simulator's virtual time, and in tests without network
+or sleep.
+
+    asked         pick
+    of leases     opened, connected, first_byte, moved, closed
+    of backends   rebuild; joined, left, reweighed (the roster's events); load_changed
+    from outside  reported, probed; and probes_due asks what to probe
+    to explain    scores, reason
 """
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Generic, TypeVar
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
+from nginy.backend.load import LoadReport
 from nginy.backend.outcome import Outcome
+from nginy.balancer.roster import Roster, RosterPolicy
+from nginy.config.strategies import StrategySettings
+
+SettingsT = TypeVar("SettingsT", bound=StrategySettings)
 
 
-class Balancer(ABC):
+class Balancer(ABC, Generic[SettingsT]):
     """One rule's algorithm and its state.
 
-    Availability (down, penalty, connection limit) is asked of the backend at pick time and never
-    handled by `rebuild`: one flapping backend must not rebuild a hash ring.
+    Availability (health, drain, penalty, connection limit) is never handled by `rebuild`: one
+    flapping backend must not rebuild a hash ring. The roster knows who is usable.
     """
 
-    def __init__(self, rng: random.Random) -> None:
+    watches_load: bool = False
+    """`load_changed` is wanted: the algorithm orders backends by their open connections."""
+    wants_progress: bool = False
+    """`first_byte` and `moved` are wanted while connections live."""
+    wants_probes: bool = False
+    """`probes_due` has something to say."""
+
+    def __init__(
+        self,
+        settings: SettingsT,
+        rng: random.Random,
+        policy: RosterPolicy = RosterPolicy(),  # noqa: B008  (frozen)
+    ) -> None:
         """No members until `rebuild`; `rng` is the only source of randomness."""
+        self.settings = settings
         self.rng = rng
+        self.roster = Roster(self, policy)
 
-    @abstractmethod
-    def rebuild(self, backends: Sequence[Backend], now: float) -> None:
-        """Take a new membership or new weights; state of backends that stay is kept."""
+    # Asked.
 
-    @abstractmethod
     def pick(self, client: Address, now: float, avoid: Collection[Backend] = ()) -> Backend | None:
         """The backend for this client, not one of `avoid` (those already tried); None: nobody."""
+        if now > self.roster.next_return:
+            self.roster.refresh(now)
+        return self.choose(client, now, avoid)
 
-    def opened(self, backend: Backend, now: float) -> None:  # noqa: B027
+    @abstractmethod
+    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
+        """What `pick` gives, with the roster up to date."""
+
+    def can_use(self, backend: Backend, avoid: Collection[Backend]) -> bool:
+        """Whether `backend` is usable and not in `avoid`."""
+        return backend in self.roster.usable and backend not in avoid
+
+    # Membership.
+
+    def rebuild(self, backends: Sequence[Backend], now: float) -> None:
+        """Take a new membership; state of backends that stay is kept. An empty one detaches all.
+
+        An algorithm with tables overrides this, calls it first and then builds its tables.
+        """
+        if self.watches_load:
+            for backend in self.roster.members:
+                backend.load_watchers.remove(self)
+            for backend in backends:
+                backend.load_watchers.append(self)
+        self.roster.rebuild(backends, now)
+
+    def joined(self, backend: Backend, now: float) -> None:
+        """`backend`, a member, may be chosen from now on."""
+
+    def left(self, backend: Backend, now: float) -> None:
+        """`backend` may not be chosen from now on (and may be no member any more)."""
+
+    def reweighed(self, backend: Backend, now: float) -> None:
+        """`backend.weight` or `backend.share` is another one; it may be usable or not."""
+
+    def load_changed(self, backend: Backend, now: float) -> None:
+        """`backend.active` went up or down by one, whatever rule caused it (`watches_load`)."""
+
+    # The life of a lease. `backend` may be no member any more.
+
+    def opened(self, backend: Backend, now: float) -> None:
         """A lease on `backend` was taken (`backend.active` already counts it)."""
 
-    def connected(self, backend: Backend, seconds: float, now: float) -> None:  # noqa: B027
+    def connected(self, backend: Backend, seconds: float, now: float) -> None:
         """The connection to `backend` was established, `seconds` after it was begun."""
 
-    def closed(self, backend: Backend, outcome: Outcome, now: float) -> None:  # noqa: B027
+    def first_byte(self, backend: Backend, seconds: float, now: float) -> None:
+        """Its first byte came, `seconds` after the attempt was begun (`wants_progress`)."""
+
+    def moved(self, backend: Backend, byte_count: int, now: float) -> None:
+        """So many more bytes were carried, both ways, by one lease (`wants_progress`)."""
+
+    def closed(self, backend: Backend, outcome: Outcome, now: float) -> None:
         """The lease was released (`backend.active` no longer counts it)."""
+
+    # From outside the connections.
+
+    def reported(self, backend: Backend, report: LoadReport, now: float) -> None:
+        """A load report of `backend` arrived."""
+
+    def probed(self, backend: Backend, in_flight: int, latency_s: float, now: float) -> None:
+        """`backend` answered a probe: its requests in flight, its own estimate of its latency."""
+
+    def probes_due(self, now: float) -> Sequence[Backend]:
+        """Whom to probe now; asked after every pick and at every tick (`wants_probes`)."""
+        return ()
+
+    # To explain; by the same state that `pick` uses, and without changing it.
+
+    def scores(self, client: Address, now: float) -> Mapping[Backend, str]:
+        """What `pick` would compare, for each usable member, in words; empty: no scores."""
+        return {}
+
+    @abstractmethod
+    def reason(self, client: Address, chosen: Backend, now: float) -> str:
+        """One sentence: why the rule leads to `chosen`. Asked before `opened`."""

@@ -5,9 +5,10 @@ from collections.abc import Collection
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.balancer.weighted import WeightedBalancer
+from nginy.config.strategies import LeastConnSettings
 
 
-class LeastConn(WeightedBalancer):
+class LeastConn(WeightedBalancer[LeastConnSettings]):
     """The backend with the fewest open connections per unit of weight.
 
     Ratios are compared exactly, by cross products; several backends with the smallest one are
@@ -18,10 +19,10 @@ class LeastConn(WeightedBalancer):
     Source: ngx_stream_upstream_least_conn_module.c (nginx 1.22.1).
     """
 
-    def pick(self, client: Address, now: float, avoid: Collection[Backend] = ()) -> Backend | None:
+    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
         """The least loaded backend."""
         tied: list[Backend] = []
-        for backend in self.all_usable(now, avoid):
+        for backend in self.all_usable(avoid):
             excess = (
                 backend.active * tied[0].weight - tied[0].active * backend.weight if tied else 0
             )

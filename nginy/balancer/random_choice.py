@@ -4,10 +4,11 @@ from collections.abc import Collection, Iterator
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
+from nginy.balancer.base import SettingsT
 from nginy.balancer.weighted import MAX_MISSES, WeightedBalancer
 
 
-class RandomChoice(WeightedBalancer):
+class RandomChoice(WeightedBalancer[SettingsT]):
     """Each pick independent, with probability proportional to weight.
 
     A draw that cannot be used is repeated; the 21st miss falls back to a step of smooth round
@@ -22,9 +23,9 @@ class RandomChoice(WeightedBalancer):
             for _ in range(MAX_MISSES + 1):
                 yield self.member_at(self.rng.randrange(self.total_weight))
 
-    def pick(self, client: Address, now: float, avoid: Collection[Backend] = ()) -> Backend | None:
+    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
         """The first usable draw."""
         for backend in self.draws():
-            if self.usable(backend, now, avoid):
+            if self.can_use(backend, avoid):
                 return backend
-        return self.pick_smooth(now, avoid)
+        return self.pick_smooth(avoid)

@@ -5,9 +5,10 @@ from collections.abc import Collection
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.balancer.random_choice import RandomChoice
+from nginy.config.strategies import RandomTwoSettings
 
 
-class RandomTwo(RandomChoice):
+class RandomTwo(RandomChoice[RandomTwoSettings]):
     """Two different usable backends are drawn by weight; the less loaded is chosen.
 
     Loads are open connections per unit of weight; on a tie the second draw wins, so a nearly
@@ -18,11 +19,11 @@ class RandomTwo(RandomChoice):
     choices in randomized load balancing", 2001.
     """
 
-    def pick(self, client: Address, now: float, avoid: Collection[Backend] = ()) -> Backend | None:
+    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
         """The better of two usable draws."""
         first: Backend | None = None
         for backend in self.draws():
-            if backend is first or not self.usable(backend, now, avoid):
+            if backend is first or not self.can_use(backend, avoid):
                 continue
             if first is None:
                 first = backend
@@ -30,4 +31,4 @@ class RandomTwo(RandomChoice):
                 return first
             else:
                 return backend
-        return self.pick_smooth(now, avoid)
+        return self.pick_smooth(avoid)

@@ -1,16 +1,18 @@
 """The one table of balancing algorithms: configuration name to class."""
 
 import random
+from typing import Any
 
 from nginy.balancer.base import Balancer
 from nginy.balancer.least_conn import LeastConn
 from nginy.balancer.random_choice import RandomChoice
 from nginy.balancer.random_two import RandomTwo
+from nginy.balancer.roster import RosterPolicy
 from nginy.balancer.round_robin import RoundRobin
 from nginy.balancer.source_hash import SourceHash
-from nginy.config.schema import StrategySettings
+from nginy.config.strategies import StrategySettings
 
-ALGORITHMS: dict[str, type[Balancer]] = {
+ALGORITHMS: dict[str, type[Balancer[Any]]] = {
     "round_robin": RoundRobin,
     "least_conn": LeastConn,
     "random": RandomChoice,
@@ -19,6 +21,10 @@ ALGORITHMS: dict[str, type[Balancer]] = {
 }
 
 
-def make_balancer(strategy: StrategySettings, rng: random.Random) -> Balancer:
-    """A balancer of `strategy.type`, without members yet (`rebuild` gives them)."""
-    return ALGORITHMS[strategy.type](rng)
+def make_balancer(
+    settings: StrategySettings,
+    rng: random.Random,
+    policy: RosterPolicy = RosterPolicy(),  # noqa: B008  (frozen)
+) -> Balancer[Any]:
+    """A balancer of `settings.type`, without members yet (`rebuild` gives them)."""
+    return ALGORITHMS[settings.type](settings, rng, policy)

@@ -5,9 +5,10 @@ from collections.abc import Collection
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.balancer.weighted import WeightedBalancer
+from nginy.config.strategies import RoundRobinSettings
 
 
-class RoundRobin(WeightedBalancer):
+class RoundRobin(WeightedBalancer[RoundRobinSettings]):
     """Each backend exactly `weight` times per period, spread as evenly as possible.
 
     Every step adds each usable backend's effective weight to what it is owed; the one owed most
@@ -16,6 +17,6 @@ class RoundRobin(WeightedBalancer):
     Source: ngx_stream_upstream_round_robin.c (nginx 1.22.1).
     """
 
-    def pick(self, client: Address, now: float, avoid: Collection[Backend] = ()) -> Backend | None:
+    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
         """The backend owed most."""
-        return self.pick_smooth(now, avoid)
+        return self.pick_smooth(avoid)

@@ -62,5 +62,5 @@ class SmoothWeights:
     def punish(self, backend: Backend) -> None:
         """A failed attempt costs weight // max_fails of the effective weight, down to 0."""
         share = self._shares.get(backend)
-        if share is not None and backend.max_fails > 0:
-            share.effective = max(0, share.effective - share.weight // backend.max_fails)
+        if share is not None and backend.penalty.max_fails > 0:
+            share.effective = max(0, share.effective - share.weight // backend.penalty.max_fails)

@@ -6,9 +6,10 @@ from collections.abc import Collection
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.balancer.weighted import MAX_MISSES, WeightedBalancer
+from nginy.config.strategies import SourceHashSettings
 
 
-class SourceHash(WeightedBalancer):
+class SourceHash(WeightedBalancer[SourceHashSettings]):
     """A client address always goes to the same backend, as long as the membership stays.
 
     The point acc mod W falls into the backends laid end to end by weight; acc sums
@@ -20,7 +21,7 @@ class SourceHash(WeightedBalancer):
     Source: ngx_stream_upstream_hash_module.c (nginx 1.22.1).
     """
 
-    def pick(self, client: Address, now: float, avoid: Collection[Backend] = ()) -> Backend | None:
+    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
         """The backend of the client's address."""
         if len(self.members) > 1:
             key = hash_key(client.host)
@@ -32,14 +33,14 @@ class SourceHash(WeightedBalancer):
                 text = key if step == 0 else b"%d%s" % (step, key)
                 point += (crc32(text) >> 16) & 0x7FFF
                 backend = self.member_at(point % self.total_weight)
-                if self.usable(backend, now, avoid):
+                if self.can_use(backend, avoid):
                     return backend
                 step += 1
                 if backend in earlier:
                     earlier.remove(backend)
                 else:
                     misses += 1
-        return self.pick_smooth(now, avoid)
+        return self.pick_smooth(avoid)
 
 
 def hash_key(host: str) -> bytes:

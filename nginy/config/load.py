@@ -3,10 +3,16 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from nginy.config.document import Document
+from nginy.config.document import Document, Location
 from nginy.config.model import Config
+from nginy.config.parse import InvalidValue
 from nginy.config.resolve import Parts, resolve
 from nginy.config.schema import BackendSettings, FileSettings, RuleSettings
+from nginy.config.strategies import (
+    RoundRobinSettings,
+    StrategySettings,
+    strategy_settings,
+)
 from nginy.config.validate import validate, validate_by_key
 from nginy.errors import ConfigError, Problem
 
@@ -68,9 +74,27 @@ def _valid_rules(
     for index, entry in enumerate(entries):
         location = ("rules", index)
         if isinstance(entry, dict):
+            entry = entry | _strategy(document, entry, location)
             yield index, validate_by_key(document, RuleSettings, entry, location)
         else:
             validate(document, RuleSettings, entry, location)
+
+
+def _strategy(
+    document: Document, rule: dict[str, object], location: Location
+) -> dict[str, StrategySettings]:
+    """The rule's strategy, of the class of its type; the default's if it is not valid."""
+    data = rule.get("strategy")
+    if data is None:
+        return {}
+    inside = (*location, "strategy")
+    try:
+        model = strategy_settings(data)
+    except InvalidValue as error:
+        document.report((*inside, error.key), error.message, error.expected)
+        return {"strategy": RoundRobinSettings()}
+    typed = data | {"type": model.model_fields["type"].default} if isinstance(data, dict) else data
+    return {"strategy": validate(document, model, typed, inside) or RoundRobinSettings()}
 
 
 def _backend_ids(entries: Iterable[object]) -> Iterator[tuple[int, str]]:

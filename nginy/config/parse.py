@@ -1,6 +1,7 @@
 """Addresses, client networks and algorithm names as people write them."""
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple, TypeVar
@@ -23,10 +24,13 @@ class InvalidValue(ValueError):
         self.key = key
 
 
+Network = IPv4Network | IPv6Network
+
+
 class ClientMatch(NamedTuple):
     """Clients of `network` that connect to `port` of the balancer."""
 
-    network: IPv4Network | IPv6Network
+    network: Network
     port: int
 
     def __str__(self) -> str:
@@ -68,13 +72,44 @@ def parse_address(value: object) -> Address:
     """`10.0.1.11:8081` or `[2001:db8::1]:8081`. Raises InvalidValue."""
     if isinstance(value, Address):
         return value
+    host, port = _split_port(value, "IP:port, such as 10.0.1.11:8081 or [2001:db8::1]:80")
+    return Address(parse_host(host), parse_port(port))
+
+
+def parse_endpoint(value: object) -> Address:
+    """Where a backend is: as `parse_address`, `name:port`, or `unix:/path`. Raises InvalidValue."""
+    if isinstance(value, Address):
+        return value
+    if isinstance(value, str) and value.startswith("unix:"):
+        return _parse_unix(value.removeprefix("unix:"))
+    host, port = _split_port(value, "IP:port, name:port or unix:/path")
+    if _NAME.fullmatch(host) and not _NUMBERS.fullmatch(host):
+        return Address(host.lower(), parse_port(port))
+    return Address(parse_host(host), parse_port(port))
+
+
+_NAME = re.compile(r"(?=.{1,253}$)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?)+")
+_NUMBERS = re.compile(r"[0-9.]+")
+UNIX_PATH_BYTES = 107
+"""sun_path of Linux without its final zero."""
+
+
+def _parse_unix(path: str) -> Address:
+    if not path.startswith("/") or len(path.encode()) > UNIX_PATH_BYTES or "\0" in path:
+        raise InvalidValue(
+            f"{path!r} is not the path of a socket",
+            f"unix:/path, absolute, of at most {UNIX_PATH_BYTES} bytes",
+        )
+    return Address(path, 0)
+
+
+def _split_port(value: object, expected: str) -> tuple[str, str]:
+    """Host without brackets, and port."""
     host, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
     bracketed = host.startswith("[") and host.endswith("]")
     if not colon or (":" in host and not bracketed):
-        raise InvalidValue(
-            f"{value!r} cannot be read", "IP:port, such as 10.0.1.11:8081 or [2001:db8::1]:80"
-        )
-    return Address(parse_host(host[1:-1] if bracketed else host), parse_port(port))
+        raise InvalidValue(f"{value!r} cannot be read", expected)
+    return host[1:-1] if bracketed else host, port
 
 
 def parse_client(value: object) -> ClientMatch:
@@ -96,7 +131,16 @@ def parse_client(value: object) -> ClientMatch:
     return ClientMatch(_parse_network(text), parse_port(port))
 
 
-def _parse_network(text: str) -> IPv4Network | IPv6Network:
+def parse_networks(value: object) -> tuple[Network, ...]:
+    """One CIDR, or `all` for every IPv4 and IPv6 address. Raises InvalidValue."""
+    if isinstance(value, tuple):
+        return value
+    if value == "all":
+        return (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
+    return (_parse_network(str(value)),)
+
+
+def _parse_network(text: str) -> Network:
     if "%" in text:
         raise InvalidValue(f"{text!r} names an interface", "the network alone")
     try:
@@ -110,24 +154,22 @@ def _parse_network(text: str) -> IPv4Network | IPv6Network:
     return _unmapped(network)
 
 
-def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+def _unmapped(network: Network) -> Network:
     if isinstance(network, IPv4Network) or not network.subnet_of(_MAPPED):
         return network
     host = IPv6Address(network.network_address).ipv4_mapped
     return IPv4Network(f"{host}/{network.prefixlen - _MAPPED.prefixlen}")
 
 
-def parse_strategy_type(name: object, known: Iterable[str]) -> str:
-    """One of `known`; the original project's spellings are understood. Raises InvalidValue."""
+def parse_strategy_type(name: object, known: Iterable[str], synonyms: Mapping[str, str]) -> str:
+    """One of `known`, or what it is called in `synonyms`. Raises InvalidValue."""
     known = tuple(known)
     if name in known:
         return str(name)
-    if name == "RoundRobin":
-        return "round_robin"
-    one_of = f"one of {', '.join(known)}"
-    if name == "Adaptive":
-        raise InvalidValue("Adaptive is not available in this version of nginy", one_of, "type")
+    if str(name) in synonyms:
+        return synonyms[str(name)]
     hint = suggestion(str(name), known)
+    one_of = f"one of {', '.join(known)}"
     raise InvalidValue(f"unknown strategy {name!r}{hint}", one_of, "type")
 
 

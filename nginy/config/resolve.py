@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from nginy.config.document import Document
+from nginy.config.guard_settings import LiveSettings
 from nginy.config.model import Config, Rule
 from nginy.config.parse import ClientMatch, suggestion
-from nginy.config.schema import BackendSettings, FileSettings, RuleSettings, Settings
+from nginy.config.schema import BackendSettings, FileSettings, RuleSettings
+from nginy.config.settings import Settings
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
@@ -36,12 +38,15 @@ def resolve(parts: Parts, document: Document) -> Config:
         _resolve_rule(index, rule, parts, document) for index, rule in parts.rules.items()
     )
     return Config(
-        backends=tuple(parts.backends.values()),
+        backends=tuple(_filled_in(backend, parts.top) for backend in parts.backends.values()),
         rules=rules,
         timeouts=parts.top.timeouts,
         retries=parts.top.retries,
+        limits=parts.top.limits,
+        dns=parts.top.dns,
         bind_addresses=_bind_addresses(parts.top, rules),
         access_log=parts.top.access_log,
+        report_address=parts.top.healthcheck_addr,
     )
 
 
@@ -97,27 +102,19 @@ def _check_clusters(parts: Parts, document: Document) -> None:
 
 
 def _check_listeners(parts: Parts, document: Document) -> None:
-    """No port with two protocols, and no clients claimed by two rules."""
-    protocols: dict[int, tuple[str, int]] = {}
-    owners: dict[ClientMatch, int] = {}
+    """No clients claimed by two rules; a port may have rules of both protocols (DNS does)."""
+    owners: dict[tuple[str, ClientMatch], int] = {}
     for index, rule in parts.rules.items():
         for position, match in enumerate(rule.clients):
-            location = ("rules", index, "clients", position)
-            protocol, other = protocols.setdefault(match.port, (rule.protocol, index))
-            if protocol != rule.protocol:
-                message = (
-                    f"port {match.port} is {rule.protocol} here and {protocol} in rules[{other}]"
-                )
-                document.report(location, message, "one protocol per port")
-            elif owners.setdefault(match, index) != index:
-                message = f"{match} belongs to rules[{owners[match]}] already"
+            owner = owners.setdefault((rule.protocol, match), index)
+            if owner != index:
+                location = ("rules", index, "clients", position)
+                message = f"{match} belongs to rules[{owner}] already"
                 document.report(location, message, "each CIDR:port in one rule")
 
 
 def _resolve_rule(index: int, rule: RuleSettings, parts: Parts, document: Document) -> Rule:
     location = ("rules", index)
-    if rule.protocol == "udp":
-        document.report((*location, "protocol"), "UDP is not in this version of nginy", "tcp")
     if not rule.clients:
         document.report((*location, "clients"), "is empty", "a list of CIDR:port")
     if not rule.targets:
@@ -125,11 +122,41 @@ def _resolve_rule(index: int, rule: RuleSettings, parts: Parts, document: Docume
     return Rule(
         name=_rule_name(index, rule),
         clients=tuple(dict.fromkeys(rule.clients)),
-        protocol="tcp",
+        protocol=rule.protocol,
         backend_ids=tuple(dict.fromkeys(_target_backends(index, rule, parts, document))),
         strategy=rule.strategy,
+        all_down=rule.all_down,
         timeouts=_overridden(parts.top.timeouts, rule.timeouts),
         retries=_overridden(parts.top.retries, rule.retries),
+        queue=rule.queue,
+        live_connections=_live(index, rule, document),
+        access=rule.access,
+        limits=rule.limits,
+        passive=rule.passive,
+        udp=rule.udp,
+    )
+
+
+def _live(index: int, rule: RuleSettings, document: Document) -> LiveSettings:
+    """The policy for live connections, with the protocol's default."""
+    live = rule.live_connections
+    for event in ("on_down", "on_drain", "on_removed"):
+        if getattr(live, event) == "rebind" and rule.protocol != "udp":
+            location = ("rules", index, "live_connections", event)
+            expected = "keep, close or close_spread"
+            document.report(location, "a TCP connection cannot move to another backend", expected)
+    default = "rebind" if rule.protocol == "udp" else "close"
+    return live.model_copy(update={"on_down": live.on_down or default})
+
+
+def _filled_in(backend: BackendSettings, top: FileSettings) -> BackendSettings:
+    """The backend with the global checks and ramp where it has none of its own."""
+    return backend.model_copy(
+        update={
+            "health_check": backend.health_check or top.health_check,
+            "agent_check": backend.agent_check or top.agent_check,
+            "slow_start": _overridden(top.slow_start, backend.slow_start),
+        }
     )
 
 

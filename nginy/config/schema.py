@@ -15,41 +15,36 @@ The file is YAML, in the shape of the original project's, which loads unchanged:
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AliasChoices,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    model_validator,
-)
+from pydantic import AliasChoices, BeforeValidator, Field, PlainValidator, model_validator
 
 from nginy.address import Address
+from nginy.config.guard_settings import (
+    AccessSettings,
+    AgentCheckSettings,
+    DnsSettings,
+    GlobalLimitSettings,
+    HealthCheckSettings,
+    LimitSettings,
+    LiveSettings,
+    PassiveSettings,
+    QueueSettings,
+    SlowStartSettings,
+    UdpSettings,
+)
 from nginy.config.parse import (
     ClientMatch,
     parse_address,
     parse_at,
     parse_client,
+    parse_endpoint,
     parse_host,
     parse_port,
-    parse_strategy_type,
 )
+from nginy.config.settings import Count, Flag, Name, Positive, PositiveSeconds, Seconds, Settings
+from nginy.config.strategies import RoundRobinSettings, StrategySettings
 
-STRATEGY_TYPES = ("round_robin", "least_conn", "random", "random_two", "source_hash")
-
-Name = Annotated[str, Field(strict=True, min_length=1)]
-LARGEST = 2**31 - 1
-"""Of any number: nginx's limit, too; in milliseconds, nearly 25 days."""
-Count = Annotated[int, Field(strict=True, ge=0, le=LARGEST)]
-Positive = Annotated[int, Field(strict=True, ge=1, le=LARGEST)]
 HostPort = Annotated[Address, PlainValidator(parse_address)]
-
-
-class Settings(BaseModel):
-    """A group of settings: unchangeable, and a key nobody knows is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+Endpoint = Annotated[Address, PlainValidator(parse_endpoint)]
 
 
 class ConnectionTimeouts(Settings):
@@ -84,21 +79,32 @@ class BackendSettings(Settings):
 
     id: Name = Field(description="a unique name")
     """Unique among backends and clusters."""
-    address: HostPort = Field(
+    address: Endpoint = Field(
         validation_alias=AliasChoices("address", "ip"),
-        description="IP:port, such as 10.0.1.11:8081",
+        description="IP:port, such as 10.0.1.11:8081, name:port or unix:/path",
     )
-    """`IP:port`; `ip` is the same, also with the port apart (`ip: 10.0.1.11` and `port: 8081`)."""
-    weight: Positive = 1
-    """Share of connections relative to the other backends (default 1)."""
+    """`IP:port`, `name:port` (every address it resolves to is a backend of its own) or
+    `unix:/path`; `ip` is the same, also with the port apart (`ip: 10.0.1.11`, `port: 8081`)."""
+    weight: Count = 1
+    """Share of connections relative to the other backends (default 1); 0: drained."""
+    backup: Flag = False
+    """Only used when no backend that is not a backup can be (default false)."""
     max_connections: Count = 0
     """Connections open at the same time; 0 (default): no limit."""
     max_fails: Count = 0
     """Failed attempts before the backend is left alone; 0 (default): never (nginx's is 1)."""
-    fail_timeout_s: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 10.0
+    fail_timeout_s: Seconds = 10.0
     """How long it is left alone, in seconds (default 10)."""
-    down: Annotated[bool, Field(strict=True)] = False
+    fail_timeout_max_s: PositiveSeconds | None = None
+    """Failing again right after, it is left alone twice as long, up to this; default: as before."""
+    down: Flag = False
     """Never chosen (default false). It keeps its place in hashes."""
+    slow_start: SlowStartSettings = SlowStartSettings()
+    """What is set here overrides the global slow_start."""
+    health_check: HealthCheckSettings | None = None
+    """Instead of the global health_check."""
+    agent_check: AgentCheckSettings | None = None
+    """Instead of the global agent_check."""
 
     @model_validator(mode="before")
     @classmethod
@@ -112,21 +118,6 @@ class BackendSettings(Settings):
         return rest | {"ip": Address(host, port)}
 
 
-class StrategySettings(Settings):
-    """The balancing algorithm of a rule. None of this version's has parameters."""
-
-    type: str = "round_robin"
-    """One of STRATEGY_TYPES; the original project's `RoundRobin` is `round_robin`."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_type(cls, data: Any) -> Any:
-        """Before the parameters, because which ones are right depends on the type."""
-        if not isinstance(data, dict) or "type" not in data:
-            return data
-        return data | {"type": parse_strategy_type(data["type"], STRATEGY_TYPES)}
-
-
 class RuleSettings(Settings):
     """Which clients go where: an entry of `rules`."""
 
@@ -136,14 +127,24 @@ class RuleSettings(Settings):
     """`CIDR:port`, the port being the balancer's. Of all rules, the longest prefix that holds the
     client on that port wins. At least one."""
     protocol: Literal["tcp", "udp"] = "tcp"
-    """Default tcp; udp is reserved and refused in this version."""
+    """Default tcp."""
     targets: tuple[Name, ...] = ()
     """Ids of clusters and backends; one named twice counts once. At least one."""
-    strategy: StrategySettings = StrategySettings()
+    strategy: StrategySettings = RoundRobinSettings()
+    """Its class is the one of its `type` (`nginy.config.strategies`)."""
+    all_down: Literal["refuse", "try_all"] = "refuse"
+    """When no backend is up (health, penalty), backups included: refuse, or choose among all."""
     timeouts: ConnectionTimeouts = ConnectionTimeouts()
     """What is set here overrides the global timeouts."""
     retries: Retries = Retries()
     """What is set here overrides the global retries."""
+    queue: QueueSettings = QueueSettings()
+    live_connections: LiveSettings = LiveSettings()
+    access: tuple[AccessSettings, ...] = ()
+    """In order; the first line that matches the client decides; none: allowed."""
+    limits: LimitSettings = LimitSettings()
+    passive: PassiveSettings = PassiveSettings()
+    udp: UdpSettings = UdpSettings()
 
 
 class FileSettings(Settings):
@@ -151,7 +152,7 @@ class FileSettings(Settings):
 
     backends: tuple[Any, ...] = ()
     """Each a BackendSettings, validated one by one so that one fault hides no other."""
-    clusters: dict[Name, tuple[Name, ...]] = {}
+    clusters: dict[Name, tuple[Name, ...]] = Field(default_factory=dict)
     """A name for several backends, by their ids."""
     rules: tuple[Any, ...] = ()
     """Each a RuleSettings, validated one by one."""
@@ -164,7 +165,14 @@ class FileSettings(Settings):
     any rule has IPv6 clients."""
     access_log: Name | None = None
     """A path, or `-` for standard output; default: no access log."""
+    health_check: HealthCheckSettings | None = None
+    """Of every backend that has none of its own; default: none is checked."""
+    agent_check: AgentCheckSettings | None = None
+    """Of every backend that has none of its own; default: no agents."""
+    slow_start: SlowStartSettings = SlowStartSettings()
+    limits: GlobalLimitSettings = GlobalLimitSettings()
+    dns: DnsSettings = DnsSettings()
     healthcheck_addr: HostPort | None = None
-    """Accepted for the original project's files; load reports are not read in this version."""
+    """Where backends push load reports as JSON lines, over TCP; default: not listened to."""
     iperf_addr: HostPort | None = None
     """Accepted for the original project's files and not used."""

@@ -1,14 +1,14 @@
 """Part of a document against part of the schema, in the operator's words."""
 
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from nginy.config.document import Document, Location
 from nginy.config.parse import InvalidValue, suggestion
-from nginy.config.schema import Settings
+from nginy.config.settings import Settings
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
@@ -50,10 +50,11 @@ def _report(
         below = (cause.key,) if cause.key else ()
         document.report((*location, *inside, *below), cause.message, cause.expected)
     elif details["type"] == "missing":
-        expected = model.model_fields[str(inside[-1])].description or ""
+        group = _group_at(model, inside[:-1])
+        expected = group.model_fields[str(inside[-1])].description or ""
         document.report((*location, *inside), "is missing", expected)
     elif details["type"] == "extra_forbidden":
-        known = list(_known_keys(model, inside[:-1]))
+        known = list(_known_keys(_group_at(model, inside[:-1])))
         message = f"unknown setting{suggestion(str(inside[-1]), known)}"
         document.report((*location, *inside), message, f"one of {', '.join(known)}")
     else:
@@ -79,12 +80,24 @@ def _describe(value: Any) -> str:
     return "a list" if isinstance(value, list) else repr(value)
 
 
-def _known_keys(model: type[BaseModel], inside: Location) -> Iterator[str]:
-    """The settings of the group at `inside` of `model`, in the spelling of the file."""
+def _group_at(model: type[BaseModel], inside: Location) -> type[BaseModel]:
+    """The group of settings at `inside` of `model`; entries of lists count as their list."""
     for part in inside:
-        annotation = model.model_fields[str(part)].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
+        if isinstance(part, str) and part in model.model_fields:
+            model = next(_groups_in(model.model_fields[part].annotation), model)
+    return model
+
+
+def _groups_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The group that a type is, holds or may be."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _groups_in(argument)
+
+
+def _known_keys(model: type[BaseModel]) -> Iterator[str]:
+    """The settings of a group in the spelling of the file."""
     for name, field in model.model_fields.items():
         alias = field.validation_alias
         yield from map(str, alias.choices) if isinstance(alias, AliasChoices) else [name]

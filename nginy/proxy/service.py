@@ -2,10 +2,13 @@
 
 import random
 from dataclasses import dataclass
+from typing import Any
 
 from nginy.backend.pool import BackendPool
 from nginy.balancer.base import Balancer
 from nginy.balancer.registry import make_balancer
+from nginy.balancer.roster import RosterPolicy
+from nginy.balancer.tiers import Tiers
 from nginy.config.model import Rule
 from nginy.proxy.relay import Limits
 
@@ -15,7 +18,7 @@ class Service:
     """What a connection needs of its rule."""
 
     name: str
-    balancer: Balancer
+    balancer: Balancer[Any]
     limits: Limits
     connect_timeout_s: float
     max_tries: int
@@ -24,8 +27,15 @@ class Service:
 
 def make_service(rule: Rule, pool: BackendPool, rng: random.Random, now: float) -> Service:
     """The service of `rule` over its backends in `pool`."""
-    balancer = make_balancer(rule.strategy, rng)
-    balancer.rebuild(pool.members(rule.backend_ids), now)
+    members = pool.members(rule.backend_ids)
+    policy = RosterPolicy(max_ejected_pct=rule.passive.max_ejected_pct)
+    balancer: Balancer[Any]
+    if rule.all_down == "try_all" or any(backend.backup for backend in members):
+        try_all = rule.all_down == "try_all"
+        balancer = Tiers(rule.strategy, rng, policy, try_all=try_all)
+    else:
+        balancer = make_balancer(rule.strategy, rng, policy)
+    balancer.rebuild(members, now)
     timeouts, retries = rule.timeouts, rule.retries
     return Service(
         name=rule.name,

@@ -6,7 +6,7 @@ import random
 import time
 
 from nginy.address import Address
-from nginy.backend.backend import Backend
+from nginy.backend.make import make_backend
 from nginy.backend.pool import BackendPool
 from nginy.config.model import Config
 from nginy.config.route import RouteTable
@@ -36,7 +36,7 @@ class Server:
         """
         self._config = config
         self._loop = asyncio.get_running_loop()
-        self.pool = BackendPool(Backend(**dict(settings)) for settings in config.backends)
+        self.pool = BackendPool(make_backend(settings) for settings in config.backends)
         now = time.monotonic()
         self._routes = RouteTable(config.rules)
         self._services = {
@@ -87,7 +87,7 @@ class Server:
         self._loop.add_reader(self.poller.fileno(), self.poller.dispatch)
         self._tick()
         for host in self._config.bind_addresses:
-            for port in self._config.ports:
+            for _, port in self._config.ports:
                 address = Address(host, port)
                 sock = bind(address, self._rules_on(port))
                 self._listeners.append(

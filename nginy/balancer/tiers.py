@@ -1,0 +1,117 @@
+"""Backups and the last resort: one algorithm over several sets of backends, asked in turn.
+
+Sources: nginx's `backup` (the backup group is asked, by the same rule, when the primary group has
+nobody usable), Envoy's panic mode (`all_down: try_all`: health and penalties are not heeded when
+nobody else is left).
+"""
+
+import random
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from nginy.address import Address
+from nginy.backend.backend import Backend
+from nginy.backend.load import LoadReport
+from nginy.backend.outcome import Outcome
+from nginy.balancer.base import Balancer
+from nginy.balancer.registry import make_balancer
+from nginy.balancer.roster import RosterPolicy
+from nginy.config.strategies import StrategySettings
+
+
+class Tiers(Balancer[StrategySettings]):
+    """Primaries, then backups, then (`try_all`) all of them whatever their health.
+
+    Its own roster stays empty: the tiers have theirs.
+    """
+
+    def __init__(
+        self, settings: StrategySettings, rng: random.Random, policy: RosterPolicy, *, try_all: bool
+    ) -> None:
+        """No members until `rebuild`."""
+        super().__init__(settings, rng, policy)
+        self._primaries = make_balancer(settings, rng, policy)
+        self._backups = make_balancer(settings, rng, policy)
+        self._last_resort = make_balancer(settings, rng, replace(policy, heed_health=False))
+        self._try_all = try_all
+        self.tiers: tuple[Balancer[StrategySettings], ...] = ()
+        """Those that have members, in the order in which they are asked."""
+        self.wants_progress = self._primaries.wants_progress
+        self.wants_probes = self._primaries.wants_probes
+
+    def rebuild(self, backends: Sequence[Backend], now: float) -> None:
+        """Sort the backends into tiers."""
+        members = {
+            self._primaries: [backend for backend in backends if not backend.backup],
+            self._backups: [backend for backend in backends if backend.backup],
+            self._last_resort: list(backends) if self._try_all else [],
+        }
+        for tier, its in members.items():
+            tier.rebuild(its, now)
+        self.tiers = tuple(tier for tier, its in members.items() if its)
+
+    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
+        """The first tier's choice, else the next one's."""
+        for tier in self.tiers:
+            backend = tier.pick(client, now, avoid)
+            if backend is not None:
+                return backend
+        return None
+
+    def opened(self, backend: Backend, now: float) -> None:
+        """Tell every tier."""
+        for tier in self.tiers:
+            tier.opened(backend, now)
+
+    def connected(self, backend: Backend, seconds: float, now: float) -> None:
+        """Tell every tier."""
+        for tier in self.tiers:
+            tier.connected(backend, seconds, now)
+
+    def first_byte(self, backend: Backend, seconds: float, now: float) -> None:
+        """Tell every tier."""
+        for tier in self.tiers:
+            tier.first_byte(backend, seconds, now)
+
+    def moved(self, backend: Backend, byte_count: int, now: float) -> None:
+        """Tell every tier."""
+        for tier in self.tiers:
+            tier.moved(backend, byte_count, now)
+
+    def closed(self, backend: Backend, outcome: Outcome, now: float) -> None:
+        """Tell every tier."""
+        for tier in self.tiers:
+            tier.closed(backend, outcome, now)
+
+    def reported(self, backend: Backend, report: LoadReport, now: float) -> None:
+        """Tell every tier."""
+        for tier in self.tiers:
+            tier.reported(backend, report, now)
+
+    def probed(self, backend: Backend, in_flight: int, latency_s: float, now: float) -> None:
+        """Tell every tier."""
+        for tier in self.tiers:
+            tier.probed(backend, in_flight, latency_s, now)
+
+    def probes_due(self, now: float) -> Sequence[Backend]:
+        """Of every tier, each backend once."""
+        due = [backend for tier in self.tiers for backend in tier.probes_due(now)]
+        return tuple(dict.fromkeys(due))
+
+    def scores(self, client: Address, now: float) -> Mapping[Backend, str]:
+        """Of the first tier that has somebody usable."""
+        tier = self._asked()
+        return tier.scores(client, now) if tier else {}
+
+    def reason(self, client: Address, chosen: Backend, now: float) -> str:
+        """The tier's reason, and which tier it is."""
+        tier = self._asked()
+        if tier is None or tier is self._primaries:
+            return self._primaries.reason(client, chosen, now)
+        which = "no primary is usable, so a backup"
+        if tier is self._last_resort:
+            which = "nobody is up, so all are tried (all_down: try_all)"
+        return f"{which}; {tier.reason(client, chosen, now)}"
+
+    def _asked(self) -> Balancer[StrategySettings] | None:
+        return next((tier for tier in self.tiers if tier.roster.usable), None)
