@@ -10,6 +10,7 @@ from nginy.backend.make import make_backend
 from nginy.backend.pool import BackendPool
 from nginy.config.model import Config
 from nginy.config.route import RouteTable
+from nginy.monitor.monitors import Monitors
 from nginy.proxy.access_log import open_access_log
 from nginy.proxy.poller import Poller
 from nginy.proxy.service import Service, make_service
@@ -38,7 +39,7 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self.pool = BackendPool(make_backend(settings) for settings in config.backends)
         now = time.monotonic()
-        self._routes = RouteTable(config.rules)
+        self._routes = RouteTable(rule for rule in config.rules if rule.protocol == "tcp")
         self._services = {
             rule.name: make_service(rule, self.pool, rng, now) for rule in config.rules
         }
@@ -52,6 +53,7 @@ class Server:
             self._find_service,
             self._access_log.add if self._access_log else None,
         )
+        self.monitors = Monitors(config, self.pool, self._services, rng)
         self._listeners: list[Listener] = []
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()
@@ -60,11 +62,13 @@ class Server:
     async def run(self) -> None:
         """Serve until `stop`, then drain and close. Raises ListenError if it cannot start."""
         try:
+            await self.monitors.start()
             self._open()
             await self._stopping.wait()
             self._close_listeners()
             await self._drain()
         finally:
+            await self.monitors.close()
             self._close()
 
     @property
@@ -118,7 +122,9 @@ class Server:
             )
 
     def _tick(self) -> None:
-        self.wheel.advance(time.monotonic())
+        now = time.monotonic()
+        self.wheel.advance(now)
+        self.monitors.tick(now)
         if self._access_log is not None:
             self._access_log.flush()
         if self._stopping.is_set() and not self.proxy.open_connections:

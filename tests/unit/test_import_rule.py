@@ -22,7 +22,7 @@ LAYERS = (
     {"config"},
     {"backend"},
     {"balancer"},
-    {"proxy", "nat"},
+    {"proxy", "nat", "monitor"},
     {"server", "admin"},
     {"cli", "__main__"},
 )

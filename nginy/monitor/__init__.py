@@ -1,0 +1,1 @@
+"""What watches backends from outside their connections: checks, agents, names, reports, probes."""
