@@ -4,11 +4,15 @@ import random
 from typing import Any
 
 from nginy.balancer.base import Balancer
+from nginy.balancer.first import First
 from nginy.balancer.least_conn import LeastConn
+from nginy.balancer.maglev import Maglev
 from nginy.balancer.random_choice import RandomChoice
 from nginy.balancer.random_two import RandomTwo
+from nginy.balancer.ring_hash import RingHash
 from nginy.balancer.roster import RosterPolicy
 from nginy.balancer.round_robin import RoundRobin
+from nginy.balancer.source import Source
 from nginy.balancer.source_hash import SourceHash
 from nginy.config.strategies import StrategySettings
 
@@ -18,6 +22,10 @@ ALGORITHMS: dict[str, type[Balancer[Any]]] = {
     "random": RandomChoice,
     "random_two": RandomTwo,
     "source_hash": SourceHash,
+    "ring_hash": RingHash,
+    "maglev": Maglev,
+    "source": Source,
+    "first": First,
 }
 
 

@@ -4,6 +4,7 @@ The docstring of a class is its line in `nginy algorithms`, those of its attribu
 parameters there.
 """
 
+from math import isqrt
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -115,6 +116,15 @@ class MaglevSettings(BoundedSettings):
     table_size: Annotated[int, Field(strict=True, ge=2, le=5_000_011)] = 65_537
     """Slots, a prime, at least 100 per backend for an even spread (default 65537)."""
 
+    @model_validator(mode="after")
+    def _prime(self) -> "MaglevSettings":
+        if not _is_prime(self.table_size):
+            below = next(n for n in range(self.table_size, 1, -1) if _is_prime(n))
+            raise InvalidValue(
+                f"{self.table_size} is not a prime", f"a prime, such as {below}", "table_size"
+            )
+        return self
+
 
 class SourceSettings(StrategySettings):
     """Source address as HAProxy's balance source maps it."""
@@ -126,6 +136,14 @@ class SourceSettings(StrategySettings):
     """HAProxy's avalanche modifier; default as in HAProxy: on for `consistent`, off for `map`."""
     load_factor: LoadFactor | None = None
     """HAProxy's hash-balance-factor / 100, for `consistent` only. Default: no bound."""
+
+    @model_validator(mode="after")
+    def _bound_is_for_consistent(self) -> "SourceSettings":
+        if self.load_factor is not None and self.method != "consistent":
+            raise InvalidValue(
+                f"has no effect with method: {self.method}", "method: consistent", "load_factor"
+            )
+        return self
 
 
 class FirstSettings(StrategySettings):
@@ -214,6 +232,10 @@ class AdaptiveSettings(StrategySettings):
         if not any(self.coefficients):
             raise InvalidValue("all are 0", "at least one above 0", "coefficients")
         return self
+
+
+def _is_prime(number: int) -> bool:
+    return all(number % divisor for divisor in range(2, isqrt(number) + 1))
 
 
 STRATEGIES: dict[str, type[StrategySettings]] = {
