@@ -91,7 +91,7 @@ class LoadBound:
 
     def admits(self, backend: Backend) -> bool:
         """Whether `backend`, a usable member, may take one more connection."""
-        return backend.active < self.slots(backend)
+        return not backend.active or backend.active < self.slots(backend)
 
     def _lay_out(self) -> None:
         usable = self._roster.usable

@@ -18,13 +18,12 @@ STRIDE = 4096
 
 def full_avalanche(value: int) -> int:
     """A 32-bit hash of a 32-bit integer."""
-    value = (value + 0x7ED55D16 + (value << 12)) & WORD
+    value = (value * 4097 + 0x7ED55D16) & WORD  # value + (value << 12), and so on
     value = value ^ 0xC761C23C ^ (value >> 19)
-    value = (value + 0x165667B1 + (value << 5)) & WORD
-    value = ((value + 0xD3A2646C) ^ (value << 9)) & WORD
-    value = (value + 0xFD7046C5 + (value << 3)) & WORD
-    value = value ^ 0xB55A4F09 ^ (value >> 16)
-    return value * 3221225473 & WORD
+    value = (value * 33 + 0x165667B1) & WORD
+    value = (value + 0xD3A2646C ^ value << 9) & WORD
+    value = (value * 9 + 0xFD7046C5) & WORD
+    return (value ^ 0xB55A4F09 ^ (value >> 16)) * 3221225473 & WORD
 
 
 class NearestRing:
@@ -35,13 +34,13 @@ class NearestRing:
     ) -> None:
         """Weights are 1 to 256. O(points log points)."""
         ring = sorted(
-            (full_avalanche((STRIDE * number + point) & WORD), index)
+            full_avalanche((STRIDE * number + point) & WORD) << 32 | index
             for index, (number, weight) in enumerate(zip(numbers, weights, strict=True))
             for point in range(POINTS_PER_WEIGHT * weight)
         )
         self.servers = tuple(servers)
-        self._points = array("I", (point for point, _ in ring))
-        self._owners = array("I", (index for _, index in ring))
+        self._points = array("I", (packed >> 32 for packed in ring))
+        self._owners = array("I", (packed & WORD for packed in ring))
 
     def walk(self, hashed: int, usable: Set[Backend]) -> Iterator[Backend]:
         """From the point of a usable server (there is one) nearest to `hashed`, clockwise."""
@@ -57,7 +56,14 @@ class NearestRing:
         count = len(points)
         following = bisect_left(points, hashed)
         preceding = following - 1
-        following %= count
+        if following == count:
+            following = 0
+        if (hashed - points[preceding]) & WORD <= (points[following] - hashed) & WORD:
+            nearest = preceding % count
+        else:
+            nearest = following
+        if servers[owners[nearest]] in usable:
+            return nearest
         while servers[owners[following]] not in usable:
             following = (following + 1) % count
         while servers[owners[preceding]] not in usable:

@@ -31,7 +31,7 @@ class Maglev(ConsistentBalancer[MaglevSettings]):
     weights as in maglev_lb.cc of Envoy, which rebuilds the table without the unhealthy ones.
     """
 
-    _table: array[int]
+    _table: "array[int]"
     _ranked: tuple[Backend, ...]
 
     def build(self, members: Sequence[Backend], now: float) -> None:

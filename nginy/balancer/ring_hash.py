@@ -29,8 +29,8 @@ class RingHash(ConsistentBalancer[RingHashSettings]):
     Source: ring_hash_lb.cc of Envoy (sizes: minimum_ring_size 1024, maximum_ring_size 8388608).
     """
 
-    _points: array[int]
-    _owners: array[int]
+    _points: "array[int]"
+    _owners: "array[int]"
 
     def build(self, members: Sequence[Backend], now: float) -> None:
         """O(points log points)."""
@@ -38,12 +38,12 @@ class RingHash(ConsistentBalancer[RingHashSettings]):
         settings = self.settings
         counts = point_counts(weights, settings.minimum_ring_size, settings.maximum_ring_size)
         ring = sorted(
-            (xxh64_intdigest(f"{backend.hash_name}_{number}".encode()), owner)
+            xxh64_intdigest(f"{backend.hash_name}_{number}".encode()) << 32 | owner
             for owner, (backend, count) in enumerate(zip(members, counts, strict=True))
             for number in range(count)
         )
-        self._points = array("Q", (point for point, _ in ring))
-        self._owners = array("I", (owner for _, owner in ring))
+        self._points = array("Q", (packed >> 32 for packed in ring))
+        self._owners = array("I", (packed & 0xFFFFFFFF for packed in ring))
 
     def walk(self, client: Address) -> Iterator[Backend]:
         """Once around the ring."""
