@@ -92,17 +92,20 @@ class Backend:
         self.hash_name = self.hash_name or str(self.address)
         self._weigh(self.weight)
 
-    def obstacle(self, now: float) -> Obstacle | None:
-        """What keeps it from being chosen at `now`; None: nothing."""
+    def obstacle(self, now: float, *, heed_health: bool = True) -> Obstacle | None:
+        """What keeps it from being chosen at `now`; None: nothing.
+
+        Without `heed_health`, neither its health check nor a penalty counts.
+        """
         if self.removed:
             return Obstacle.REMOVED
         if self.admin is Admin.DOWN:
             return Obstacle.DOWN
-        if not self.healthy:
+        if heed_health and not self.healthy:
             return Obstacle.UNHEALTHY
         if self.admin is Admin.DRAIN or self.weight == 0:
             return Obstacle.DRAINING
-        if self.penalty.holds(now):
+        if heed_health and self.penalty.holds(now):
             return Obstacle.PENALISED
         return Obstacle.FULL if self.full else None
 
@@ -122,12 +125,13 @@ class Backend:
         """One more is carried."""
         self.active += 1
         on_trial = self.penalty.tried(now)
-        self._load_changed(now, on_trial or self.active == self.max_connections)
+        self._load_changed(now, on_trial or self.full)
 
     def released(self, now: float) -> None:
         """One less is carried."""
+        was_full = self.full
         self.active -= 1
-        self._load_changed(now, self.active == self.max_connections - 1)
+        self._load_changed(now, was_full)
 
     def succeeded(self, now: float) -> None:
         """An attempt reached it."""
@@ -163,6 +167,7 @@ class Backend:
         """Another weight; 0 drains."""
         if weight != self.weight:
             self._weigh(weight)
+            self.share = self._share(now)
             self._share_changed(now)
             self._state_changed(now)
 

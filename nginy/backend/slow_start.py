@@ -26,4 +26,4 @@ class SlowStart:
         """Of the full share, at `now`."""
         if not self.ramping(now):
             return 1.0
-        return max(self.floor, (now - self.began_at) / self.duration_s)
+        return self.floor + (1.0 - self.floor) * (now - self.began_at) / self.duration_s

@@ -5,7 +5,10 @@ from typing import Any
 
 from nginy.balancer.base import Balancer
 from nginy.balancer.first import First
+from nginy.balancer.ip_hash import IpHash
+from nginy.balancer.ketama import Ketama
 from nginy.balancer.least_conn import LeastConn
+from nginy.balancer.least_time import LeastTime
 from nginy.balancer.maglev import Maglev
 from nginy.balancer.random_choice import RandomChoice
 from nginy.balancer.random_two import RandomTwo
@@ -22,6 +25,10 @@ ALGORITHMS: dict[str, type[Balancer[Any]]] = {
     "random": RandomChoice,
     "random_two": RandomTwo,
     "source_hash": SourceHash,
+    "hash": SourceHash,
+    "ip_hash": IpHash,
+    "ketama": Ketama,
+    "least_time": LeastTime,
     "ring_hash": RingHash,
     "maglev": Maglev,
     "source": Source,

@@ -14,6 +14,8 @@ from typing import Protocol
 from nginy.backend.backend import Backend, Obstacle
 
 FOREVER = float("inf")
+SHARED_RECHECK_S = 0.05
+"""Nothing tells when another process gives up a place at a full backend: so it is looked at."""
 
 
 class Follower(Protocol):
@@ -37,23 +39,34 @@ class RosterPolicy:
     """Penalties beyond this share of the members are not heeded (Envoy's max_ejection_percent)."""
     heed_health: bool = True
     """False: neither health checks nor penalties keep a member away (the last resort)."""
+    try_alone: bool = True
+    """An only member is tried in spite of a penalty (nginx's `single`, which a group with backups
+    never is)."""
 
 
 class Roster:
-    """The members, in order, and those of them that are usable. A `Watcher` of each."""
+    """The members, in order, and those of them that are usable. A `Watcher` of each.
+
+    Which penalties are heeded is decided when they begin, while there is room under
+    `max_ejected_pct`; one that was not heeded then is looked at again at the member's next change.
+    """
 
     def __init__(self, follower: Follower, policy: RosterPolicy) -> None:
         """No members until `rebuild`."""
         self._follower = follower
-        self._policy = policy
+        self.policy = policy
+        """May be replaced before a `rebuild`."""
         self.members: tuple[Backend, ...] = ()
         self.position: dict[Backend, int] = {}
         """Place of each member in the configuration's order."""
         self.usable: set[Backend] = set()
         self.next_return = FOREVER
-        """When `refresh` has something to do: the first penalty is over after this time."""
+        """When `refresh` has something to do: it is past this time."""
         self._ejected: set[Backend] = set()
+        self._due: dict[Backend, float] = {}
+        """After when a member must be looked at again though nothing tells of a change."""
         self._returns: list[tuple[float, int, Backend]] = []
+        """The same as a heap; entries that are no longer due are ignored."""
         self._numbers = count()
 
     def rebuild(self, members: Sequence[Backend], now: float) -> None:
@@ -62,6 +75,7 @@ class Roster:
             backend.watchers.remove(self)
             self._leave(backend, now)
         self._ejected.clear()
+        self._due.clear()
         self._returns.clear()
         self.next_return = FOREVER
         self.members = tuple(members)
@@ -73,21 +87,20 @@ class Roster:
     def refresh(self, now: float) -> None:
         """Let those back whose penalty is over. Call it when `now` has passed `next_return`."""
         while self._returns and self._returns[0][0] < now:
-            _, _, backend = heappop(self._returns)
-            if backend in self.position:
+            at, _, backend = heappop(self._returns)
+            if self._due.get(backend) == at:
+                del self._due[backend]
                 self.state_changed(backend, now)
         self.next_return = self._returns[0][0] if self._returns else FOREVER
 
     def state_changed(self, backend: Backend, now: float) -> None:
         """Let `backend` in or out, as its obstacles say."""
-        obstacle = backend.obstacle(now)
-        if obstacle is Obstacle.PENALISED and self._eject(backend):
-            ends_at = backend.penalty.ends_at
-            heappush(self._returns, (ends_at, next(self._numbers), backend))
-            self.next_return = self._returns[0][0]
-        elif obstacle is not Obstacle.PENALISED:
-            self._ejected.discard(backend)
-        if self._keeps_away(backend, obstacle):
+        obstacle = self._obstacle(backend, now)
+        if obstacle is Obstacle.PENALISED:
+            self._look_again(backend, backend.penalty.ends_at)
+        elif obstacle is Obstacle.FULL and backend.counts is not None:
+            self._look_again(backend, now + SHARED_RECHECK_S)
+        if obstacle is not None:
             self._leave(backend, now)
         elif backend not in self.usable:
             self.usable.add(backend)
@@ -97,23 +110,30 @@ class Roster:
         """Pass it on."""
         self._follower.reweighed(backend, now)
 
+    def _obstacle(self, backend: Backend, now: float) -> Obstacle | None:
+        """What keeps `backend` away by the policy."""
+        obstacle = backend.obstacle(now, heed_health=self.policy.heed_health)
+        if obstacle is not Obstacle.PENALISED:
+            self._ejected.discard(backend)
+        elif not self._eject(backend):
+            return backend.obstacle(now, heed_health=False)
+        return obstacle
+
     def _eject(self, backend: Backend) -> bool:
         """Whether a penalty is heeded: as long as not too many are."""
-        allowed = len(self.members) * self._policy.max_ejected_pct / 100
-        if backend in self._ejected or len(self._ejected) + 1 <= allowed:
-            self._ejected.add(backend)
-            return True
-        return False
+        if self.policy.try_alone and len(self.members) == 1:
+            return False
+        allowed = len(self.members) * self.policy.max_ejected_pct / 100
+        if backend not in self._ejected and len(self._ejected) + 1 > allowed:
+            return False
+        self._ejected.add(backend)
+        return True
 
-    def _keeps_away(self, backend: Backend, obstacle: Obstacle | None) -> bool:
-        if obstacle is Obstacle.PENALISED:
-            # nginx: a group of one ignores max_fails.
-            alone = len(self.members) == 1
-            heeded = backend in self._ejected and self._policy.heed_health and not alone
-            return heeded or backend.full
-        if obstacle is Obstacle.UNHEALTHY and not self._policy.heed_health:
-            return backend.full or backend.weight == 0
-        return obstacle is not None
+    def _look_again(self, backend: Backend, after: float) -> None:
+        if self._due.get(backend) != after:
+            self._due[backend] = after
+            heappush(self._returns, (after, next(self._numbers), backend))
+            self.next_return = self._returns[0][0]
 
     def _leave(self, backend: Backend, now: float) -> None:
         if backend in self.usable:

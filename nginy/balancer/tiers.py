@@ -46,6 +46,9 @@ class Tiers(Balancer[StrategySettings]):
             self._backups: [backend for backend in backends if backend.backup],
             self._last_resort: list(backends) if self._try_all else [],
         }
+        alone = not members[self._backups]
+        self._primaries.roster.policy = replace(self._primaries.roster.policy, try_alone=alone)
+        self._backups.roster.policy = replace(self._backups.roster.policy, try_alone=False)
         for tier, its in members.items():
             tier.rebuild(its, now)
         self.tiers = tuple(tier for tier, its in members.items() if its)
@@ -100,18 +103,15 @@ class Tiers(Balancer[StrategySettings]):
 
     def scores(self, client: Address, now: float) -> Mapping[Backend, str]:
         """Of the first tier that has somebody usable."""
-        tier = self._asked()
+        tier = next((tier for tier in self.tiers if tier.roster.usable), None)
         return tier.scores(client, now) if tier else {}
 
     def reason(self, client: Address, chosen: Backend, now: float) -> str:
-        """The tier's reason, and which tier it is."""
-        tier = self._asked()
-        if tier is None or tier is self._primaries:
-            return self._primaries.reason(client, chosen, now)
-        which = "no primary is usable, so a backup"
+        """The reason of the tier that gave `chosen`, and which tier it is."""
+        tier = next(tier for tier in self.tiers if chosen in tier.roster.usable)
+        said = tier.reason(client, chosen, now)
+        if tier is self._backups:
+            return f"no primary can be used, so a backup; {said}"
         if tier is self._last_resort:
-            which = "nobody is up, so all are tried (all_down: try_all)"
-        return f"{which}; {tier.reason(client, chosen, now)}"
-
-    def _asked(self) -> Balancer[StrategySettings] | None:
-        return next((tier for tier in self.tiers if tier.roster.usable), None)
+            return f"nobody is up, so all are tried (all_down: try_all); {said}"
+        return said

@@ -1,14 +1,10 @@
-"""The deterministic methods give the very sequences recorded from nginx 1.22.1.
+"""The deterministic methods give the very sequences recorded from nginx.
 
-Each file of tests/data/vectors holds the nginx configuration, the input and the backends that
-answered. The one recorded case not run is `two_primaries_two_backups`: backup servers are not
-implemented.
+Each file of tests/data/vectors holds the nginx configuration, the input and the servers that
+answered; servers, weights, limits and states are read from the configuration.
 """
 
-import json
-import random
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -16,127 +12,132 @@ import pytest
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
-from nginy.backend.pool import BackendPool, Lease
-from nginy.balancer.base import Balancer
-from nginy.balancer.registry import make_balancer
-from nginy.config.schema import StrategySettings
-
-VECTORS = Path(__file__).parents[2] / "data" / "vectors"
-CLIENT = Address("192.0.2.1", 40000)
-OK = Outcome()
-FAILED = Outcome(failed=True)
-
-
-def load_vector(name: str) -> dict[str, Any]:
-    vector: dict[str, Any] = json.loads((VECTORS / f"{name}.json").read_text())
-    return vector
-
-
-def cases(name: str) -> list[str]:
-    return list(load_vector(name)["config"])
-
-
-class Rig:
-    """A balancer over backends numbered as in the recording; weight None: not in the group."""
-
-    def __init__(self, method: str, weights: Sequence[int | None], **limits: Any) -> None:
-        self.backends = [
-            Backend(str(i), Address("127.0.0.1", 21000 + i), weight=weight, **limits)
-            for i, weight in enumerate(weights)
-            if weight is not None
-        ]
-        self.pool = BackendPool(self.backends)
-        self.balancer: Balancer = make_balancer(StrategySettings(type=method), random.Random(0))
-        self.balancer.rebuild(self.backends, 0.0)
-
-    def open(self, client: Address = CLIENT) -> tuple[int | None, Lease | None]:
-        backend = self.balancer.pick(client, 0.0)
-        if backend is None:
-            return None, None
-        return int(backend.id), self.pool.lease(backend, self.balancer, 0.0)
-
-    def serve(self, client: Address = CLIENT) -> int | None:
-        """One connection, closed before the next."""
-        index, lease = self.open(client)
-        if lease is not None:
-            lease.release(OK, 0.0)
-        return index
-
-    def attempt_all(self, refusing: Sequence[int], now: float) -> list[int]:
-        """The backends one connection tries until one accepts."""
-        tried: list[Backend] = []
-        while (backend := self.balancer.pick(CLIENT, now, tried)) is not None:
-            tried.append(backend)
-            lease = self.pool.lease(backend, self.balancer, now)
-            if int(backend.id) not in refusing:
-                lease.connected(0.0, now)
-                lease.release(OK, now)
-                break
-            lease.release(FAILED, now)
-        return [int(backend.id) for backend in tried]
+from nginy.backend.pool import Lease
+from nginy.balancer.ketama_ring import KetamaRing, points_of
+from nginy.balancer.response_time import average, time_class
+from tests.unit.balancer.nginx_recording import CONNECT_S, Rig, cases, load_vector
 
 
 @pytest.mark.parametrize("case", cases("nginx_smooth_wrr"))
 def test_round_robin(case: str) -> None:
     vector = load_vector("nginx_smooth_wrr")
     given = vector["input"][case]
-    rig = Rig("round_robin", given["weights"], max_connections=given.get("max_conns", 0))
-    hold = given.get("hold", False)
-    answers = [rig.open()[0] if hold else rig.serve() for _ in range(given["connections"])]
+    rig = Rig("round_robin", vector["config"][case])
+    if given.get("hold"):
+        answers = [rig.open()[0] for _ in range(given["connections"])]
+    else:
+        answers = [rig.serve() for _ in range(given["connections"])]
     assert answers == vector["expected"][case]
 
 
-@pytest.mark.parametrize(
-    "case", [c for c in cases("nginx_smooth_wrr_failure") if c != "two_primaries_two_backups"]
-)
-def test_round_robin_with_failures(case: str) -> None:
+@pytest.mark.parametrize("case", cases("nginx_smooth_wrr_failure"))
+def test_round_robin_with_failures_and_backups(case: str) -> None:
     vector = load_vector("nginx_smooth_wrr_failure")
-    given = vector["input"][case]
-    limits = {"max_fails": given["max_fails"], "fail_timeout_s": given["fail_timeout_s"]}
-    rig = Rig("round_robin", given["weights"], **limits)
-    now = 1000.0
+    rig = Rig("round_robin", vector["config"][case])
     attempts: list[list[int]] = []
-    for phase in given["phases"]:
-        now += phase.get("after_s", 0.0)
+    for phase in vector["input"][case]["phases"]:
+        rig.now += phase.get("after_s", 0.0)
         refusing = phase.get("refusing", ())
-        attempts += [rig.attempt_all(refusing, now) for _ in range(phase["connections"])]
+        attempts += [rig.attempts(refusing=refusing) for _ in range(phase["connections"])]
     assert attempts == vector["expected"][case]
-
-
-def least_conn_answers(given: dict[str, Any]) -> Iterator[int | None]:
-    rig = Rig("least_conn", given["weights"], max_connections=given.get("max_conns", 0))
-    held: dict[int, Lease | None] = {}
-    for operation, connection in given["script"]:
-        if operation == "open":
-            index, held[connection] = rig.open()
-            yield index
-        elif (lease := held.pop(connection)) is not None:
-            lease.release(OK, 0.0)
 
 
 @pytest.mark.parametrize("case", cases("nginx_least_conn"))
 def test_least_conn(case: str) -> None:
     vector = load_vector("nginx_least_conn")
-    assert list(least_conn_answers(vector["input"][case])) == vector["expected"][case]
+    rig = Rig("least_conn", vector["config"][case])
+    assert list(rig.script(vector["input"][case]["script"])) == vector["expected"][case]
 
 
-@pytest.mark.parametrize("case", [c for c in cases("nginx_hash") if "pass" not in c])
-def test_source_hash(case: str) -> None:
-    vector = load_vector("nginx_hash")
-    given = vector["input"][case]
-    rig = Rig("source_hash", given["weights"])
-    for backend in rig.backends:
-        backend.down = int(backend.id) in given.get("down", ())
-    keys = vector["input"][given["keys"]]
-    assert [rig.serve(Address(key, 40000)) for key in keys] == vector["expected"][case]
+def addresses(vector: dict[str, Any], case: str) -> list[Address]:
+    """`keys_127`, or `first 500 of keys_127, again`."""
+    words = str(vector["input"][case]["keys"]).replace(",", "").split()
+    keys = next(vector["input"][word] for word in words if word.startswith("keys_"))
+    count = int(words[words.index("first") + 1]) if "first" in words else len(keys)
+    return [Address(key, 40000) for key in keys[:count]]
 
 
-def test_source_hash_falls_back_to_round_robin_after_21_misses() -> None:
-    """(20/22)^21 = 13.5 % of the keys: which backend they get depends on those before them."""
-    vector = load_vector("nginx_hash")
-    rig = Rig("source_hash", [1, 1, 20])
-    rig.backends[2].down = True
-    keys = vector["input"]["keys_127"][:500]
-    for case in ("w1_1_20_s2_down_pass1", "w1_1_20_s2_down_pass2"):
-        answers = [rig.serve(Address(key, 40000)) for key in keys]
-        assert answers == vector["expected"][case], case
+def answers_of(method: str, name: str, case: str) -> list[int | None]:
+    vector = load_vector(name)
+    rig = Rig(method, vector["config"][case])
+    clients = addresses(vector, case)
+    refusing = vector["input"][case].get("refusing", ())
+    # A second pass goes on where the first one left the round robin of those who found nobody.
+    for _ in range(int(case.endswith("pass2"))):
+        for client in clients:
+            rig.serve(client, refusing)
+    return [rig.serve(client, refusing) for client in clients]
+
+
+@pytest.mark.parametrize("case", cases("nginx_hash"))
+@pytest.mark.parametrize("method", ["source_hash", "hash"])
+def test_hash(method: str, case: str) -> None:
+    expected = load_vector("nginx_hash")["expected"][case]
+    assert answers_of(method, "nginx_hash", case) == expected
+
+
+@pytest.mark.parametrize("case", cases("nginx_hash_consistent"))
+def test_ketama(case: str) -> None:
+    expected = load_vector("nginx_hash_consistent")["expected"][case]
+    assert answers_of("ketama", "nginx_hash_consistent", case) == expected
+
+
+def test_ketama_points() -> None:
+    given = load_vector("nginx_hash_consistent")["input"]
+    for name, expected in given.items():
+        if name.startswith("first_"):
+            points = points_of(name.rpartition("_")[2], weight=1)
+            assert [f"{p:08x}" for p in islice(points, len(expected))] == expected
+    for name, expected in given["ring_head"].items():
+        ring = KetamaRing()
+        host, _, port = name.partition(":")
+        ring.rebuild([Backend("0", Address(host, int(port)))])
+        assert [f"{p:08x}" for p in ring.points[: len(expected)]] == expected
+
+
+@pytest.mark.parametrize("case", cases("nginx_ip_hash"))
+def test_ip_hash(case: str) -> None:
+    expected = load_vector("nginx_ip_hash")["expected"][case]
+    assert answers_of("ip_hash", "nginx_ip_hash", case) == expected
+
+
+def least_time_answers(rig: Rig, given: dict[str, Any]) -> list[int | None]:
+    """`seq` n: connections one after another; `held` n: kept open; else so many seconds pass."""
+    answers: list[int | None] = []
+    held: list[Lease] = []
+    for action, amount in given["plan"]:
+        if action not in ("seq", "held"):
+            rig.now += amount
+            continue
+        for _ in range(amount):
+            index, lease = rig.open()
+            answers.append(index)
+            assert index is not None
+            assert lease is not None
+            delay_s = given["first_byte_delay_ms"][index] / 1000
+            rig.now += delay_s
+            lease.first_byte(delay_s, rig.now)
+            if action == "held":
+                held.append(lease)
+            else:
+                lease.release(Outcome(False, 0, 1, delay_s, CONNECT_S, delay_s), rig.now)
+    return answers
+
+
+@pytest.mark.parametrize("case", cases("nginx_least_time"))
+def test_least_time(case: str) -> None:
+    vector = load_vector("nginx_least_time")
+    rig = Rig("least_time", vector["config"][case], {"metric": "first_byte"})
+    assert least_time_answers(rig, vector["input"][case]) == vector["expected"][case]
+
+
+def test_least_time_averages_and_classes() -> None:
+    vector = load_vector("derived_examples")
+    given = vector["input"]["nginx_least_time_pieces"]
+    expected = vector["expected"]["nginx_least_time_pieces"]
+    averages, value = [], 0
+    for sample in given["samples_ms"]:
+        value = average(value, sample)
+        averages.append(value)
+    assert averages == expected["ema"]
+    assert [time_class(ms) for ms in given["rt_ms"]] == expected["class"]

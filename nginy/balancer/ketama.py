@@ -1,0 +1,137 @@
+"""Ketama: nginx's hash KEY consistent, key for key."""
+
+import random
+from binascii import crc32
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
+
+from nginy.address import Address
+from nginy.backend.backend import Backend
+from nginy.balancer.bounded import LoadBound
+from nginy.balancer.hash_key import key_of
+from nginy.balancer.ketama_ring import KetamaRing
+from nginy.balancer.roster import RosterPolicy
+from nginy.balancer.weighted import MAX_MISSES, WeightedBalancer
+from nginy.config.strategies import KetamaSettings
+
+
+class Ketama(WeightedBalancer[KetamaSettings]):
+    """A key goes to the backend of the first point on the ring that is not below its CRC.
+
+    A backend has 160 points per weight (`KetamaRing`). A key whose backend is unavailable goes on
+    to the next points, so that only the keys of that backend move, and only they come back; the
+    21st miss falls back to a step of smooth round robin (not sticky). Unavailable and drained
+    backends keep their points; slow start does not move points (keys would move twice). Backends
+    of one name share its points, and take turns by smooth round robin.
+
+    With `load_factor`, points are passed over, however many, until a backend is usable and
+    within its `LoadBound`; nginx has no such option.
+
+    Cost: O(log(160 W)) per pick; the ring is built, in O(160 W log(160 W)), at the first pick after
+    the membership or a weight has changed.
+    Source: ngx_stream_upstream_hash_module.c (nginx 1.22.1); the points are those of Perl's
+    Cache::Memcached::Fast.
+    """
+
+    def __init__(
+        self,
+        settings: KetamaSettings,
+        rng: random.Random,
+        policy: RosterPolicy = RosterPolicy(),  # noqa: B008  (frozen)
+    ) -> None:
+        """No members until `rebuild`."""
+        super().__init__(settings, rng, policy)
+        factor = settings.load_factor
+        self._bound = None if factor is None else LoadBound(factor, self.roster)
+        self._ring = KetamaRing()
+        self._stale = True
+
+    def rebuild(self, backends: Sequence[Backend], now: float) -> None:
+        """Take a new membership; the ring is built at the next pick."""
+        super().rebuild(backends, now)
+        if self._bound is not None:
+            self._bound.rebuild()
+        self._stale = True
+
+    def joined(self, backend: Backend, now: float) -> None:
+        """Its share of the load counts again."""
+        super().joined(backend, now)
+        if self._bound is not None:
+            self._bound.joined(backend)
+
+    def left(self, backend: Backend, now: float) -> None:
+        """Its share of the load is the others' now."""
+        super().left(backend, now)
+        if self._bound is not None:
+            self._bound.left(backend)
+
+    def reweighed(self, backend: Backend, now: float) -> None:
+        """Other points, if it is more than slow start or draining."""
+        super().reweighed(backend, now)
+        if self._bound is not None:
+            self._bound.reweighed()
+        if self._ring.weight_of(backend) != backend.place_weight:
+            self._stale = True
+
+    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
+        """The backend of the client's first good point."""
+        if len(self.roster.members) > 1:
+            tries = None if self._bound is not None else MAX_MISSES + 1
+            for owners in islice(self._walk(client), tries):
+                good = [backend for backend in owners if self._good(backend, avoid)]
+                if good:
+                    return self._one_of(good, now)
+        return self.pick_smooth(now, avoid)
+
+    def _walk(self, client: Address) -> Iterator[Sequence[Backend]]:
+        """The owners of the points from the client's on, once round."""
+        if self._stale:
+            self._ring.rebuild(self.roster.members)
+            self._stale = False
+        ring = self._ring
+        start = bisect_left(ring.points, crc32(key_of(client, self.settings.key)))
+        for place in range(start, len(ring.points)):
+            yield ring.owners(place)
+        for place in range(start):
+            yield ring.owners(place)
+
+    def _good(self, backend: Backend, avoid: Collection[Backend]) -> bool:
+        return (
+            backend in self.roster.usable
+            and backend not in avoid
+            and (self._bound is None or self._bound.admits(backend))
+        )
+
+    def _one_of(self, good: Sequence[Backend], now: float) -> Backend | None:
+        """A step among the backends of one name, in which a punished one recovers a little."""
+        standing = self._standings[good[0]]
+        if len(good) == 1 and standing.effective == standing.share:
+            return good[0]
+        return self.step_among(good, now)
+
+    def scores(self, client: Address, now: float) -> Mapping[Backend, str]:
+        """Points on the ring, and how much of its bound is used."""
+        return {backend: self._score(backend) for backend in self.usable()}
+
+    def _score(self, backend: Backend) -> str:
+        said = f"{160 * backend.place_weight} points"
+        if self._bound is None:
+            return said
+        return f"{said}, {backend.active} of {self._bound.slots(backend)} slots taken"
+
+    def reason(self, client: Address, chosen: Backend, now: float) -> str:
+        """Where the key falls, and who was passed over."""
+        if len(self.roster.members) == 1:
+            return "it is the only one"
+        key = key_of(client, self.settings.key)
+        passed: dict[str, None] = {}
+        for steps, owners in enumerate(self._walk(client)):
+            if steps > MAX_MISSES and self._bound is None:
+                break
+            if chosen in owners:
+                said = f"the CRC of {key.decode()} is {crc32(key):08x}, and point {steps + 1} from"
+                who = f"; passed over: {', '.join(passed)}" if passed else ""
+                return f"{said} there is of {chosen.id}{who}"
+            passed |= dict.fromkeys(backend.id for backend in owners)
+        return f"{MAX_MISSES + 1} points in a row are of others, so round robin decided"

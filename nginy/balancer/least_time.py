@@ -1,0 +1,230 @@
+"""Least time: nginx's least_time."""
+
+import random
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Collection, Mapping, Sequence
+from heapq import heappop, heappush
+from itertools import count
+
+from nginy.address import Address
+from nginy.backend.backend import FULL_SHARE, Backend
+from nginy.backend.outcome import Outcome
+from nginy.balancer.buckets import Buckets, exact_ratio
+from nginy.balancer.response_time import ResponseTime, average, milliseconds
+from nginy.balancer.roster import RosterPolicy
+from nginy.balancer.smooth import SmoothGroup, Standing
+from nginy.balancer.weighted import StandingBalancer, in_weights
+from nginy.config.strategies import LeastTimeSettings
+
+SAMPLES = {"connect": "connect_s", "first_byte": "first_byte_s", "last_byte": "duration_s"}
+"""Where an outcome has a metric."""
+
+
+class TiedGroup(SmoothGroup):
+    """Members of the same estimate per weight, which can also be walked in order."""
+
+    __slots__ = ("positions",)
+
+    def __init__(self) -> None:
+        """Nobody yet."""
+        super().__init__()
+        self.positions: list[int] = []
+
+    def join(self, standing: Standing) -> None:
+        """Take a place in the order."""
+        super().join(standing)
+        insort(self.positions, standing.position)
+
+    def leave(self, standing: Standing) -> None:
+        """Give the place up."""
+        super().leave(standing)
+        del self.positions[bisect_left(self.positions, standing.position)]
+
+
+class LeastTime(StandingBalancer[LeastTimeSettings]):
+    """The backend that would be done first: average time times (connections + 1), per weight.
+
+    The average of `metric` follows each successful connection by 1/20, counts in classes of 20 ms,
+    and is halved for every fail_timeout + 1 s in which the backend was not tried, so that a slow
+    one gets another chance. With `inflight`, a backend counts at least with the smoothed mean age
+    of its connections that still wait. A backend not yet measured counts as the fastest. Ties are
+    broken by smooth round robin; where the tied differ in weight, nginx's loop is followed, which
+    stops once a heavier one leads. Unavailable backends are left out.
+
+    Cost: O(log n + distinct weights) per pick and event; among tied ones of different weights, plus
+    O(log n) for each that nginx's loop visits. With `inflight`, plus O(log n) for each backend
+    that has connections waiting: nginx smooths the age of all of them at every pick, so a pick is
+    an event of each.
+    Source: ngx_stream_upstream_least_time_module.c (nginx 1.31.5). nginx compares whole seconds
+    for the halving, so that its periods are up to 1 s longer or shorter.
+    """
+
+    watches_load = True
+
+    def __init__(
+        self,
+        settings: LeastTimeSettings,
+        rng: random.Random,
+        policy: RosterPolicy = RosterPolicy(),  # noqa: B008  (frozen)
+    ) -> None:
+        """No members until `rebuild`."""
+        super().__init__(settings, rng, policy)
+        self.wants_progress = settings.inflight and settings.metric == "first_byte"
+        self._buckets = Buckets(TiedGroup)
+        self._times: dict[Backend, ResponseTime] = {}
+        self._waiting: dict[Backend, None] = {}
+        self._halvings: list[tuple[float, int, Backend]] = []
+        self._numbers = count()
+
+    # Membership and sorting.
+
+    def rebuild(self, backends: Sequence[Backend], now: float) -> None:
+        """Take a new membership; what is known of those who stay is kept."""
+        known = self._times
+        self._times = {backend: known.get(backend) or ResponseTime() for backend in backends}
+        self._waiting = {backend: None for backend in self._waiting if backend in self._times}
+        super().rebuild(backends, now)
+
+    def enter(self, standing: Standing, now: float) -> None:
+        """Join those with the same estimate per weight."""
+        backend = standing.backend
+        times = self._times[backend]
+        due = times.halved_next_at
+        estimate = times.estimate(backend.active, self._period(backend), now)
+        if times.halved_next_at not in (due, float("inf")):
+            heappush(self._halvings, (times.halved_next_at, next(self._numbers), backend))
+        self._buckets.put(standing, exact_ratio(estimate, standing.share))
+
+    def load_changed(self, backend: Backend, now: float) -> None:
+        """Another estimate."""
+        standing = self._standings[backend]
+        if standing.group is not None:
+            self.leave(standing)
+            self.enter(standing, now)
+
+    def _period(self, backend: Backend) -> float:
+        return backend.penalty.fail_timeout_s + 1
+
+    # Picking.
+
+    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
+        """The backend with the least estimate per weight."""
+        self._halve(now)
+        for backend in self._waiting:
+            if backend not in avoid and backend in self.roster.usable:
+                self._times[backend].grow_older(now)
+                self.load_changed(backend, now)
+        return self.sparing(avoid, now, self._least) if avoid else self._least()
+
+    def _halve(self, now: float) -> None:
+        while self._halvings and self._halvings[0][0] <= now:
+            due, _, backend = heappop(self._halvings)
+            times = self._times.get(backend)
+            if times is not None and times.halved_next_at == due:
+                self.load_changed(backend, now)
+
+    def _least(self) -> Backend | None:
+        tied = self._buckets.least()
+        if tied is None:
+            return None
+        if tied.size == 1:
+            return tied.only()
+        return tied.step() if tied.uniform else self._uneven_step(tied)
+
+    def _uneven_step(self, tied: TiedGroup) -> Backend:
+        """nginx's tie loop. It compares the first one's estimate with the weight of whoever leads:
+        as long as that weight is the first one's, the tied are meant, then others or nobody."""
+        first = best = self._at(tied.positions[0])
+        estimate = self._times[first.backend].estimate_ms
+        most = total = 0
+        visited: Standing | None = first
+        while visited is not None and (group := visited.group) is not None:
+            total += group.step_alone(visited)
+            owed = group.owed(visited)
+            if visited is first or owed > most:
+                best, most = visited, owed
+            visited = self._after(visited.position, exact_ratio(estimate, best.share))
+        assert best.group is not None
+        best.group.charge(best, total)
+        return best.backend
+
+    def _after(self, position: int, score: int) -> Standing | None:
+        """The next usable member of `score` in the order."""
+        group = self._buckets.get(score)
+        if group is None:
+            return None
+        index = bisect_right(group.positions, position)
+        return self._at(group.positions[index]) if index < group.size else None
+
+    def _at(self, position: int) -> Standing:
+        return self._standings[self.roster.members[position]]
+
+    # The life of a lease.
+
+    def opened(self, backend: Backend, now: float) -> None:
+        """It was tried just now, and with `inflight` one more waits."""
+        times = self._times.get(backend)
+        if times is not None:
+            times.tried(self._period(backend), now)
+            if self.settings.inflight:
+                times.wait_begins(now)
+                self._waiting[backend] = None
+            self.load_changed(backend, now)
+
+    def connected(self, backend: Backend, seconds: float, now: float) -> None:
+        """With `inflight`, the sample of `connect`."""
+        if self.settings.metric == "connect":
+            self._answered(backend, seconds, now)
+
+    def first_byte(self, backend: Backend, seconds: float, now: float) -> None:
+        """With `inflight`, the sample of `first_byte`."""
+        if self.settings.metric == "first_byte":
+            self._answered(backend, seconds, now)
+
+    def _answered(self, backend: Backend, seconds: float, now: float) -> None:
+        times = self._times.get(backend)
+        if times is not None and self.settings.inflight:
+            times.average_ms = average(times.average_ms, milliseconds(seconds))
+            self._wait_ends(backend, times, seconds, now)
+            self.load_changed(backend, now)
+
+    def closed(self, backend: Backend, outcome: Outcome, now: float) -> None:
+        """Without `inflight`, the sample, unless the attempt failed; last bytes in any case."""
+        times = self._times.get(backend)
+        if times is not None:
+            seconds = getattr(outcome, SAMPLES[self.settings.metric])
+            at_once = self.settings.inflight and self.settings.metric != "last_byte"
+            if self.settings.inflight and not (at_once and seconds is not None):
+                self._wait_ends(backend, times, outcome.duration_s, now)
+            if not (outcome.failed or at_once or seconds is None):
+                times.average_ms = average(times.average_ms, milliseconds(seconds))
+            if outcome.failed:
+                times.tried_at = now
+            self.load_changed(backend, now)
+        super().closed(backend, outcome, now)
+
+    def _wait_ends(self, backend: Backend, times: ResponseTime, seconds: float, now: float) -> None:
+        times.wait_ends(milliseconds(seconds), now)
+        if not times.waiting:
+            self._waiting.pop(backend, None)
+
+    # To explain.
+
+    def scores(self, client: Address, now: float) -> Mapping[Backend, str]:
+        """Time class, connections and weight of each."""
+        return {backend: self._score(backend) for backend in self.usable()}
+
+    def _score(self, backend: Backend) -> str:
+        estimate = self._times[backend].estimate_ms
+        class_ms = estimate // (1 + backend.active)
+        per_weight = FULL_SHARE * estimate / backend.share
+        return (
+            f"{class_ms} ms x ({backend.active} open + 1) / {in_weights(backend.share)}"
+            f" = {per_weight:.4g} ms"
+        )
+
+    def reason(self, client: Address, chosen: Backend, now: float) -> str:
+        """Its score."""
+        if self._times[chosen].average_ms == 0:
+            return f"not measured yet, so it counts as fast: {self._score(chosen)}"
+        return f"least time per weight: {self._score(chosen)}"
