@@ -43,6 +43,10 @@ class ConsistentBalancer(Balancer[ConsistentT]):
         """Make the table; there is at least one member."""
 
     @abstractmethod
+    def owner(self, client: Address) -> Backend:
+        """The first of `walk`: nearly always the one chosen, so this is what must be fast."""
+
+    @abstractmethod
     def walk(self, client: Address) -> Iterator[Backend]:
         """All members (or all that are up), in the client's order, some of them repeatedly."""
 
@@ -79,7 +83,11 @@ class ConsistentBalancer(Balancer[ConsistentT]):
         usable, bound = self.roster.usable, self._bound
         if not usable or (avoid and usable.issubset(avoid)):
             return None
-        self._ensure_table(now)
+        if self._outdated:
+            self._make_table(now)
+        owner = self.owner(client)
+        if owner in usable and owner not in avoid and (bound is None or bound.admits(owner)):
+            return owner
         beyond: Backend | None = None
         for backend in self.walk(client):
             if backend in usable and backend not in avoid:
@@ -109,18 +117,18 @@ class ConsistentBalancer(Balancer[ConsistentT]):
             steps.append(f"next is {chosen.id}{self._load(chosen)}")
         return "; ".join(steps)
 
-    def _ensure_table(self, now: float) -> None:
-        if self._outdated:
-            members = self.roster.members
-            self._weights = {backend: backend.place_weight for backend in members}
-            self.build(members, now)
-            self._outdated = False
+    def _make_table(self, now: float) -> None:
+        members = self.roster.members
+        self._weights = {backend: backend.place_weight for backend in members}
+        self.build(members, now)
+        self._outdated = False
 
     def _order(self, client: Address, now: float) -> list[Backend]:
         """The members in the client's order, each once, up to the last usable one."""
         if not self.roster.usable:
             return []
-        self._ensure_table(now)
+        if self._outdated:
+            self._make_table(now)
         missing = set(self.roster.usable)
         order: dict[Backend, None] = {}
         for backend in self.walk(client):

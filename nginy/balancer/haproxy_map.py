@@ -15,6 +15,10 @@ class ServerMap:
         self.servers = tuple(servers)
         self.places = server_map(weights)
 
+    def owner(self, hashed: int, usable: Set[Backend]) -> Backend:
+        """Of place `hashed` modulo length, usable or not."""
+        return self.servers[self.places[hashed % len(self.places)]]
+
     def walk(self, hashed: int, usable: Set[Backend]) -> Iterator[Backend]:
         """Once around, from place `hashed` modulo length; those not in `usable` too."""
         servers, places = self.servers, self.places

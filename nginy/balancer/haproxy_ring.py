@@ -42,8 +42,12 @@ class NearestRing:
         self._points = array("I", (packed >> 32 for packed in ring))
         self._owners = array("I", (packed & WORD for packed in ring))
 
+    def owner(self, hashed: int, usable: Set[Backend]) -> Backend:
+        """Of the point of a usable server (there is one) nearest to `hashed`, on either side."""
+        return self.servers[self._owners[self._nearest(hashed, usable)]]
+
     def walk(self, hashed: int, usable: Set[Backend]) -> Iterator[Backend]:
-        """From the point of a usable server (there is one) nearest to `hashed`, clockwise."""
+        """From that point clockwise, once around."""
         servers, owners = self.servers, self._owners
         start = self._nearest(hashed, usable)
         for at in range(start, len(owners)):
@@ -54,12 +58,10 @@ class NearestRing:
     def _nearest(self, hashed: int, usable: Set[Backend]) -> int:
         points, owners, servers = self._points, self._owners, self.servers
         count = len(points)
-        following = bisect_left(points, hashed)
-        preceding = following - 1
-        if following == count:
-            following = 0
+        following = bisect_left(points, hashed) % count
+        preceding = (following or count) - 1
         if (hashed - points[preceding]) & WORD <= (points[following] - hashed) & WORD:
-            nearest = preceding % count
+            nearest = preceding
         else:
             nearest = following
         if servers[owners[nearest]] in usable:
@@ -70,4 +72,4 @@ class NearestRing:
             preceding = (preceding - 1) % count
         before = (hashed - points[preceding]) & WORD
         after = (points[following] - hashed) & WORD
-        return preceding % count if before <= after else following
+        return preceding if before <= after else following

@@ -46,6 +46,11 @@ class Maglev(ConsistentBalancer[MaglevSettings]):
             [backend.place_weight for backend in self._ranked],
         )
 
+    def owner(self, client: Address) -> Backend:
+        """Of the slot."""
+        hashed = xxh64_intdigest(key_of(client, self.settings.key))
+        return self._ranked[self._table[hashed % len(self._table)]]
+
     def walk(self, client: Address) -> Iterator[Backend]:
         """The slot's owner, those of the next slots, then everybody."""
         key = key_of(client, self.settings.key)

@@ -45,10 +45,14 @@ class RingHash(ConsistentBalancer[RingHashSettings]):
         self._points = array("Q", (packed >> 32 for packed in ring))
         self._owners = array("I", (packed & 0xFFFFFFFF for packed in ring))
 
+    def owner(self, client: Address) -> Backend:
+        """Of the next point."""
+        return self.roster.members[self._owners[self._next_point(client)]]
+
     def walk(self, client: Address) -> Iterator[Backend]:
-        """Once around the ring."""
+        """Once around the ring, from the next point."""
         members, owners = self.roster.members, self._owners
-        start = bisect_left(self._points, xxh64_intdigest(key_of(client, self.settings.key)))
+        start = self._next_point(client)
         for at in range(start, len(owners)):
             yield members[owners[at]]
         for at in range(start):
@@ -58,6 +62,10 @@ class RingHash(ConsistentBalancer[RingHashSettings]):
         """The key's hash."""
         key = key_of(client, self.settings.key)
         return f"key {key.decode()} hashes to {xxh64_intdigest(key):#018x}, the next point is of"
+
+    def _next_point(self, client: Address) -> int:
+        hashed = xxh64_intdigest(key_of(client, self.settings.key))
+        return bisect_left(self._points, hashed) % len(self._points)
 
 
 def point_counts(weights: Sequence[int], minimum: int, maximum: int) -> list[int]:

@@ -1,5 +1,6 @@
 """Source: HAProxy's balance source, map-based and consistent."""
 
+import random
 import socket
 from collections.abc import Iterator, Sequence
 from math import gcd
@@ -10,6 +11,7 @@ from nginy.balancer.consistent import ConsistentBalancer
 from nginy.balancer.haproxy_map import ServerMap
 from nginy.balancer.haproxy_ring import NearestRing, full_avalanche
 from nginy.balancer.hash_key import plain_host
+from nginy.balancer.roster import RosterPolicy
 from nginy.config.strategies import SourceSettings
 
 HEAVIEST = 256
@@ -36,6 +38,17 @@ class Source(ConsistentBalancer[SourceSettings]):
     """
 
     _table: ServerMap | NearestRing
+
+    def __init__(
+        self,
+        settings: SourceSettings,
+        rng: random.Random,
+        policy: RosterPolicy = RosterPolicy(),  # noqa: B008  (frozen)
+    ) -> None:
+        """No members until `rebuild`."""
+        super().__init__(settings, rng, policy)
+        chosen = settings.avalanche
+        self._avalanche = settings.method == "consistent" if chosen is None else chosen
 
     def rebuild(self, backends: Sequence[Backend], now: float) -> None:
         """Take a new membership, and watch who goes up and down."""
@@ -70,6 +83,10 @@ class Source(ConsistentBalancer[SourceSettings]):
         up = [at for at, backend in enumerate(members) if self._is_up(backend, now)]
         self._table = ServerMap([members[at] for at in up], [weights[at] // divisor for at in up])
 
+    def owner(self, client: Address) -> Backend:
+        """Of the client's place, or of the nearest usable point."""
+        return self._table.owner(self._hash(client), self.roster.usable)
+
     def walk(self, client: Address) -> Iterator[Backend]:
         """From the client's place, or from the nearest usable point, once around."""
         return self._table.walk(self._hash(client), self.roster.usable)
@@ -86,10 +103,7 @@ class Source(ConsistentBalancer[SourceSettings]):
 
     def _hash(self, client: Address) -> int:
         number = source_number(client)
-        avalanche = self.settings.avalanche
-        if avalanche is None:
-            avalanche = self.settings.method == "consistent"
-        return full_avalanche(number) if avalanche else number
+        return full_avalanche(number) if self._avalanche else number
 
     def _is_up(self, backend: Backend, now: float) -> bool:
         return backend in self.roster.usable or backend.obstacle(now) is Obstacle.FULL
