@@ -3,13 +3,18 @@
 import random
 from typing import Any
 
+from nginy.balancer.adaptive import Adaptive
 from nginy.balancer.base import Balancer
 from nginy.balancer.first import First
 from nginy.balancer.ip_hash import IpHash
+from nginy.balancer.join_idle_queue import JoinIdleQueue
 from nginy.balancer.ketama import Ketama
+from nginy.balancer.least_bytes import LeastBytes
 from nginy.balancer.least_conn import LeastConn
 from nginy.balancer.least_time import LeastTime
 from nginy.balancer.maglev import Maglev
+from nginy.balancer.peak_ewma import PeakEwma
+from nginy.balancer.prequal import Prequal
 from nginy.balancer.random_choice import RandomChoice
 from nginy.balancer.random_two import RandomTwo
 from nginy.balancer.ring_hash import RingHash
@@ -33,6 +38,11 @@ ALGORITHMS: dict[str, type[Balancer[Any]]] = {
     "maglev": Maglev,
     "source": Source,
     "first": First,
+    "peak_ewma": PeakEwma,
+    "least_bytes": LeastBytes,
+    "join_idle_queue": JoinIdleQueue,
+    "prequal": Prequal,
+    "adaptive": Adaptive,
 }
 
 

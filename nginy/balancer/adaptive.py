@@ -1,0 +1,234 @@
+"""Adaptive: by the load that the backends report, and by connections where that decides nothing."""
+
+import random
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from nginy.address import Address
+from nginy.backend.backend import FULL_SHARE, Backend
+from nginy.backend.load import LoadReport
+from nginy.balancer.base import Balancer
+from nginy.balancer.ranking import Ranking
+from nginy.balancer.roster import RosterPolicy
+from nginy.balancer.turns import Turns
+from nginy.config.strategies import AdaptiveSettings
+
+LEAST_FACTOR, GREATEST_FACTOR = 0.1, 100.0
+"""Bounds of what connection counts do to a weight (the original project's)."""
+ROUNDING = 1e-9
+"""Who is as loaded as all others is acceptable with alpha 1, however the sums are rounded."""
+SORT_S = 50e-6
+"""Backends are sorted anew at most once in this much time per backend, so that many reports cost
+no more than a few percent of one processor (sorting takes about 2 us per backend)."""
+SORT_AT_ONCE = 100
+"""So few backends are sorted without delay."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reported:
+    load: float
+    """Weighted mean of the utilisations, in percent."""
+    until: float
+    """Counts up to and including this time, in seconds."""
+
+
+class Adaptive(Balancer[AdaptiveSettings]):
+    """A backend whose reported load per weight is at most `alpha` times the mean is acceptable.
+
+    Load is the mean of cpu, mem, net and io weighted by `coefficients`; the mean is the sum of
+    loads over the sum of weights. Among the acceptable ones everybody has a turn by weight; if
+    nobody is acceptable, the fewest open connections per weight win, ties in turn. Every
+    `interval_s`, a backend's weight is multiplied by a factor f, which starts at 1 and becomes
+    f + gain (1 - LW / mean LW), kept within 0.1 to 100, where LW is the backend's share of the open
+    connections over its share of the weights.
+    A backend without a report younger than `report_ttl_s` counts as of mean load. Without any
+    report everybody is acceptable: weighted round robin. An unavailable backend is left out of
+    all sums. Weights: the configured one
+    (slow start heeded) times f. Cost: O(log n) per pick and
+    lease; O(n) once per `interval_s` (4 us per backend), because all weights change, and after
+    reports at most every 50 us times n, so with 1000 backends a report may take effect 50 ms late.
+    Source: an interpretation of He and Tan, WCSE 2018 (doi 10.18178/wcse.2018.06.110), of which
+    the abstract was read, and of the original project's adaptive_weight.rs, which took the
+    first acceptable backend, the first of all while nobody had reported, and changed weights at
+    every pick.
+    """
+
+    watches_load = True
+
+    def __init__(
+        self,
+        settings: AdaptiveSettings,
+        rng: random.Random,
+        policy: RosterPolicy = RosterPolicy(),  # noqa: B008  (frozen)
+    ) -> None:
+        """No members until `rebuild`."""
+        super().__init__(settings, rng, policy)
+        self._reports: dict[Backend, _Reported] = {}
+        self._factors: dict[Backend, float] = {}
+        self._weights: dict[Backend, float] = {}
+        """The configured ones, less what slow start holds back, times the factors."""
+        self._turns = Turns()
+        self._acceptable = Ranking()
+        self._by_connections = Ranking()
+        self._mean_load = 0.0
+        self._threshold = inf
+        """The greatest acceptable load per weight."""
+        self._adjust_at = -inf
+        self._sorted_at = -inf
+        self._sort_at = -inf
+        """When to sort anew: a report came, or one expires."""
+
+    def rebuild(self, backends: Sequence[Backend], now: float) -> None:
+        """Reports and factors of backends that stay are kept."""
+        super().rebuild(backends, now)
+        for gone in self._factors.keys() - self.roster.position.keys():
+            del self._factors[gone], self._weights[gone]
+            self._reports.pop(gone, None)
+        self._turns.keep(backends)
+
+    def joined(self, backend: Backend, now: float) -> None:
+        """It takes part, as the last sorting says, until the next."""
+        self._factors.setdefault(backend, 1.0)
+        self._weigh(backend)
+        self._rank(backend)
+        self._sort_at = now
+
+    def left(self, backend: Backend, now: float) -> None:
+        """It takes no part."""
+        self._acceptable.discard(backend)
+        self._by_connections.discard(backend)
+        self._sort_at = now
+
+    def reweighed(self, backend: Backend, now: float) -> None:
+        """It has another weight."""
+        if backend in self._by_connections:
+            self.joined(backend, now)
+
+    def load_changed(self, backend: Backend, now: float) -> None:
+        """It has another number of connections."""
+        if backend in self._by_connections:
+            self._rank_connections(backend)
+
+    def reported(self, backend: Backend, report: LoadReport, now: float) -> None:
+        """Remember the report."""
+        if backend in self.roster.position:
+            load = self._load(report)
+            self._reports[backend] = _Reported(load, now + self.settings.report_ttl_s)
+            self._sort_at = min(self._sort_at, now)
+
+    def _load(self, report: LoadReport) -> float:
+        cpu, mem, net, io = self.settings.coefficients
+        sum_ = cpu * report.cpu_pct + mem * report.mem_pct
+        return (sum_ + net * report.net_pct + io * report.io_pct) / (cpu + mem + net + io)
+
+    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
+        """The acceptable one whose turn it is, else the one with the fewest connections."""
+        self._update(now)
+        backend = self._acceptable.first(avoid) or self._by_connections.first(avoid)
+        if backend is not None:
+            self._turns.take(backend)
+            self._rank(backend)
+        return backend
+
+    def _update(self, now: float) -> None:
+        """Adjust factors and sort, if it is time to."""
+        if now >= self._adjust_at:
+            if self._adjust_at > -inf:
+                self._adjust()
+            self._adjust_at = now + self.settings.interval_s
+            self._sort(now)
+        elif now >= self._sort_at:
+            count = len(self._by_connections)
+            if count <= SORT_AT_ONCE or now - self._sorted_at >= SORT_S * count:
+                self._sort(now)
+
+    def _members(self) -> list[Backend]:
+        """The usable ones, in order."""
+        return [backend for backend in self.roster.members if backend in self._by_connections]
+
+    def _adjust(self) -> None:
+        """Let the factors follow the connections: up where there are few per weight."""
+        members = self._members()
+        # Sums of connections and of weights are common to all, so they cancel out.
+        per_weight = {backend: backend.active / self._weights[backend] for backend in members}
+        mean = sum(per_weight.values()) / len(members) if members else 0.0
+        if mean == 0.0:
+            return
+        for backend in members:
+            step = self.settings.gain * (1.0 - per_weight[backend] / mean)
+            factor = self._factors[backend] + step
+            self._factors[backend] = min(max(factor, LEAST_FACTOR), GREATEST_FACTOR)
+            self._weigh(backend)
+
+    def _weigh(self, backend: Backend) -> None:
+        weight = backend.share / FULL_SHARE * self._factors[backend]
+        self._weights[backend] = weight
+        self._turns.weigh(backend, weight)
+
+    def _sort(self, now: float) -> None:
+        """Say anew who is acceptable."""
+        members = self._members()
+        for backend in [one for one, report in self._reports.items() if report.until < now]:
+            del self._reports[backend]
+        fresh = [self._reports[backend] for backend in members if backend in self._reports]
+        self._sorted_at = now
+        self._sort_at = min((report.until for report in fresh), default=inf)
+        self._threshold = inf
+        if fresh:
+            self._mean_load = sum(report.load for report in fresh) / len(fresh)
+            weights = sum(self._weights[backend] for backend in members)
+            mean = self._mean_load * len(members) / weights
+            self._threshold = self.settings.alpha * mean * (1.0 + ROUNDING)
+        self._rank_all(members)
+
+    def _rank_all(self, members: Sequence[Backend]) -> None:
+        of, weights = self._turns.of, self._weights
+        weighed = [(backend, weights[backend], of(backend)) for backend in members]
+        self._by_connections.set_all(
+            (backend, backend.active / weight, turn) for backend, weight, turn in weighed
+        )
+        self._acceptable.set_all(
+            (backend, turn, 0.0)
+            for backend, weight, turn in weighed
+            if self._seen_load(backend) <= self._threshold * weight
+        )
+
+    def _seen_load(self, backend: Backend) -> float:
+        report = self._reports.get(backend)
+        return self._mean_load if report is None else report.load
+
+    def _rank(self, backend: Backend) -> None:
+        self._rank_connections(backend)
+        if self._seen_load(backend) <= self._threshold * self._weights[backend]:
+            self._acceptable.set(backend, self._turns.of(backend), 0.0)
+        else:
+            self._acceptable.discard(backend)
+
+    def _rank_connections(self, backend: Backend) -> None:
+        per_weight = backend.active / self._weights[backend]
+        self._by_connections.set(backend, per_weight, self._turns.of(backend))
+
+    def scores(self, client: Address, now: float) -> Mapping[Backend, str]:
+        """Load and connections per weight."""
+        self._update(now)
+        return {backend: self._score(backend) for backend in self._members()}
+
+    def _score(self, backend: Backend) -> str:
+        weight = self._weights[backend]
+        connections = f"{backend.active / weight:.4g} connections per weight (weight {weight:.4g})"
+        if self._threshold == inf:
+            return f"nobody has reported; {connections}"
+        load = f"load {self._seen_load(backend) / weight:.4g} per weight"
+        if backend not in self._reports:
+            load = f"no fresh report, mean {load}"
+        verdict = "acceptable" if backend in self._acceptable else "too much"
+        return f"{load}: {verdict} (limit {self._threshold:.4g}); {connections}"
+
+    def reason(self, client: Address, chosen: Backend, now: float) -> str:
+        """Which of the two branches it was."""
+        if self._threshold == inf:
+            return "nobody has reported a load, so everybody has a turn by weight"
+        if chosen in self._acceptable:
+            return f"{len(self._acceptable)} are acceptable, and it is its turn"
+        return "nobody is acceptable, and it has the fewest connections per weight"

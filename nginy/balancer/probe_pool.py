@@ -1,0 +1,156 @@
+"""Prequal's pool of probe answers, and the rule that chooses among them."""
+
+import random
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from math import ceil, inf
+from operator import attrgetter
+
+from nginy.backend.backend import Backend
+
+REMEMBERED = 128
+"""The quantile of requests in flight is that of so many answers, the last ones."""
+
+
+@dataclass(eq=False, slots=True)
+class Answer:
+    """What a backend said of itself, and how often that may still be used."""
+
+    backend: Backend
+    in_flight: int
+    """As answered, and one more for each connection sent there since."""
+    latency_s: float
+    at: float
+    """When the answer came, in seconds."""
+    uses: int
+
+
+def reuse_budget(
+    pool_size: int, backends: int, probes_per_pick: float, removed_per_pick: float, delta: float
+) -> float:
+    """How often one answer may be used, on average: b_reuse of the paper (section 4).
+
+    max(1, (1 + delta) / ((1 - m / n) r_probe - r_remove)); 1 where the denominator is not positive,
+    as with few backends: their answers come often enough.
+    """
+    net = (1 - pool_size / backends) * probes_per_pick - removed_per_pick
+    return max(1.0, (1 + delta) / net) if net > 0 else 1.0
+
+
+def rounded(value: float, rng: random.Random) -> int:
+    """`value` up or down to a whole number by chance, right on average."""
+    return int(value) + (rng.random() < value % 1)
+
+
+def hot_and_cold(answers: Sequence[Answer], threshold: float) -> Answer | None:
+    """Hot-cold lexicographic: of the cold the least latency, else the least in flight."""
+    best: Answer | None = None
+    best_key: tuple[bool, float, float] = (True, inf, inf)
+    key: tuple[bool, float, float]
+    for answer in answers:
+        if answer.in_flight <= threshold:
+            key = (False, answer.latency_s, answer.in_flight)
+        else:
+            key = (True, answer.in_flight, answer.latency_s)
+        if best is None or key < best_key:
+            best, best_key = answer, key
+    return best
+
+
+class RecentInFlight:
+    """The requests in flight of the last answers, and their quantile."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._queue: deque[int] = deque()
+        self._sorted: list[int] = []
+
+    def add(self, in_flight: int) -> None:
+        """One more answer; the oldest beyond REMEMBERED is forgotten."""
+        self._queue.append(in_flight)
+        insort(self._sorted, in_flight)
+        if len(self._queue) > REMEMBERED:
+            del self._sorted[bisect_left(self._sorted, self._queue.popleft())]
+
+    def quantile(self, fraction: float) -> float:
+        """The least value that is not below `fraction` of them; 0: below all, 1: above all."""
+        if fraction >= 1 or not self._sorted:
+            return inf
+        if fraction <= 0:
+            return -inf
+        return self._sorted[ceil(fraction * len(self._sorted)) - 1]
+
+
+class ProbePool:
+    """A few answers, the oldest first."""
+
+    def __init__(self, hot_quantile: float, max_age_s: float) -> None:
+        """Empty."""
+        self.answers: list[Answer] = []
+        self._hot_quantile = hot_quantile
+        self._max_age_s = max_age_s
+        self._recent = RecentInFlight()
+        self._worst_next = False
+
+    @property
+    def threshold(self) -> float:
+        """Above so many requests in flight a backend is hot."""
+        return self._recent.quantile(self._hot_quantile)
+
+    def add(self, answer: Answer, size: int) -> None:
+        """A new answer; the oldest ones beyond `size` go."""
+        self._recent.add(answer.in_flight)
+        self.answers.append(answer)
+        del self.answers[: max(0, len(self.answers) - size)]
+
+    def expire(self, now: float) -> None:
+        """Drop the answers that are too old."""
+        while self.answers and now - self.answers[0].at > self._max_age_s:
+            del self.answers[0]
+
+    def forget(self, backend: Backend) -> None:
+        """Drop the answers of `backend`."""
+        self.answers = [answer for answer in self.answers if answer.backend is not backend]
+
+    def best(self, avoid: Collection[Backend], suspects: Collection[Backend]) -> Answer | None:
+        """The answer to follow, one of a suspect only if there is no other; None: fewer than two.
+
+        Two answers are needed because one is no choice.
+        """
+        answers = self._besides(avoid, self.answers)
+        if len(answers) < 2:
+            return None
+        trusted = self._besides(suspects, answers)
+        return hot_and_cold(trusted or answers, self.threshold)
+
+    @staticmethod
+    def _besides(those: Collection[Backend], answers: list[Answer]) -> list[Answer]:
+        if not those:
+            return answers
+        return [answer for answer in answers if answer.backend not in those]
+
+    def use(self, answer: Answer) -> None:
+        """One use less of `answer`, and one more in flight in every answer of its backend."""
+        answer.uses -= 1
+        if answer.uses <= 0:
+            self.answers.remove(answer)
+        for other in self.answers:
+            if other.backend is answer.backend:
+                other.in_flight += 1
+
+    def remove(self, count: int) -> None:
+        """Drop `count` answers, the oldest and the worst in turn."""
+        for _ in range(min(count, len(self.answers))):
+            self.answers.remove(self._worst() if self._worst_next else self.answers[0])
+            self._worst_next = not self._worst_next
+
+    def _worst(self) -> Answer:
+        """Most in flight if somebody is hot, else the highest latency."""
+        most = max(self.answers, key=_in_flight)
+        return most if most.in_flight > self.threshold else max(self.answers, key=_latency_s)
+
+
+_in_flight = attrgetter("in_flight")
+_latency_s = attrgetter("latency_s")
