@@ -2,11 +2,14 @@
 
 from array import array
 from binascii import crc32
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from nginy.backend.backend import Backend
 
 POINTS_PER_WEIGHT = 160
+INDEX_BITS = 16
+"""Leading bits of a hash that are looked up instead of searched for."""
 
 
 class KetamaRing:
@@ -22,6 +25,7 @@ class KetamaRing:
         """No points until `rebuild`."""
         self.points = array("I")
         self._names = array("I")
+        self._index = array("I")
         self._members: list[list[Backend]] = []
         self._weights: dict[Backend, int] = {}
 
@@ -46,6 +50,14 @@ class KetamaRing:
                 self.points.append(point)
                 self._names.append(value & 0xFFFFFFFF)
                 last = point
+        low_bits = 32 - INDEX_BITS
+        starts = (bisect_left(self.points, i << low_bits) for i in range(1 << INDEX_BITS))
+        self._index = array("I", [*starts, len(self.points)])
+
+    def place(self, value: int) -> int:
+        """Of the first of `points` not below `value` (32 bits); their count if there is none."""
+        leading = value >> (32 - INDEX_BITS)
+        return bisect_left(self.points, value, self._index[leading], self._index[leading + 1])
 
     def weight_of(self, backend: Backend) -> int:
         """The weight that it was laid out with; 0 for a stranger."""

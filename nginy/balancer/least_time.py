@@ -4,7 +4,8 @@ import random
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Mapping, Sequence
 from heapq import heappop, heappush
-from itertools import count
+from itertools import count, islice
+from math import inf
 
 from nginy.address import Address
 from nginy.backend.backend import FULL_SHARE, Backend
@@ -51,10 +52,10 @@ class LeastTime(StandingBalancer[LeastTimeSettings]):
     broken by smooth round robin; where the tied differ in weight, nginx's loop is followed, which
     stops once a heavier one leads. Unavailable backends are left out.
 
-    Cost: O(log n + distinct weights) per pick and event; among tied ones of different weights, plus
-    O(log n) for each that nginx's loop visits. With `inflight`, plus O(log n) for each backend
-    that has connections waiting: nginx smooths the age of all of them at every pick, so a pick is
-    an event of each.
+    Cost: O(log n + distinct weights) per pick and event. Two exceptions are linear, because each
+    visit changes what the next pick compares: where the tied differ in weight, the part of them
+    that nginx's loop visits before it stops; with `inflight`, the backends that have connections
+    waiting, whose ages nginx smooths at every pick.
     Source: ngx_stream_upstream_least_time_module.c (nginx 1.31.5). nginx compares whole seconds
     for the halving, so that its periods are up to 1 s longer or shorter.
     """
@@ -91,7 +92,7 @@ class LeastTime(StandingBalancer[LeastTimeSettings]):
         times = self._times[backend]
         due = times.halved_next_at
         estimate = times.estimate(backend.active, self._period(backend), now)
-        if times.halved_next_at not in (due, float("inf")):
+        if times.halved_next_at not in (due, inf):
             heappush(self._halvings, (times.halved_next_at, next(self._numbers), backend))
         self._buckets.put(standing, exact_ratio(estimate, standing.share))
 
@@ -134,27 +135,26 @@ class LeastTime(StandingBalancer[LeastTimeSettings]):
     def _uneven_step(self, tied: TiedGroup) -> Backend:
         """nginx's tie loop. It compares the first one's estimate with the weight of whoever leads:
         as long as that weight is the first one's, the tied are meant, then others or nobody."""
-        first = best = self._at(tied.positions[0])
-        estimate = self._times[first.backend].estimate_ms
-        most = total = 0
-        visited: Standing | None = first
-        while visited is not None and (group := visited.group) is not None:
-            total += group.step_alone(visited)
-            owed = group.owed(visited)
-            if visited is first or owed > most:
-                best, most = visited, owed
-            visited = self._after(visited.position, exact_ratio(estimate, best.share))
+        best = self._at(tied.positions[0])
+        estimate = self._times[best.backend].estimate_ms
+        most, total, after = -inf, 0, -1
+        group: TiedGroup | None = tied
+        while group is not None:
+            share = best.share
+            for position in islice(group.positions, bisect_right(group.positions, after), None):
+                standing = self._at(position)
+                total += group.step_alone(standing)
+                owed = group.owed(standing)
+                if owed > most:
+                    best, most, after = standing, owed, position
+                    if best.share != share:
+                        break
+            else:
+                break
+            group = self._buckets.get(exact_ratio(estimate, best.share))
         assert best.group is not None
         best.group.charge(best, total)
         return best.backend
-
-    def _after(self, position: int, score: int) -> Standing | None:
-        """The next usable member of `score` in the order."""
-        group = self._buckets.get(score)
-        if group is None:
-            return None
-        index = bisect_right(group.positions, position)
-        return self._at(group.positions[index]) if index < group.size else None
 
     def _at(self, position: int) -> Standing:
         return self._standings[self.roster.members[position]]
@@ -165,11 +165,12 @@ class LeastTime(StandingBalancer[LeastTimeSettings]):
         """It was tried just now, and with `inflight` one more waits."""
         times = self._times.get(backend)
         if times is not None:
-            times.tried(self._period(backend), now)
+            again = times.tried(self._period(backend), now)
             if self.settings.inflight:
                 times.wait_begins(now)
                 self._waiting[backend] = None
-            self.load_changed(backend, now)
+            if again or self.settings.inflight:
+                self.load_changed(backend, now)
 
     def connected(self, backend: Backend, seconds: float, now: float) -> None:
         """With `inflight`, the sample of `connect`."""
@@ -192,6 +193,7 @@ class LeastTime(StandingBalancer[LeastTimeSettings]):
         """Without `inflight`, the sample, unless the attempt failed; last bytes in any case."""
         times = self._times.get(backend)
         if times is not None:
+            before = times.average_ms, times.tried_at, times.waiting
             seconds = getattr(outcome, SAMPLES[self.settings.metric])
             at_once = self.settings.inflight and self.settings.metric != "last_byte"
             if self.settings.inflight and not (at_once and seconds is not None):
@@ -200,7 +202,8 @@ class LeastTime(StandingBalancer[LeastTimeSettings]):
                 times.average_ms = average(times.average_ms, milliseconds(seconds))
             if outcome.failed:
                 times.tried_at = now
-            self.load_changed(backend, now)
+            if before != (times.average_ms, times.tried_at, times.waiting):
+                self.load_changed(backend, now)
         super().closed(backend, outcome, now)
 
     def _wait_ends(self, backend: Backend, times: ResponseTime, seconds: float, now: float) -> None:

@@ -52,10 +52,12 @@ class ResponseTime:
         # Rounding must not put off what is due now.
         return count + (self.tried_at + (count + 1) * period_s <= now)
 
-    def tried(self, period_s: float, now: float) -> None:
-        """An attempt begins."""
-        if self.halvings(period_s, now):
+    def tried(self, period_s: float, now: float) -> bool:
+        """An attempt begins. Whether it is the first one in a period."""
+        first = self.halvings(period_s, now) > 0
+        if first:
             self.tried_at = now
+        return first
 
     def estimate(self, connections: int, period_s: float, now: float) -> int:
         """Milliseconds until it would have served its connections and one more."""

@@ -110,6 +110,11 @@ class SmoothGroup:
         return len({*self._classes, *(standing.share for standing in self._recovering)}) == 1
 
     @property
+    def recovering(self) -> bool:
+        """Whether somebody has not yet won back what a punishment took."""
+        return bool(self._recovering)
+
+    @property
     def total(self) -> int:
         """What a step hands out."""
         return self._total + sum(standing.effective for standing in self._recovering)
@@ -160,10 +165,18 @@ class SmoothGroup:
 
     def step_alone(self, standing: Standing) -> int:
         """A step that only this member takes part in; what was added. `charge` ends it."""
-        self._lift(standing)
-        added = standing.gain()
-        self._settle(standing)
-        return added
+        entry = standing.entry
+        if entry is None:
+            added = standing.gain()
+            if standing.effective == standing.share:
+                del self._recovering[standing]
+                self._settle(standing)
+            return added
+        share_class = self._classes[standing.share]
+        standing.entry = (entry[0] - standing.share, entry[1], standing)
+        heappush(share_class.heap, standing.entry)
+        share_class.sweep()
+        return standing.share
 
     def charge(self, standing: Standing, amount: int) -> None:
         """Let a member pay."""
