@@ -1,77 +1,129 @@
-"""Passive failure detection: nginx's max_fails and fail_timeout."""
+"""A backend: what keeps it from being chosen, and who is told."""
 
 import pytest
 
 from nginy.address import Address
-from nginy.backend.backend import Backend
+from nginy.backend.backend import Admin, Backend, Obstacle
+from nginy.backend.penalty import Penalty
+from nginy.backend.shared_counts import SharedCounts
+from nginy.backend.slow_start import SlowStart
 
 
-def make(**settings: float) -> Backend:
-    return Backend("b", Address("192.0.2.1", 80), **settings)  # type: ignore[arg-type]
+class Listener:
+    """Writes down what it is told."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.seen: list[tuple[str, object]] = []
+        backend.watchers.append(self)
+        backend.load_watchers.append(self)
+
+    def state_changed(self, backend: Backend, now: float) -> None:
+        self.seen.append(("state", backend.obstacle(now)))
+
+    def share_changed(self, backend: Backend, now: float) -> None:
+        self.seen.append(("share", backend.share))
+
+    def load_changed(self, backend: Backend, now: float) -> None:
+        self.seen.append(("load", backend.active))
 
 
-def attempt(backend: Backend, now: float, *, ok: bool) -> None:
-    backend.chosen(now)
-    if ok:
-        backend.succeeded(now)
-    else:
-        backend.failed(now)
+def make(weight: int = 1, **settings: object) -> Backend:
+    return Backend("b", Address("192.0.2.1", 80), weight, **settings)  # type: ignore[arg-type]
 
 
-def test_never_penalised_by_default() -> None:
-    backend = make()
-    for now in range(100):
-        attempt(backend, now, ok=False)
-        assert backend.available(now)
-
-
-def test_left_alone_for_fail_timeout_after_max_fails() -> None:
-    backend = make(max_fails=2, fail_timeout_s=10.0)
-    attempt(backend, 0.0, ok=False)
+def test_the_weightiest_obstacle_is_named() -> None:
+    backend = make(max_connections=1, penalty=Penalty(max_fails=1))
     assert backend.available(0.0)
-    attempt(backend, 3.0, ok=False)
-    assert not backend.available(3.0)
-    assert not backend.available(13.0)
-    assert backend.available(13.1)
+    backend.opened(0.0)
+    assert backend.obstacle(0.0) is Obstacle.FULL
+    backend.failed(0.0)
+    assert backend.obstacle(0.0) is Obstacle.PENALISED
+    backend.set_admin(Admin.DRAIN, 0.0)
+    assert backend.obstacle(0.0) is Obstacle.DRAINING
+    backend.set_healthy(False, 0.0)
+    assert backend.obstacle(0.0) is Obstacle.UNHEALTHY
+    assert backend.obstacle(0.0, heed_health=False) is Obstacle.DRAINING
+    backend.set_admin(Admin.DOWN, 0.0)
+    assert backend.obstacle(0.0) is Obstacle.DOWN
+    backend.remove(0.0)
+    assert backend.obstacle(0.0) is Obstacle.REMOVED
 
 
-def test_one_failure_after_the_penalty_puts_it_back() -> None:
-    backend = make(max_fails=3, fail_timeout_s=10.0)
-    for now in (0.0, 1.0, 2.0):
-        attempt(backend, now, ok=False)
-    attempt(backend, 20.0, ok=False)
-    assert not backend.available(29.9)
-    assert backend.available(30.1)
-
-
-def test_one_success_after_the_penalty_clears_the_count() -> None:
-    backend = make(max_fails=2, fail_timeout_s=10.0)
-    attempt(backend, 0.0, ok=False)
-    attempt(backend, 0.0, ok=False)
-    attempt(backend, 10.5, ok=True)
-    attempt(backend, 11.0, ok=False)
-    assert backend.available(11.0)
-    attempt(backend, 11.5, ok=False)
-    assert not backend.available(11.5)
-
-
-def test_a_success_soon_after_a_failure_does_not_clear_the_count() -> None:
-    """Only a trial after fail_timeout does: a backend that fails every other time is found."""
-    backend = make(max_fails=2, fail_timeout_s=10.0)
-    attempt(backend, 0.0, ok=False)
-    attempt(backend, 1.0, ok=True)
-    attempt(backend, 2.0, ok=False)
-    assert not backend.available(2.0)
+def test_weight_0_drains_and_keeps_the_place_in_hashes() -> None:
+    backend = make(weight=3)
+    backend.set_weight(0, 0.0)
+    assert backend.obstacle(0.0) is Obstacle.DRAINING
+    assert (backend.place_weight, backend.share) == (3, 1)
+    backend.set_weight(2, 0.0)
+    assert backend.available(0.0)
+    assert (backend.place_weight, backend.share) == (2, 200)
 
 
 @pytest.mark.parametrize(
-    ("limit", "active", "available"), [(0, 999, True), (2, 1, True), (2, 2, False)]
+    ("limit", "leases", "available"), [(0, 9, True), (2, 1, True), (2, 2, False)]
 )
-def test_connection_limit(limit: int, active: int, available: bool) -> None:
+def test_connection_limit(limit: int, leases: int, available: bool) -> None:
     backend = make(max_connections=limit)
-    backend.active = active
+    for _ in range(leases):
+        backend.opened(0.0)
     assert backend.available(0.0) is available
 
 
-def test_down_is_never_available() -> None:
-    assert not make(down=True).available(0.0)
+def test_watchers_hear_of_full_and_of_room() -> None:
+    backend = make(max_connections=2)
+    listener = Listener(backend)
+    backend.opened(0.0)
+    backend.opened(0.0)
+    backend.released(0.0)
+    backend.released(0.0)
+    full, room = ("state", Obstacle.FULL), ("state", None)
+    loads = [("load", n) for n in (1, 2, 1, 0)]
+    assert listener.seen == [loads[0], loads[1], full, loads[2], room, loads[3]]
+
+
+def test_a_lower_limit_counts_at_once_and_frees_only_below_it() -> None:
+    backend = make(max_connections=5)
+    for _ in range(3):
+        backend.opened(0.0)
+    listener = Listener(backend)
+    backend.set_max_connections(2, 0.0)
+    backend.released(0.0)
+    backend.released(0.0)
+    states = [what for kind, what in listener.seen if kind == "state"]
+    assert states == [Obstacle.FULL, Obstacle.FULL, None]
+
+
+def test_recovery_starts_slowly_and_a_new_weight_does_not_end_that() -> None:
+    backend = make(weight=4, slow_start=SlowStart(10.0, floor=0.1))
+    assert backend.share == 400
+    backend.set_healthy(False, 0.0)
+    backend.set_healthy(True, 100.0)
+    assert backend.share == 40
+    assert backend.ramp(105.0)
+    assert backend.share == 220
+    backend.set_weight(2, 105.0)
+    assert backend.share == 110
+    assert not backend.ramp(110.0)
+    assert backend.share == 200
+
+
+def test_a_success_after_a_penalty_starts_slowly_and_is_told() -> None:
+    backend = make(penalty=Penalty(max_fails=1), slow_start=SlowStart(10.0, floor=0.5))
+    backend.failed(0.0)
+    backend.opened(20.0)
+    listener = Listener(backend)
+    backend.succeeded(20.0)
+    assert listener.seen == [("share", 50), ("state", None)]
+
+
+def test_the_limit_counts_all_workers_together() -> None:
+    counts = SharedCounts(rows=2, columns=1)
+    backend = make(max_connections=3, counts=counts)
+    counts.be_worker(1)
+    counts.set(0, 2)
+    counts.be_worker(0)
+    assert backend.available(0.0)
+    listener = Listener(backend)
+    backend.opened(0.0)
+    assert not backend.available(0.0)
+    assert listener.seen == [("load", 1), ("state", Obstacle.FULL)]

@@ -1,0 +1,39 @@
+"""Counters that worker processes share."""
+
+import os
+
+import pytest
+
+from nginy.backend.shared_counts import SharedCounts
+
+
+def test_others_are_all_but_oneself() -> None:
+    counts = SharedCounts(rows=3, columns=2)
+    for row in range(3):
+        counts.be_worker(row)
+        counts.set(0, 10**row)
+        counts.set(1, 7)
+    counts.be_worker(1)
+    assert (counts.others(0), counts.others(1)) == (101, 14)
+
+
+def test_a_single_worker_has_no_others() -> None:
+    counts = SharedCounts(rows=1, columns=1)
+    counts.set(0, 5)
+    assert counts.others(0) == 0
+
+
+def test_a_row_there_is_not() -> None:
+    with pytest.raises(ValueError, match="row 2 of 2"):
+        SharedCounts(rows=2, columns=1).be_worker(2)
+
+
+def test_a_forked_worker_is_seen() -> None:
+    counts = SharedCounts(rows=2, columns=3)
+    pid = os.fork()
+    if pid == 0:
+        counts.be_worker(1)
+        counts.set(2, 42)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert counts.others(2) == 42
