@@ -44,8 +44,7 @@ class Adaptive(Balancer[AdaptiveSettings]):
     connections over its share of the weights.
     A backend without a report younger than `report_ttl_s` counts as of mean load. Without any
     report everybody is acceptable: weighted round robin. An unavailable backend is left out of
-    all sums. Weights: the configured one
-    (slow start heeded) times f. Cost: O(log n) per pick and
+    all sums. Weights: the configured one (slow start heeded) times f. Cost: O(log n) per pick and
     lease; O(n) once per `interval_s` (4 us per backend), because all weights change, and after
     reports at most every 50 us times n, so with 1000 backends a report may take effect 50 ms late.
     Source: an interpretation of He and Tan, WCSE 2018 (doi 10.18178/wcse.2018.06.110), of which

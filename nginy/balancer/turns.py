@@ -32,7 +32,8 @@ class Turns:
         if old is None:
             self._turns[backend] = self._now + 0.5 / weight
         elif old != weight:
-            self._turns[backend] = self._now + self._wait(backend) * old / weight
+            wait = max(0.0, self._turns[backend] - self._now)
+            self._turns[backend] = self._now + wait * old / weight
         self._weights[backend] = weight
 
     def of(self, backend: Backend) -> float:
@@ -41,8 +42,7 @@ class Turns:
 
     def take(self, backend: Backend) -> None:
         """It was chosen."""
-        self._now += self._wait(backend)
-        self._turns[backend] = self._now + 1.0 / self._weights[backend]
-
-    def _wait(self, backend: Backend) -> float:
-        return max(0.0, self._turns[backend] - self._now)
+        turns = self._turns
+        if turns[backend] > self._now:
+            self._now = turns[backend]
+        turns[backend] = self._now + 1.0 / self._weights[backend]
