@@ -19,13 +19,13 @@ class RingHash(ConsistentBalancer[RingHashSettings]):
 
     Points are xxHash64("<name>_<j>"), keys xxHash64(key). Unavailable choice: on along the ring, so
     the keys of a backend that is away spread over the others, every other key stays, and they come
-    back with it. (Envoy rebuilds the ring of the healthy hosts, which gives the same but where
-    weights differ: then the numbers of points may change by one.)
+    back with it. (Envoy makes another ring, of the healthy hosts.)
     Weights: a backend has points in proportion to its weight, the lightest at least
     ceil(its part of minimum_ring_size). With v points each, shares have a coefficient of variation
     of about 1/sqrt(v); with 1024 points for 1000 backends or more that is one point each, so raise
-    minimum_ring_size to 100 per backend or more. Removing one of n equal backends moves 1/n of the
-    keys. Cost: O(log points), and on average members/usable steps along the ring.
+    minimum_ring_size to 100 per backend or more. Taking one of n backends out of the list moves its
+    1/n of the keys, and nearly as many again, as the others' points grow to fill the ring.
+    Cost: O(log points), and on average members/usable steps along the ring.
     Source: ring_hash_lb.cc of Envoy (sizes: minimum_ring_size 1024, maximum_ring_size 8388608).
     """
 

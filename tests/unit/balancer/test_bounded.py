@@ -154,6 +154,20 @@ def test_a_full_backend_does_not_hold_the_others_back() -> None:
     assert [backend.active for backend in rig.backends] == [1, 98]
 
 
+def test_the_slots_of_those_who_are_up_are_shared_out_exactly() -> None:
+    """HAProxy's rounding, along the running sum of shares: no slot too many."""
+    rig = Rig(bounded("maglev", 1.25), [4, 2, 3])
+    for key in range(1, 40):
+        rig.open(key)
+    rig.backends[0].set_admin(Admin.DOWN, 0.0)
+    up = rig.backends[1:]
+    for _ in range(5):
+        total = -(-(sum(backend.active for backend in up) + 1) * 125 // 100)
+        slots = [rig.balancer._bound.slots(backend) for backend in up]  # type: ignore[attr-defined]
+        assert slots == [2 * total // 5, total - 2 * total // 5]
+        rig.open(1)
+
+
 def test_slow_start_makes_the_bound_of_a_newcomer_smaller() -> None:
     rig = Rig(bounded("maglev", 1.25), [1, 1])
     rig.backends[0].slow_start.duration_s = 10.0
