@@ -25,7 +25,9 @@ class RingHash(ConsistentBalancer[RingHashSettings]):
     of about 1/sqrt(v); with 1024 points for 1000 backends or more that is one point each, so raise
     minimum_ring_size to 100 per backend or more. Taking one of n backends out of the list moves its
     1/n of the keys, and nearly as many again, as the others' points grow to fill the ring.
-    Cost: O(log points), and on average members/usable steps along the ring.
+    Of backends of one name the first in the list has the points, the others stand by.
+    Cost: O(log points), and on average members/usable steps along the ring. Making a ring takes
+    about 1 s per million points.
     Source: ring_hash_lb.cc of Envoy (sizes: minimum_ring_size 1024, maximum_ring_size 8388608).
     """
 

@@ -9,11 +9,13 @@ from nginy.address import Address
 from nginy.backend.backend import Backend, Obstacle
 from nginy.balancer.consistent import ConsistentBalancer
 from nginy.balancer.haproxy_map import ServerMap
-from nginy.balancer.haproxy_ring import NearestRing, full_avalanche
+from nginy.balancer.haproxy_ring import STRIDE, WORD, NearestRing, full_avalanche
 from nginy.balancer.hash_key import plain_host
 from nginy.balancer.roster import RosterPolicy
 from nginy.config.strategies import SourceSettings
 
+ID_DIGITS = 10
+"""HAProxy's ids go up to 2**31 - 1."""
 HEAVIEST = 256
 """HAProxy's largest weight; where there are heavier ones, all are scaled down."""
 
@@ -33,7 +35,8 @@ class Source(ConsistentBalancer[SourceSettings]):
 
     Full backend: HAProxy lets the client wait for it; here it goes on along the map, or to the
     nearest point of another, and weights above 256 are scaled down, which HAProxy refuses.
-    Cost: O(1) with `map`, O(log points) with `consistent`, on average times members/usable.
+    Cost: O(1) with `map`, O(log points) with `consistent`, and on average members/usable steps from
+    there. Making the map or the ring takes about 2 s per million places or points.
     Sources: lb_map.c, lb_chash.c and gethash in backend.c of HAProxy 2.6.
     """
 
@@ -123,9 +126,15 @@ def source_number(client: Address) -> int:
 
 
 def server_numbers(backends: Sequence[Backend]) -> list[int]:
-    """HAProxy's server ids: the ids if all are numbers, else the places from 1."""
-    if all(backend.id.isdecimal() for backend in backends):
-        return [int(backend.id) for backend in backends]
+    """HAProxy's server ids: the ids if all are numbers, else the places from 1.
+
+    Numbers that share their points (equal modulo 2**20) would leave one of them without keys; then
+    places count, too.
+    """
+    if all(backend.id.isdecimal() and len(backend.id) <= ID_DIGITS for backend in backends):
+        numbers = [int(backend.id) for backend in backends]
+        if len({number * STRIDE & WORD for number in numbers}) == len(numbers):
+            return numbers
     return list(range(1, len(backends) + 1))
 
 

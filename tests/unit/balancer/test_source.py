@@ -7,7 +7,7 @@ import pytest
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.balancer.source import Source, haproxy_weights, source_number
+from nginy.balancer.source import Source, haproxy_weights, server_numbers, source_number
 from nginy.config.strategies import SourceSettings
 
 KEYS = [Address(f"10.{i % 211}.{i // 211}.{i % 13}", 40000) for i in range(2200)]
@@ -96,6 +96,21 @@ def test_weights_above_haproxys_largest_are_scaled_down_and_nobody_vanishes() ->
     assert haproxy_weights(backends) == [256, 3]
     _, backends = make([2_000_000_000, 1_000_000_000, 1])
     assert haproxy_weights(backends) == [256, 128, 1]
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [
+        (["30", "10", "20"], [30, 10, 20]),
+        (["30", "10", "web"], [1, 2, 3]),
+        (["1", "01"], [1, 2]),  # equal
+        (["1", str(1 + 2**20)], [1, 2]),  # not equal, but their points are
+        (["1", "9" * 5000], [1, 2]),
+    ],
+)
+def test_server_numbers(names: list[str], numbers: list[int]) -> None:
+    backends = [Backend(name, Address("127.0.0.1", 1)) for name in names]
+    assert server_numbers(backends) == numbers
 
 
 def test_watchers_go_with_the_members() -> None:
