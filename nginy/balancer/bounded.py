@@ -91,7 +91,14 @@ class LoadBound:
 
     def admits(self, backend: Backend) -> bool:
         """Whether `backend`, a usable member, may take one more connection."""
-        return not backend.active or backend.active < self.slots(backend)
+        active = backend.active
+        if not active:
+            return True
+        if self._stale:
+            self._lay_out()
+        total = ((self._open + 1) * self._percent + 99) // 100
+        # Rounded down, without the division: nearly always enough to know.
+        return (active + 1) * self._shares <= backend.share * total or active < self.slots(backend)
 
     def _lay_out(self) -> None:
         usable = self._roster.usable
