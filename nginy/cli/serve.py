@@ -1,47 +1,16 @@
-"""The command line: `nginy run | check`.
-
-Exit codes: 0 done, 1 it could not run (a port in use, for example), 2 the configuration or the
-command line is wrong.
-"""
+"""`nginy run` and `nginy check`."""
 
 import logging
-import sys
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
-from nginy import __version__
-from nginy.config.load import load
-from nginy.config.model import Config
-from nginy.errors import ConfigError, NginyError
+from nginy.cli.common import CANNOT_RUN, config_option, fail, load_or_exit
+from nginy.errors import NginyError
 from nginy.server.process import run as run_process
 
-CANNOT_RUN = 1
-WRONG_CONFIG = 2
 
-config_option = click.option(
-    "-c",
-    "--config",
-    "path",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Configuration file (YAML).",
-)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, "-V", "--version", prog_name="nginy")
-def main() -> None:
-    """A layer-4 load balancer.
-
-    \b
-    nginy check -c nginy.yaml    is this file right?
-    nginy run -c nginy.yaml      serve
-    """
-
-
-@main.command()
+@click.command()
 @config_option
 @click.option("--seed", type=int, help="Make random choices repeatable (for experiments).")
 @click.option("-v", "--verbose", is_flag=True, help="Log details, too.")
@@ -61,12 +30,12 @@ def run(path: Path, seed: int | None, verbose: bool) -> None:
         format="%(asctime)s %(levelname)s %(message)s",
     )
     try:
-        run_process(_load_or_exit(path), seed)
+        run_process(load_or_exit(path), seed)
     except NginyError as error:
-        _exit(str(error), CANNOT_RUN)
+        fail(str(error), CANNOT_RUN)
 
 
-@main.command()
+@click.command()
 @config_option
 def check(path: Path) -> None:
     """Check a configuration file: a one-line summary, or every error with file, line and key.
@@ -74,18 +43,6 @@ def check(path: Path) -> None:
     \b
     nginy check -c nginy.yaml && systemctl restart nginy
     """
-    config = _load_or_exit(path)
+    config = load_or_exit(path)
     ports = ", ".join(f"{port}/{protocol}" for protocol, port in config.ports)
     click.echo(f"{path}: {len(config.rules)} rules, {len(config.backends)} backends, ports {ports}")
-
-
-def _load_or_exit(path: Path) -> Config:
-    try:
-        return load(path)
-    except ConfigError as error:
-        _exit(str(error), WRONG_CONFIG)
-
-
-def _exit(message: str, code: int) -> NoReturn:
-    click.echo(message, err=True)
-    sys.exit(code)
