@@ -168,6 +168,18 @@ def test_the_slots_of_those_who_are_up_are_shared_out_exactly() -> None:
         rig.open(1)
 
 
+def test_gaps_left_by_full_backends_cost_no_slots() -> None:
+    """Rounded along a sum with gaps, the four would have one slot each, and all are taken."""
+    rig = Rig(bounded("ring_hash", 1.01), [1] * 7)
+    bound: LoadBound = rig.balancer._bound  # type: ignore[attr-defined]
+    assert bound.slots(rig.backends[0]) == 1
+    for number, backend in enumerate(rig.backends):
+        backend.set_max_connections(number % 2, 0.0)
+        backend.opened(0.0)
+    assert rig.balancer.roster.usable == set(rig.backends[::2])
+    assert all(bound.admits(backend) for backend in rig.backends[::2])
+
+
 def test_slow_start_makes_the_bound_of_a_newcomer_smaller() -> None:
     rig = Rig(bounded("maglev", 1.25), [1, 1])
     rig.backends[0].slow_start.duration_s = 10.0

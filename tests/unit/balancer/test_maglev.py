@@ -125,3 +125,21 @@ def test_one_usable_among_many_is_found() -> None:
         backend.set_healthy(False, 0.0)
     picked = {maglev.pick(Address("192.0.2.1", port), 0.0) for port in range(50)}
     assert picked == {backends[-1]}
+
+
+def test_the_table_is_made_anew_for_another_weight_and_for_nothing_less() -> None:
+    backends = pool([1, 2, 3])
+    maglev = Maglev(MaglevSettings(table_size=251), random.Random(0))
+    maglev.rebuild(backends, 0.0)
+    client = Address("192.0.2.1", 1)
+    maglev.pick(client, 0.0)
+    table = maglev._table
+    backends[0].slow_start.duration_s = 10.0
+    backends[0].warm_up(0.0)
+    backends[1].set_weight(0, 0.0)
+    backends[2].set_healthy(False, 0.0)
+    maglev.pick(client, 0.0)
+    assert maglev._table is table
+    backends[0].set_weight(5, 0.0)
+    maglev.pick(client, 0.0)
+    assert maglev._table.count(0) > 1.5 * table.count(0)

@@ -1,11 +1,15 @@
-"""How many points each backend has on Envoy's ring, and where HAProxy's map puts servers."""
+"""Points on Envoy's ring, HAProxy's map of servers, and the nearest point on its ring."""
 
+from itertools import pairwise
 from math import ceil
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nginy.address import Address
+from nginy.backend.backend import Backend
 from nginy.balancer.haproxy_map import server_map
+from nginy.balancer.haproxy_ring import NearestRing, full_avalanche
 from nginy.balancer.ring_hash import point_counts
 
 WEIGHTS = st.lists(st.integers(1, 30), min_size=1, max_size=8)
@@ -55,3 +59,33 @@ def haproxy_map(weights: list[int]) -> list[int]:
 @given(weights=WEIGHTS)
 def test_the_map_is_haproxys(weights: list[int]) -> None:
     assert list(server_map(weights)) == haproxy_map(weights)
+
+
+def test_the_nearest_point_counts_on_either_side_and_of_two_the_lower() -> None:
+    servers = [Backend(f"b{i}", Address("127.0.0.1", 1 + i)) for i in range(2)]
+    ring = NearestRing(servers, [1, 2], [1, 1])
+    points = sorted(
+        (full_avalanche(4096 * number + k), servers[number - 1])
+        for number in (1, 2)
+        for k in range(16)
+    )
+    both = set(servers)
+    checked = 0
+    for (low, lower), (high, upper) in pairwise(points):
+        if lower is not upper and (high - low) % 2 == 0:
+            middle = (low + high) // 2
+            assert ring.owner(middle, both) is lower
+            assert ring.owner(middle + 1, both) is upper
+            assert ring.owner(middle, {upper}) is upper
+            checked += 1
+    assert checked > 2
+
+
+@given(hashed=st.integers(0, 2**32 - 1), away=st.sets(st.integers(0, 5), max_size=5))
+def test_points_of_servers_that_are_away_are_as_if_gone(hashed: int, away: set[int]) -> None:
+    up = [number for number in range(6) if number not in away]
+    servers = [Backend(f"b{i}", Address("127.0.0.1", 1 + i)) for i in range(6)]
+    whole = NearestRing(servers, range(1, 7), [1, 2, 3, 1, 2, 3])
+    rest = [servers[number] for number in up]
+    alone = NearestRing(rest, [n + 1 for n in up], [[1, 2, 3, 1, 2, 3][n] for n in up])
+    assert whole.owner(hashed, set(rest)) is alone.owner(hashed, set(rest))
