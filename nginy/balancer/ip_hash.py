@@ -19,7 +19,8 @@ class IpHash(ModuloHash[IpHashSettings]):
     h = 89, then h = (113 h + b) mod 6271 for each byte b of the key: the first three octets of an
     IPv4 address, all 16 of an IPv6 one; after a miss the same bytes are hashed on from h. With
     only 6271 values, sums of weights in the hundreds are visibly uneven, and beyond 6271 some
-    backends get nobody. The rest: `ModuloHash`.
+    backends get nobody. Weights, unavailable choices: `ModuloHash`.
+    Cost: O(log n) per step of the walk, one step unless the choice is unavailable.
     Source: ngx_http_upstream_ip_hash_module.c (nginx 1.22.1).
     """
 

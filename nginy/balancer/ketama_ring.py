@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from nginy.backend.backend import Backend
 
 POINTS_PER_WEIGHT = 160
-INDEX_BITS = 16
-"""Leading bits of a hash that are looked up instead of searched for."""
+MOST_INDEX_BITS = 16
 
 
 class KetamaRing:
@@ -25,7 +24,9 @@ class KetamaRing:
         """No points until `rebuild`."""
         self.points = array("I")
         self._names = array("I")
-        self._index = array("I")
+        self._low_bits = 32
+        self._index = array("I", [0, 0])
+        """Where the points begin with these leading bits, so that few are left to be searched."""
         self._members: list[list[Backend]] = []
         self._weights: dict[Backend, int] = {}
 
@@ -50,13 +51,14 @@ class KetamaRing:
                 self.points.append(point)
                 self._names.append(value & 0xFFFFFFFF)
                 last = point
-        low_bits = 32 - INDEX_BITS
-        starts = (bisect_left(self.points, i << low_bits) for i in range(1 << INDEX_BITS))
+        bits = min(MOST_INDEX_BITS, len(self.points).bit_length())
+        self._low_bits = 32 - bits
+        starts = (bisect_left(self.points, i << self._low_bits) for i in range(1 << bits))
         self._index = array("I", [*starts, len(self.points)])
 
     def place(self, value: int) -> int:
         """Of the first of `points` not below `value` (32 bits); their count if there is none."""
-        leading = value >> (32 - INDEX_BITS)
+        leading = value >> self._low_bits
         return bisect_left(self.points, value, self._index[leading], self._index[leading + 1])
 
     def weight_of(self, backend: Backend) -> int:

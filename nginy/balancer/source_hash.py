@@ -15,7 +15,8 @@ class SourceHash(ModuloHash[SourceHashSettings | HashSettings]):
 
     The hash is the sum of (crc32(text) >> 16) & 0x7fff, text being the key, and for the k-th
     step after a miss the decimal k before it. There are 32768 values at the first step, so shares
-    are off by up to one part in 32768 / sum of weights. The rest: `ModuloHash`.
+    are off by up to one part in 32768 / sum of weights. Weights, unavailable choices: `ModuloHash`.
+    Cost: O(log n) per step of the walk, one step unless the choice is unavailable.
     Source: ngx_stream_upstream_hash_module.c (nginx 1.22.1).
     """
 

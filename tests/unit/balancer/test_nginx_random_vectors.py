@@ -14,11 +14,11 @@ import pytest
 from scipy.stats import chi2_contingency, chisquare
 
 from nginy.address import Address
-from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.backend.pool import BackendPool, Lease
 from nginy.balancer.registry import make_balancer
-from nginy.config.schema import StrategySettings
+from nginy.config.strategies import STRATEGIES
+from tests.unit.balancer.nginx_recording import server_backends
 
 VECTOR: dict[str, Any] = json.loads(
     (Path(__file__).parents[2] / "data" / "vectors" / "nginx_random.json").read_text()
@@ -35,12 +35,10 @@ class Recording:
 
     def __init__(self, case: str, seed: int) -> None:
         given = VECTOR["input"][case]
-        backends = [
-            Backend(str(i), Address("127.0.0.1", 21000 + i), weight=weight)
-            for i, weight in enumerate(given["weights"])
-        ]
-        method = "random_two" if case.startswith("two") else "random"
-        balancer = make_balancer(StrategySettings(type=method), random.Random(seed))
+        config = VECTOR["config"][case]
+        backends = server_backends(config)
+        method = "random_two" if "random two" in config else "random"
+        balancer = make_balancer(STRATEGIES[method](type=method), random.Random(seed))
         balancer.rebuild(backends, 0.0)
         pool = BackendPool(backends)
         held: deque[Lease] = deque()
@@ -80,7 +78,9 @@ def test_idle_picks_follow_the_theory(case: str, seed: int) -> None:
 
 @pytest.mark.parametrize("case", WINDOWED)
 def test_two_choices_level_the_load_as_recorded(case: str) -> None:
-    """Spreads follow one another and are no independent sample, so their means are compared."""
+    """Spreads follow one another: 10 000 of them are worth some 150 independent ones, so that the
+    recorded mean is off by 3 % itself. A single draw would give more than twice the spread."""
     recorded = VECTOR["expected"][case]["max_minus_min_open_histogram"]
     expected = mean_spread({int(spread): n for spread, n in recorded.items()})
-    assert mean_spread(Recording(case, seed=1).spreads) == pytest.approx(expected, rel=0.05)
+    ours = [mean_spread(Recording(case, seed).spreads) for seed in range(4)]
+    assert sum(ours) / len(ours) == pytest.approx(expected, rel=0.08)

@@ -8,15 +8,17 @@ from hypothesis import strategies as st
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
+from nginy.balancer.hash_key import key_of
 from nginy.balancer.round_robin import RoundRobin
-from nginy.balancer.source_hash import SourceHash, hash_key
+from nginy.balancer.source_hash import SourceHash
+from nginy.config.strategies import HashSettings, RoundRobinSettings, SourceHashSettings
 
 CLIENTS = [Address(f"198.51.{i // 200}.{i % 200}", 40000 + i) for i in range(600)]
 
 
 def make(weights: list[int]) -> tuple[SourceHash, list[Backend]]:
     backends = [Backend(str(i), Address("127.0.0.1", i), w) for i, w in enumerate(weights)]
-    balancer = SourceHash(random.Random(0))
+    balancer = SourceHash(SourceHashSettings(), random.Random(0))
     balancer.rebuild(backends, 0.0)
     return balancer, backends
 
@@ -35,20 +37,30 @@ def test_a_client_of_a_dual_stack_listener_keeps_its_backend(host: str) -> None:
 
 
 def test_an_ipv6_address_is_hashed_as_its_text() -> None:
-    assert hash_key("2001:db8::ffff:1") == b"2001:db8::ffff:1"
-    assert hash_key("192.0.2.1") == hash_key("::ffff:192.0.2.1") == b"192.0.2.1"
+    assert key_of(Address("2001:db8::ffff:1", 9), "address") == b"2001:db8::ffff:1"
+    for host in ("192.0.2.1", "::ffff:192.0.2.1"):
+        assert key_of(Address(host, 9), "address") == b"192.0.2.1"
+        assert key_of(Address(host, 9), "address_port") == b"192.0.2.1:9"
+
+
+def test_with_the_port_in_the_key_connections_of_one_client_spread() -> None:
+    _, backends = make([1, 1, 1])
+    balancer = SourceHash(HashSettings(key="address_port"), random.Random(0))
+    balancer.rebuild(backends, 0.0)
+    picked = [balancer.pick(Address("192.0.2.1", port), 0.0) for port in range(1000, 1300)]
+    assert min(picked.count(backend) for backend in backends) > 60
 
 
 def test_only_the_clients_of_an_unavailable_backend_move_and_they_come_back() -> None:
     balancer, backends = make([1, 2, 3, 1])
     before = [balancer.pick(client, 0.0) for client in CLIENTS]
-    backends[2].down = True
+    backends[2].set_healthy(False, 0.0)
     during = [balancer.pick(client, 0.0) for client in CLIENTS]
     moved = [old for old, new in zip(before, during, strict=True) if old is not new]
     assert len(moved) == before.count(backends[2]) > 0
     assert set(moved) == {backends[2]}
     assert {new for new in during if new is not None} == set(backends) - {backends[2]}
-    backends[2].down = False
+    backends[2].set_healthy(True, 0.0)
     assert [balancer.pick(client, 0.0) for client in CLIENTS] == before
 
 
@@ -58,17 +70,17 @@ def test_a_retry_after_a_failed_attempt_goes_where_an_unavailable_choice_would()
         first = balancer.pick(client, 0.0)
         assert first is not None
         retry = balancer.pick(client, 0.0, [first])
-        first.down = True
+        first.set_healthy(False, 0.0)
         assert retry is balancer.pick(client, 0.0)
-        first.down = False
+        first.set_healthy(True, 0.0)
     assert all(backend.active == 0 for backend in backends)
 
 
 def test_a_connection_that_fell_back_to_round_robin_stays_there() -> None:
     """nginx counts its 21 misses over all attempts of a connection."""
     balancer, backends = make([1, 1, 1, 60])
-    backends[3].down = True
-    twin = RoundRobin(random.Random(0))
+    backends[3].set_healthy(False, 0.0)
+    twin = RoundRobin(RoundRobinSettings(), random.Random(0))
     twin.rebuild(backends, 0.0)
     lost = [client for client in CLIENTS if all(point >= 3 for point in walk(client.host, 63))]
     assert len(lost) > 100
