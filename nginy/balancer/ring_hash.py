@@ -52,13 +52,14 @@ class RingHash(ConsistentBalancer[RingHashSettings]):
         return self.roster.members[self._owners[self._next_point(client)]]
 
     def walk(self, client: Address) -> Iterator[Backend]:
-        """Once around the ring, from the next point."""
+        """Once around the ring from the next point, then everybody: some may have no point."""
         members, owners = self.roster.members, self._owners
         start = self._next_point(client)
         for at in range(start, len(owners)):
             yield members[owners[at]]
         for at in range(start):
             yield members[owners[at]]
+        yield from members
 
     def place(self, client: Address) -> str:
         """The key's hash."""

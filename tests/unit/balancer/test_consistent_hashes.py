@@ -261,3 +261,13 @@ def test_the_explanation_names_who_was_passed_over_and_why(name: str) -> None:
     hot.released(0.0)
     hot.set_admin(Admin.DOWN, 0.0)
     assert f"{hot.id} is down; next is" in balancer.reason(client, chosen, 0.0)
+
+
+def test_a_backend_without_a_point_on_too_small_a_ring_is_found_when_it_is_the_last() -> None:
+    settings = RingHashSettings(minimum_ring_size=1, maximum_ring_size=2)
+    backends = pool([1] * 5)
+    balancer = make_balancer(settings, random.Random(0))
+    balancer.rebuild(backends, 0.0)
+    for backend in backends[:-1]:
+        backend.set_healthy(False, 0.0)
+    assert set(picks(balancer, FEW)) == {backends[-1]}
