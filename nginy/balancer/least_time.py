@@ -45,9 +45,9 @@ class TiedGroup(SmoothGroup):
 class LeastTime(StandingBalancer[LeastTimeSettings]):
     """The backend that would be done first: average time times (connections + 1), per weight.
 
-    The average of `metric` follows each successful connection by 1/20, counts in classes of 20 ms,
-    and is halved for every fail_timeout + 1 s in which the backend was not tried, so that a slow
-    one gets another chance. With `inflight`, a backend counts at least with the smoothed mean age
+    The average of `metric` follows each successful connection by 1/20 and counts in classes of
+    20 ms. Every fail_timeout + 1 s halves it until the backend is tried again, so that a slow one
+    gets another chance. With `inflight`, a backend counts at least with the smoothed mean age
     of its connections that still wait. A backend not yet measured counts as the fastest. Ties are
     broken by smooth round robin; where the tied differ in weight, nginx's loop is followed, which
     stops once a heavier one leads. Unavailable backends are left out.
