@@ -65,9 +65,9 @@ def number(data: Mapping[str, object], key: str, largest: float) -> float:
     return float(value)
 
 
-def count(data: Mapping[str, object], key: str) -> int:
-    """A whole number, not negative. Raises InvalidReport."""
-    value = number(data, key, LARGEST_COUNT)
+def count(data: Mapping[str, object], key: str, largest: int = LARGEST_COUNT) -> int:
+    """A whole number from 0 to `largest`, at most 2**53. Raises InvalidReport."""
+    value = number(data, key, largest)
     if value != int(value):
         raise InvalidReport(f"{key} is {value!r}, not a whole number")
     return int(value)

@@ -38,7 +38,7 @@ def parse_answer(datagram: bytes) -> ProbeAnswer:
         raise InvalidReport(f"longer than {LARGEST_ANSWER_BYTES} bytes")
     data = json_object(datagram)
     return ProbeAnswer(
-        probe=int(number(data, "probe", LARGEST_NUMBER)),
+        probe=count(data, "probe", LARGEST_NUMBER),
         in_flight=count(data, "in_flight"),
         latency_s=number(data, "latency_ms", LARGEST_MS) / 1e3,
     )
