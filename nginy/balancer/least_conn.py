@@ -74,4 +74,4 @@ class LeastConn(StandingBalancer[LeastConnSettings]):
         group = self._standings[chosen].group
         others = group.size - 1 if group is not None else 0
         said = f"fewest open connections per weight: {chosen.active} / {in_weights(chosen.share)}"
-        return f"{said}, first of {others + 1} that tie, by round robin" if others else said
+        return f"{said}; {others + 1} tie, and round robin decides" if others else said

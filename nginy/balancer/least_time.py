@@ -17,9 +17,6 @@ from nginy.balancer.smooth import SmoothGroup, Standing
 from nginy.balancer.weighted import StandingBalancer, in_weights
 from nginy.config.strategies import LeastTimeSettings
 
-SAMPLES = {"connect": "connect_s", "first_byte": "first_byte_s", "last_byte": "duration_s"}
-"""Where an outcome has a metric."""
-
 
 class TiedGroup(SmoothGroup):
     """Members of the same estimate per weight, which can also be walked in order."""
@@ -194,7 +191,7 @@ class LeastTime(StandingBalancer[LeastTimeSettings]):
         times = self._times.get(backend)
         if times is not None:
             before = times.average_ms, times.tried_at, times.waiting
-            seconds = getattr(outcome, SAMPLES[self.settings.metric])
+            seconds = self._sample(outcome)
             at_once = self.settings.inflight and self.settings.metric != "last_byte"
             if self.settings.inflight and not (at_once and seconds is not None):
                 self._wait_ends(backend, times, outcome.duration_s, now)
@@ -205,6 +202,14 @@ class LeastTime(StandingBalancer[LeastTimeSettings]):
             if before != (times.average_ms, times.tried_at, times.waiting):
                 self.load_changed(backend, now)
         super().closed(backend, outcome, now)
+
+    def _sample(self, outcome: Outcome) -> float | None:
+        """The metric of a lease; None: it did not come to that."""
+        if self.settings.metric == "connect":
+            return outcome.connect_s
+        if self.settings.metric == "first_byte":
+            return outcome.first_byte_s
+        return outcome.duration_s or None
 
     def _wait_ends(self, backend: Backend, times: ResponseTime, seconds: float, now: float) -> None:
         times.wait_ends(milliseconds(seconds), now)

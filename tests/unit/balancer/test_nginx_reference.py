@@ -136,7 +136,7 @@ class Pair:
         if failed:
             peer.tried_at = self.now
             peer.punish()
-        else:
+        elif delay_ms or getattr(self.settings, "metric", "") != "last_byte":
             old = peer.average_ms
             peer.average_ms = int(0.5 + 0.05 * delay_ms + 0.95 * old) if old else delay_ms
         lease.release(Outcome(failed, 0, 0, seconds, seconds, seconds), self.now)
