@@ -1,170 +1,152 @@
-"""An emulated backend: a TCP server that spends time, not CPU.
+"""An emulated backend: a TCP or UDP server that spends time, not CPU.
 
     python -m experiments.hosts.backend_server --id b1 --listen 10.0.0.11:8080 --samples b1.jsonl
 
-Requests (experiments/hosts/protocol.py) queue first-come first-served for `--servers` parallel
-servers; one that finds `--queue-limit` waiting is answered at once with a rejection. A job whose
-client has left is served all the same, as a real server mostly would.
+Requests (experiments/hosts/protocol.py, datagrams.py) queue first-come first-served for `--servers`
+parallel servers; one that finds `--queue-limit` waiting is answered at once with a rejection. A job
+whose client has left is served all the same, as a real server mostly would.
+
+Beside that, where asked: `--health-port` (TCP accepts, UDP answers), `--agent-port` (agent.py),
+`--probe-port` (UDP, answered with the present load), `--report-to` (load reports, pushed) and
+`--control` (commands on standard input, control.py).
 
 Prints `ready` on stdout when it listens. Every 100 ms one JSON line goes to `--samples`; SIGTERM or
 SIGINT ends it with status 0 after a last line: `final` true, the counters, and how many connections
-the kernel turned away from full listen queues (of the whole network namespace) meanwhile.
+and datagrams the kernel had no room for (of the whole network namespace) meanwhile. With
+`--standby` it prints `standby` when it is loaded, and listens when it is told `serve`.
 """
 
 import argparse
 import asyncio
 import signal
-import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import orjson
 
+from experiments.hosts.agent import Agent, accept_and_close
+from experiments.hosts.control import Control
+from experiments.hosts.datagram_socket import bound, udp_drops
+from experiments.hosts.emulated_server import EmulatedServer
 from experiments.hosts.fifo_server import FifoServer
 from experiments.hosts.listener import listen, listen_drops
+from experiments.hosts.load_reporter import push_reports
 from experiments.hosts.precise_loop import new_precise_loop
-from experiments.hosts.process import address, raise_open_files_limit, realtime_priority
-from experiments.hosts.protocol import (
-    Answer,
-    ProtocolError,
-    Request,
-    RequestReader,
-    ResponseHeader,
-    encode_backend_id,
+from experiments.hosts.process import (
+    HostPort,
+    address,
+    raise_open_files_limit,
+    realtime_priority,
 )
-from experiments.hosts.stream_socket import StreamSocket
+from experiments.hosts.protocol import encode_backend_id
+from experiments.hosts.tcp_front import TcpFront
+from experiments.hosts.traffic_count import TrafficCount
+from experiments.hosts.udp_front import UdpFront
+from experiments.hosts.utilisation import REFERENCE_MBPS, Capacity, Reading, utilisation
 
 SCHEMA_VERSION = 1
 SAMPLE_INTERVAL_S = 0.1
+_SIDE_BACKLOG = 128
 
 
-class BackendServer:
-    """One backend: its queue and its open connections."""
+class Backend:
+    """One backend: its queue, its fronts, and what it says of itself."""
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        backend_id: str,
-        queue: FifoServer,
-        samples: IO[bytes],
+        self, loop: asyncio.AbstractEventLoop, options: argparse.Namespace, queue: FifoServer
     ) -> None:
-        """Nothing is accepted yet."""
+        """Nothing listens yet."""
         self._loop = loop
-        self._id = backend_id
-        self._queue = queue
-        self._samples = samples
-        self._connections: set[_Connection] = set()
-        self._undelivered = 0
-        self._protocol_errors = 0
-
-    def accept_on(self, listener: socket.socket) -> None:
-        """Take connections from a non-blocking listening socket."""
-        self._loop.add_reader(listener, self._accept, listener)
-
-    def sample_from(self, due_s: float) -> None:
-        """Write a sample now, which was due at `due_s`, and one every 100 ms after that."""
-        self._write_line(self._snapshot())
-        next_due_s = max(due_s + SAMPLE_INTERVAL_S, self._loop.time())
-        self._loop.call_at(next_due_s, self.sample_from, next_due_s)
-
-    def write_final(self, dropped: int, listen_backlog: int, realtime: bool) -> None:
-        """Write the last line of the samples file."""
-        self._write_line(
+        self._options = options
+        self._count = TrafficCount()
+        self._server = EmulatedServer(loop, options.id, queue)
+        self._agent = Agent()
+        self._tcp = TcpFront(loop, self._server, self._count)
+        self._udp = UdpFront(loop, self._server, self._count)
+        self._reported = self._reading()
+        self._drops_before = (0, 0)
+        self.control = Control(
             {
-                "final": True,
-                "schema_version": SCHEMA_VERSION,
-                **self._snapshot(),
-                "undelivered": self._undelivered,
-                "protocol_errors": self._protocol_errors,
-                "listen_drops": dropped,
-                "listen_backlog": listen_backlog,
-                "realtime": realtime,
+                "speed": lambda factor: self._server.change_speed(float(factor)),
+                "agent": self._agent.say,
             }
         )
 
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                sock, _ = listener.accept()
-            except BlockingIOError:
-                return
-            except ConnectionAbortedError:
-                continue
-            sock.setblocking(False)
-            self._connections.add(_Connection(self._loop, sock, self._serve, self._forget))
-
-    def _serve(self, request: Request, connection: "_Connection") -> None:
-        now_s = self._loop.time()
-        service = self._queue.admit(now_s, request.demand_us / 1e6)
-        if service is None:
-            rejection = ResponseHeader(request.sequence, Answer.REJECTED, 0, 0, 0, self._id)
-            self._answer(connection, rejection)
-            return
-        header = ResponseHeader(
-            sequence=request.sequence,
-            answer=Answer.SERVED,
-            wait_us=round((service.start_s - now_s) * 1e6),
-            service_us=round((service.finish_s - service.start_s) * 1e6),
-            payload_bytes=request.response_bytes,
-            backend_id=self._id,
-        )
-        self._loop.call_at(service.finish_s, self._answer, connection, header)
-
-    def _answer(self, connection: "_Connection", header: ResponseHeader) -> None:
-        if connection in self._connections:
-            connection.stream.write(header.encode() + bytes(header.payload_bytes))
+    def open(self, sockets: ExitStack) -> None:
+        """Listen wherever asked; `sockets` closes them. Raises OSError where that cannot be."""
+        self._drops_before = (listen_drops(), udp_drops())
+        options, host = self._options, self._options.listen.host
+        if options.protocol == "udp":
+            self._udp.serve_requests(sockets.enter_context(bound(options.listen)))
         else:
-            self._undelivered += 1
+            self._tcp.accept_on(sockets.enter_context(listen(options.listen, options.backlog)))
+        if options.health_port:
+            at = HostPort(host, options.health_port)
+            self._udp.answer_health(sockets.enter_context(bound(at)))
+            accept_and_close(self._loop, sockets.enter_context(listen(at, _SIDE_BACKLOG)))
+        if options.agent_port:
+            at = HostPort(host, options.agent_port)
+            self._agent.answer_on(self._loop, sockets.enter_context(listen(at, _SIDE_BACKLOG)))
+        if options.probe_port:
+            at = HostPort(host, options.probe_port)
+            self._udp.answer_probes(sockets.enter_context(bound(at)))
 
-    def _forget(self, connection: "_Connection", protocol_error: ProtocolError | None) -> None:
-        self._connections.discard(connection)
-        if protocol_error is not None:
-            self._protocol_errors += 1
-            print(f"{self._id}: connection closed: {protocol_error}", file=sys.stderr)
+    def sample_from(self, due_s: float, samples: IO[bytes]) -> None:
+        """Write a sample now, which was due at `due_s`, and one every 100 ms after that."""
+        _write_line(samples, self._snapshot())
+        next_due_s = max(due_s + SAMPLE_INTERVAL_S, self._loop.time())
+        self._loop.call_at(next_due_s, self.sample_from, next_due_s, samples)
 
-    def _snapshot(self) -> dict[str, object]:
-        now_s = self._loop.time()
+    def report(self) -> dict[str, Any]:
+        """A load report about the time since the last one."""
+        options, now = self._options, self._reading()
+        capacity = Capacity(options.servers, options.queue_limit, options.capacity_mbps)
+        state = self._server.state()
+        busy = utilisation(self._reported, now, state.queue_length, capacity)
+        self._reported = now
         return {
-            "t_s": now_s,
-            "backend": self._id,
-            "active_connections": len(self._connections),
-            **asdict(self._queue.state(now_s)),
+            "id": options.id,
+            **busy,
+            "in_flight": self._server.in_flight,
+            "latency_ms": self._server.latency_s() * 1e3,
         }
 
-    def _write_line(self, line: dict[str, object]) -> None:
-        self._samples.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+    def write_final(self, samples: IO[bytes], realtime: bool) -> None:
+        """Write the last line of the samples file."""
+        listen_before, udp_before = self._drops_before
+        final = {
+            "final": True,
+            "schema_version": SCHEMA_VERSION,
+            **self._snapshot(),
+            "undelivered": self._count.undelivered,
+            "protocol_errors": self._count.protocol_errors,
+            "listen_drops": listen_drops() - listen_before,
+            "listen_backlog": self._options.backlog,
+            "udp_drops": udp_drops() - udp_before + self._count.unsent,
+            "realtime": realtime,
+        }
+        _write_line(samples, final)
 
+    def _snapshot(self) -> dict[str, Any]:
+        return {
+            "t_s": self._loop.time(),
+            "backend": self._options.id,
+            "active_connections": self._tcp.open_connections,
+            **asdict(self._server.state()),
+        }
 
-class _Connection:
-    """One client's connection, until the client closes its side or breaks the protocol."""
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        sock: socket.socket,
-        on_request: "Callable[[Request, _Connection], None]",
-        on_left: "Callable[[_Connection, ProtocolError | None], None]",
-    ) -> None:
-        self._requests = RequestReader()
-        self._on_request = on_request
-        self._on_left = on_left
-        self.stream = StreamSocket(loop, sock, self._received, self._ended)
-
-    def _received(self, data: bytes) -> None:
-        try:
-            requests = self._requests.feed(data)
-        except ProtocolError as error:
-            self.stream.close()
-            self._on_left(self, error)
-            return
-        for request in requests:
-            self._on_request(request, self)
-
-    def _ended(self, _error: OSError | None) -> None:
-        self._on_left(self, None)
+    def _reading(self) -> Reading:
+        return Reading(
+            self._loop.time(),
+            self._server.work_s(),
+            self._server.state().busy_time_s,
+            self._count.bytes_received,
+            self._count.bytes_sent,
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -178,33 +160,54 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     raise_open_files_limit()
     loop = new_precise_loop()
-    dropped_before = listen_drops()
-    # Unbuffered: a backend that is killed on purpose leaves its samples behind.
-    with (
-        listen(options.listen, options.backlog) as listener,
-        options.samples.open("wb", buffering=0) as samples,
-    ):
-        server = BackendServer(loop, options.id, queue, samples)
-        server.accept_on(listener)
-        server.sample_from(loop.time())
+    backend = Backend(loop, options, queue)
+    if options.standby:
+        print("standby", flush=True)
+        if not backend.control.wait_for_start():
+            return 0
+    with ExitStack() as sockets:
+        backend.open(sockets)
+        # Unbuffered: a backend that is killed on purpose leaves its samples behind.
+        samples = sockets.enter_context(options.samples.open("wb", buffering=0))
+        backend.sample_from(loop.time(), samples)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, loop.stop)
+        if options.control:
+            backend.control.listen(loop)
+        if options.report_to is not None:
+            reports = push_reports(options.report_to, backend.report, options.report_interval_s)
+            _task = loop.create_task(reports)
         print("ready", flush=True)
         with realtime_priority() as realtime:
             loop.run_forever()
-        server.write_final(listen_drops() - dropped_before, options.backlog, realtime)
+        backend.write_final(samples, realtime)
     return 0
+
+
+def _write_line(samples: IO[bytes], line: dict[str, Any]) -> None:
+    samples.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="experiments.hosts.backend_server")
     parser.add_argument("--id", required=True, help="at most 32 bytes")
     parser.add_argument("--listen", required=True, type=address, metavar="ADDRESS:PORT")
+    parser.add_argument("--protocol", choices=("tcp", "udp"), default="tcp")
     parser.add_argument("--samples", required=True, type=Path, metavar="FILE.jsonl")
     parser.add_argument("--servers", type=int, default=1, help="served in parallel (1)")
     parser.add_argument("--speed", type=float, default=1.0, help="divides every demand (1.0)")
     parser.add_argument("--queue-limit", type=int, default=1000, help="waiting at most (1000)")
     parser.add_argument("--backlog", type=int, default=4096, help="of the listening socket (4096)")
+    parser.add_argument("--health-port", type=int, help="answers health checks, TCP and UDP")
+    parser.add_argument("--agent-port", type=int, help="answers as an agent, TCP")
+    parser.add_argument("--probe-port", type=int, help="answers probes, UDP")
+    parser.add_argument("--report-to", type=address, metavar="ADDRESS:PORT", help="load reports")
+    parser.add_argument("--report-interval-s", type=float, default=0.5, help="(0.5)")
+    parser.add_argument(
+        "--capacity-mbps", type=float, default=REFERENCE_MBPS, help="of the link, for reports"
+    )
+    parser.add_argument("--control", action="store_true", help="commands on standard input")
+    parser.add_argument("--standby", action="store_true", help="listen when told `serve`")
     return parser
 
 
