@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
+from nginy.config.model import Protocol
 from nginy.proxy.close_reason import CloseReason
 
 
@@ -36,5 +37,12 @@ class ConnectionContext:
     """Client to backend, delivered."""
     bytes_down: int = 0
     """Backend to client, delivered."""
+    protocol: Protocol = "tcp"
+    datagrams_up: int = 0
+    """UDP: client to backend, sent."""
+    datagrams_down: int = 0
+    """UDP: backend to client, sent."""
+    dropped: int = 0
+    """UDP: datagrams of either side that were not passed on."""
     close_reason: CloseReason = CloseReason.INTERNAL_ERROR
     """Stands unless something better is known."""

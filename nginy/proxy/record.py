@@ -14,12 +14,17 @@ def close_record(context: ConnectionContext) -> Record:
     attempt that succeeded, `first_byte_ms` from the start of that attempt until the backend's
     first byte was passed on (nginx's `$upstream_first_byte_time`), `duration_ms` from accept to
     close. Null: it did not happen. `close_reason` is a value of `CloseReason`.
+
+    Of a UDP session, `connect_ms` is null, and the times are those of the last backend;
+    `datagrams_up`, `datagrams_down` and `dropped` (not passed on) are null for TCP.
     """
     backend = context.backend
     began_s = context.connect_began_s
+    udp = context.protocol == "udp"
     return {
         "schema_version": SCHEMA_VERSION,
         "id": context.id,
+        "protocol": context.protocol,
         "rule": context.rule,
         "listener": str(context.listener),
         "client": str(context.client),
@@ -33,6 +38,9 @@ def close_record(context: ConnectionContext) -> Record:
         "duration_ms": _ms(context.opened_s, context.closed_s),
         "bytes_up": context.bytes_up,
         "bytes_down": context.bytes_down,
+        "datagrams_up": context.datagrams_up if udp else None,
+        "datagrams_down": context.datagrams_down if udp else None,
+        "dropped": context.dropped if udp else None,
         "backends_tried": [tried.id for tried in context.tried],
         "close_reason": context.close_reason.value,
     }

@@ -29,6 +29,7 @@ def test_served_connection():
     assert close_record(served) == {
         "schema_version": 1,
         "id": "7",
+        "protocol": "tcp",
         "rule": "web",
         "listener": "[::]:80",
         "client": "[2001:db8::1]:5000",
@@ -42,6 +43,9 @@ def test_served_connection():
         "duration_ms": 2000.0,
         "bytes_up": 3,
         "bytes_down": 4,
+        "datagrams_up": None,
+        "datagrams_down": None,
+        "dropped": None,
         "backends_tried": ["b1", "b2"],
         "close_reason": "completed",
     }
@@ -54,7 +58,8 @@ def test_connection_that_reached_nobody():
     record = close_record(closed)
     absent = {name for name, value in record.items() if value is None}
     assert absent == {
-        "rule", "backend", "backend_address", "upstream_local", "connect_ms", "first_byte_ms"
+        "rule", "backend", "backend_address", "upstream_local", "connect_ms", "first_byte_ms",
+        "datagrams_up", "datagrams_down", "dropped",
     }  # fmt: skip
     assert record["backends_tried"] == []
     assert record["duration_ms"] == 250.0
