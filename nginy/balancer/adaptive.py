@@ -124,10 +124,15 @@ class Adaptive(Balancer[AdaptiveSettings]):
     def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
         """The acceptable one whose turn it is, else the one with the fewest connections."""
         self._update(now)
-        backend = self._acceptable.first(avoid) or self._by_connections.first(avoid)
+        backend = self._acceptable.first(avoid)
         if backend is not None:
             self._turns.take(backend)
-            self._rank(backend)
+            self._acceptable.set(backend, self._turns.of(backend), 0.0)
+            return backend
+        backend = self._by_connections.first(avoid)
+        if backend is not None:
+            self._turns.take(backend)
+            self._rank_connections(backend)
         return backend
 
     def _update(self, now: float) -> None:

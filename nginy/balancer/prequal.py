@@ -66,6 +66,9 @@ class Prequal(Balancer[PrequalSettings]):
         self._pool = ProbePool(settings.hot_quantile, settings.max_age_s)
         self._usable = DrawList()
         self._errors: dict[Backend, _Errors] = {}
+        # A setting of pydantic's is slower to read than an attribute.
+        self._removed_per_pick = settings.removed_per_pick
+        self._probes_per_pick = settings.probes_per_pick
         self._owed = 0
         self._followed: tuple[int, float] | None = None
         """Requests in flight and latency, as the last pick saw them; None: it drew by chance."""
@@ -91,13 +94,13 @@ class Prequal(Balancer[PrequalSettings]):
     def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
         """By the answers, or by chance."""
         self._pool.expire(now)
-        answer = self._pool.best(avoid, self._suspects(now))
+        answer = self._pool.best(avoid, self._suspects(now) if self._errors else ())
         self._followed = None
         if answer is not None:
             self._followed = (answer.in_flight, answer.latency_s)
             self._pool.use(answer)
-        self._pool.remove(rounded(self.settings.removed_per_pick, self.rng))
-        self._owed += rounded(self.settings.probes_per_pick, self.rng)
+        self._pool.remove(rounded(self._removed_per_pick, self.rng))
+        self._owed += rounded(self._probes_per_pick, self.rng)
         return self._usable.draw(self.rng, avoid) if answer is None else answer.backend
 
     def probes_due(self, now: float) -> Sequence[Backend]:
@@ -148,8 +151,6 @@ class Prequal(Balancer[PrequalSettings]):
 
     def _suspects(self, now: float) -> set[Backend]:
         """Of those who have answered."""
-        if not self._errors:
-            return set()
         return {
             answer.backend for answer in self._pool.answers if self._suspect(answer.backend, now)
         }

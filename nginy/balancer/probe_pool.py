@@ -41,22 +41,24 @@ def reuse_budget(
 
 def rounded(value: float, rng: random.Random) -> int:
     """`value` up or down to a whole number by chance, right on average."""
-    return int(value) + (rng.random() < value % 1)
+    whole = int(value)
+    return whole if whole == value else whole + (rng.random() < value - whole)
 
 
 def hot_and_cold(answers: Sequence[Answer], threshold: float) -> Answer | None:
-    """Hot-cold lexicographic: of the cold the least latency, else the least in flight."""
-    best: Answer | None = None
-    best_key: tuple[bool, float, float] = (True, inf, inf)
-    key: tuple[bool, float, float]
+    """Hot-cold lexicographic: of the cold the least latency, else the least in flight.
+
+    Of equal ones the first, the oldest, is used up before it is too old.
+    """
+    cold: Answer | None = None
+    hot: Answer | None = None
     for answer in answers:
         if answer.in_flight <= threshold:
-            key = (False, answer.latency_s, answer.in_flight)
-        else:
-            key = (True, answer.in_flight, answer.latency_s)
-        if best is None or key < best_key:
-            best, best_key = answer, key
-    return best
+            if cold is None or answer.latency_s < cold.latency_s:
+                cold = answer
+        elif hot is None or answer.in_flight < hot.in_flight:
+            hot = answer
+    return cold or hot
 
 
 class RecentInFlight:
@@ -93,15 +95,13 @@ class ProbePool:
         self._max_age_s = max_age_s
         self._recent = RecentInFlight()
         self._worst_next = False
-
-    @property
-    def threshold(self) -> float:
+        self.threshold = self._recent.quantile(hot_quantile)
         """Above so many requests in flight a backend is hot."""
-        return self._recent.quantile(self._hot_quantile)
 
     def add(self, answer: Answer, size: int) -> None:
         """A new answer; the oldest ones beyond `size` go."""
         self._recent.add(answer.in_flight)
+        self.threshold = self._recent.quantile(self._hot_quantile)
         self.answers.append(answer)
         del self.answers[: max(0, len(self.answers) - size)]
 
@@ -119,25 +119,24 @@ class ProbePool:
 
         Two answers are needed because one is no choice.
         """
-        answers = self._besides(avoid, self.answers)
+        answers = self.answers
+        if avoid:
+            answers = [answer for answer in answers if answer.backend not in avoid]
         if len(answers) < 2:
             return None
-        trusted = self._besides(suspects, answers)
-        return hot_and_cold(trusted or answers, self.threshold)
-
-    @staticmethod
-    def _besides(those: Collection[Backend], answers: list[Answer]) -> list[Answer]:
-        if not those:
-            return answers
-        return [answer for answer in answers if answer.backend not in those]
+        if suspects:
+            trusted = [answer for answer in answers if answer.backend not in suspects]
+            answers = trusted or answers
+        return hot_and_cold(answers, self.threshold)
 
     def use(self, answer: Answer) -> None:
         """One use less of `answer`, and one more in flight in every answer of its backend."""
+        backend = answer.backend
         answer.uses -= 1
         if answer.uses <= 0:
             self.answers.remove(answer)
         for other in self.answers:
-            if other.backend is answer.backend:
+            if other.backend is backend:
                 other.in_flight += 1
 
     def remove(self, count: int) -> None:
