@@ -79,7 +79,7 @@ def test_a_shortage_of_the_balancers_own_is_not_held_against_the_backend(proxy, 
         record = balancer.record()
     assert record["close_reason"] == "no_resources"
     assert record["backends_tried"] == ["b1"]
-    assert balancer.server.pool["b1"].fails == 0
+    assert balancer.server.pool["b1"].penalty.fails == 0
 
 
 def test_a_fault_of_nginy_ends_one_connection_and_leaves_nothing(proxy, peer, monkeypatch, caplog):
