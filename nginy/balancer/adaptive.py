@@ -3,7 +3,7 @@
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
+from math import ceil, inf
 
 from nginy.address import Address
 from nginy.backend.backend import FULL_SHARE, Backend
@@ -16,6 +16,10 @@ from nginy.config.strategies import AdaptiveSettings
 
 LEAST_FACTOR, GREATEST_FACTOR = 0.1, 100.0
 """Bounds of what connection counts do to a weight (the original project's)."""
+CONNECTION_BOUND = 1.25
+"""An acceptable backend takes no more than this times its fair share of the open connections. A
+report is old news soon: without the bound, with 20 equal servers at 80 % and a report every 50
+service times, the mean response time was 173 ms in simulation; with it 12 ms, by chance 51 ms."""
 ROUNDING = 1e-9
 """Who is as loaded as all others is acceptable with alpha 1, however the sums are rounded."""
 SORT_S = 50e-6
@@ -38,7 +42,8 @@ class Adaptive(Balancer[AdaptiveSettings]):
 
     Load is the mean of cpu, mem, net and io weighted by `coefficients`; the mean is the sum of
     loads over the sum of weights. Among the acceptable ones everybody has a turn by weight; if
-    nobody is acceptable, the fewest open connections per weight win, ties in turn. Every
+    nobody is acceptable, or the one whose turn it is would exceed 1.25 times its fair share of the
+    open connections, the fewest open connections per weight win, ties in turn. Every
     `interval_s`, a backend's weight is multiplied by a factor f, which starts at 1 and becomes
     f + gain (1 - LW / mean LW), kept within 0.1 to 100, where LW is the backend's share of the open
     connections over its share of the weights.
@@ -67,6 +72,14 @@ class Adaptive(Balancer[AdaptiveSettings]):
         self._factors: dict[Backend, float] = {}
         self._weights: dict[Backend, float] = {}
         """The configured ones, less what slow start holds back, times the factors."""
+        self._connections: dict[Backend, int] = {}
+        """Open ones of the usable backends."""
+        self._open = 0
+        """Their sum."""
+        self._weight_sum = 0.0
+        """Of the usable backends."""
+        self._by_turn = False
+        """How the last pick was made."""
         self._turns = Turns()
         self._acceptable = Ranking()
         self._by_connections = Ranking()
@@ -89,7 +102,10 @@ class Adaptive(Balancer[AdaptiveSettings]):
     def joined(self, backend: Backend, now: float) -> None:
         """It takes part, as the last sorting says, until the next."""
         self._factors.setdefault(backend, 1.0)
+        self._connections[backend] = backend.active
+        self._open += backend.active
         self._weigh(backend)
+        self._weight_sum += self._weights[backend]
         self._rank(backend)
         self._sort_at = now
 
@@ -97,16 +113,22 @@ class Adaptive(Balancer[AdaptiveSettings]):
         """It takes no part."""
         self._acceptable.discard(backend)
         self._by_connections.discard(backend)
+        self._open -= self._connections.pop(backend)
+        self._weight_sum -= self._weights[backend]
         self._sort_at = now
 
     def reweighed(self, backend: Backend, now: float) -> None:
         """It has another weight."""
-        if backend in self._by_connections:
+        if backend in self._connections:
+            self.left(backend, now)
             self.joined(backend, now)
 
     def load_changed(self, backend: Backend, now: float) -> None:
         """It has another number of connections."""
-        if backend in self._by_connections:
+        before = self._connections.get(backend)
+        if before is not None:
+            self._connections[backend] = backend.active
+            self._open += backend.active - before
             self._rank_connections(backend)
 
     def reported(self, backend: Backend, report: LoadReport, now: float) -> None:
@@ -125,15 +147,20 @@ class Adaptive(Balancer[AdaptiveSettings]):
         """The acceptable one whose turn it is, else the one with the fewest connections."""
         self._update(now)
         backend = self._acceptable.first(avoid)
-        if backend is not None:
+        self._by_turn = backend is not None and self._has_room(backend)
+        if backend is not None and self._by_turn:
             self._turns.take(backend)
             self._acceptable.set(backend, self._turns.of(backend), 0.0)
             return backend
         backend = self._by_connections.first(avoid)
         if backend is not None:
             self._turns.take(backend)
-            self._rank_connections(backend)
+            self._rank(backend)
         return backend
+
+    def _has_room(self, backend: Backend) -> bool:
+        fair = (self._open + 1) * self._weights[backend] / self._weight_sum
+        return backend.active < ceil(CONNECTION_BOUND * fair)
 
     def _update(self, now: float) -> None:
         """Adjust factors and sort, if it is time to."""
@@ -149,7 +176,7 @@ class Adaptive(Balancer[AdaptiveSettings]):
 
     def _members(self) -> list[Backend]:
         """The usable ones, in order."""
-        return [backend for backend in self.roster.members if backend in self._by_connections]
+        return [backend for backend in self.roster.members if backend in self._connections]
 
     def _adjust(self) -> None:
         """Let the factors follow the connections: up where there are few per weight."""
@@ -176,13 +203,13 @@ class Adaptive(Balancer[AdaptiveSettings]):
         for backend in [one for one, report in self._reports.items() if report.until < now]:
             del self._reports[backend]
         fresh = [self._reports[backend] for backend in members if backend in self._reports]
+        self._weight_sum = sum(self._weights[backend] for backend in members)
         self._sorted_at = now
         self._sort_at = min((report.until for report in fresh), default=inf)
         self._threshold = inf
         if fresh:
             self._mean_load = sum(report.load for report in fresh) / len(fresh)
-            weights = sum(self._weights[backend] for backend in members)
-            mean = self._mean_load * len(members) / weights
+            mean = self._mean_load * len(members) / self._weight_sum
             self._threshold = self.settings.alpha * mean * (1.0 + ROUNDING)
         self._rank_all(members)
 
@@ -230,9 +257,12 @@ class Adaptive(Balancer[AdaptiveSettings]):
         return f"{load}: {verdict} (limit {self._threshold:.4g}); {connections}"
 
     def reason(self, client: Address, chosen: Backend, now: float) -> str:
-        """Which of the two branches it was."""
+        """Which of the two branches of the rule led to `chosen`, in the last pick."""
+        if not self._by_turn:
+            why = "nobody is acceptable"
+            if len(self._acceptable):
+                why = "who was next has more than its share of the connections"
+            return f"{why}, and this has the fewest connections per weight"
         if self._threshold == inf:
             return "nobody has reported a load, so everybody has a turn by weight"
-        if chosen in self._acceptable:
-            return f"{len(self._acceptable)} are acceptable, and it is its turn"
-        return "nobody is acceptable, and it has the fewest connections per weight"
+        return f"{len(self._acceptable)} are acceptable, and it is its turn"
