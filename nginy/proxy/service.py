@@ -1,21 +1,26 @@
-"""A rule at work: its balancer with its backends, and its limits in seconds."""
+"""A rule at work: balancer and backends, door, queue, and limits in seconds."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from nginy.backend.pool import BackendPool
 from nginy.balancer.base import Balancer
-from nginy.balancer.registry import make_balancer
-from nginy.balancer.roster import RosterPolicy
-from nginy.balancer.tiers import Tiers
+from nginy.balancer.for_rule import balancer_for
+from nginy.config.guard_settings import UdpSettings
 from nginy.config.model import Rule
+from nginy.proxy.door import Census, Door
+from nginy.proxy.live import LiveConnections
+from nginy.proxy.queue import WaitingQueue
+from nginy.proxy.rate import Rates
 from nginy.proxy.relay import Limits
+from nginy.proxy.timers import TimerWheel
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a connection needs of its rule."""
+    """What a connection or session needs of its rule."""
 
     name: str
     balancer: Balancer[Any]
@@ -23,20 +28,38 @@ class Service:
     connect_timeout_s: float
     max_tries: int
     total_timeout_s: float
+    door: Door
+    queue: WaitingQueue | None
+    """None: nobody waits (`max_waiting: 0`)."""
+    live: LiveConnections
+    rates: Rates
+    udp: UdpSettings
 
 
-def make_service(rule: Rule, pool: BackendPool, rng: random.Random, now: float) -> Service:
-    """The service of `rule` over its backends in `pool`."""
-    members = pool.members(rule.backend_ids)
-    policy = RosterPolicy(max_ejected_pct=rule.passive.max_ejected_pct)
-    balancer: Balancer[Any]
-    if rule.all_down == "try_all" or any(backend.backup for backend in members):
-        try_all = rule.all_down == "try_all"
-        balancer = Tiers(rule.strategy, rng, policy, try_all=try_all)
-    else:
-        balancer = make_balancer(rule.strategy, rng, policy)
-    balancer.rebuild(members, now)
+def make_service(
+    rule: Rule,
+    pool: BackendPool,
+    rng: random.Random,
+    now: float,
+    wheel: TimerWheel,
+    census: Census,
+    run_soon: Callable[[Callable[[], None]], object],
+) -> Service:
+    """The service of `rule` over its backends in `pool`.
+
+    `census` counts the whole process; `run_soon` calls back after the present event
+    (`Poller.run_soon`).
+    """
+    balancer = balancer_for(rule, pool.members(rule.backend_ids), rng, now)
     timeouts, retries = rule.timeouts, rule.retries
+    queue = WaitingQueue(
+        rule.queue,
+        balancer,
+        lambda: pool.members(rule.backend_ids),
+        wheel,
+        run_soon,
+        heed_health=rule.all_down == "refuse",
+    )
     return Service(
         name=rule.name,
         balancer=balancer,
@@ -44,4 +67,9 @@ def make_service(rule: Rule, pool: BackendPool, rng: random.Random, now: float) 
         connect_timeout_s=timeouts.connect_timeout_ms / 1e3,
         max_tries=retries.max_tries,
         total_timeout_s=retries.total_timeout_ms / 1e3,
+        door=Door(rule.access, rule.limits, census),
+        queue=queue if rule.queue.max_waiting else None,
+        live=LiveConnections(rule.live_connections, wheel),
+        rates=Rates(rule.limits.upload_bytes_per_s, rule.limits.download_bytes_per_s),
+        udp=rule.udp,
     )

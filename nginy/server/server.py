@@ -12,6 +12,7 @@ from nginy.config.model import Config
 from nginy.config.route import RouteTable
 from nginy.monitor.monitors import Monitors
 from nginy.proxy.access_log import open_access_log
+from nginy.proxy.door import Census
 from nginy.proxy.poller import Poller
 from nginy.proxy.service import Service, make_service
 from nginy.proxy.tcp import TcpProxy
@@ -40,12 +41,16 @@ class Server:
         self.pool = BackendPool(make_backend(settings) for settings in config.backends)
         now = time.monotonic()
         self._routes = RouteTable(rule for rule in config.rules if rule.protocol == "tcp")
-        self._services = {
-            rule.name: make_service(rule, self.pool, rng, now) for rule in config.rules
-        }
         self._access_log = open_access_log(config.access_log) if config.access_log else None
         self.poller = Poller(self._loop.call_soon)
         self.wheel = TimerWheel(TICK_S, now)
+        census = Census(config.limits.max_connections)
+        self._services = {
+            rule.name: make_service(
+                rule, self.pool, rng, now, self.wheel, census, self.poller.run_soon
+            )
+            for rule in config.rules
+        }
         self.proxy = TcpProxy(
             self.poller,
             self.wheel,
