@@ -1,6 +1,6 @@
 """What a run left behind becomes its tables and its verdict."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,9 @@ from typing import Any
 import orjson
 import pandas as pd
 
+from experiments.backends import AppliedFault
 from experiments.capture import Capture
+from experiments.datagram_flows import DatagramCapture, check_ways, read_datagrams
 from experiments.dataset import RunWriter
 from experiments.flows import check_retransmissions, join_backends, read_flows
 from experiments.host_load import CpuShares
@@ -19,6 +21,7 @@ from experiments.serving_backend import name_backends
 from experiments.tables import (
     connections_frame,
     empty_frame,
+    faults_frame,
     read_lines,
     requests_frame,
     samples_frame,
@@ -29,12 +32,18 @@ from experiments.verdict import (
     backends_check,
     captures_check,
     cpu_check,
+    faults_check,
     lateness_check,
     links_check,
     problems_check,
+    sockets_check,
 )
 from experiments.workload_checks import conservation
 from topologies.links.checks import Calibration
+from topologies.links.method import DirectionCounters
+
+LinkReadings = tuple[Mapping[str, DirectionCounters], Mapping[str, DirectionCounters]]
+"""The links' counters as the load ended, and after the captures had."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,12 @@ class Evidence:
     captures: list[Capture]
     counters: CounterReadings
     cpu: CpuShares
+    backend_samples: list[Path]
+    """One file per start of a backend."""
+    dead: Collection[str]
+    """Backends that a fault killed and none restored."""
+    faults: list[AppliedFault]
+    links: LinkReadings
 
 
 def conclude(
@@ -58,41 +73,113 @@ def conclude(
 ) -> Verdict:
     """Write all tables of the run and judge it."""
     raw, t0_s = evidence.raw, evidence.t0_s
-    servers = [raw / f"samples-{name}.jsonl" for name in scenario.backend_ids()]
     generators = [raw / f"samples-{name}.jsonl" for name in evidence.clients]
     summaries = [orjson.loads((raw / f"summary-{c}.json").read_bytes()) for c in evidence.clients]
     connections = connections_frame(read_lines([evidence.balancer_records]), t0_s)
     sent = read_lines(raw / f"requests-{name}.jsonl" for name in evidence.clients)
     requests = name_backends(requests_frame(sent, t0_s), connections)
-    flows = _flows(evidence, connections)
+    samples = read_lines([*evidence.backend_samples, *generators])
     writer.write_table("requests", requests)
-    writer.write_table("samples", samples_frame(read_lines([*servers, *generators]), t0_s))
+    writer.write_table("samples", samples_frame(samples, t0_s))
     writer.write_table("connections", connections)
+    if scenario.faults:
+        writer.write_table("faults", faults_frame(map(_fault_row, evidence.faults), t0_s))
+    packets = _datagrams if scenario.protocol == "udp" else _segments
+    flows, packets_check = packets(evidence, connections)
     writer.write_table("flows", flows)
     if not scenario.keep_captures:
         for capture in evidence.captures:
             capture.path.unlink()
     answered = requests.loc[requests["status"] == "ok", "latency_ms"]
-    finals = {record["backend"]: record for record in read_lines(servers) if record.get("final")}
-    return Verdict(
-        (
-            links_check(calibration.reasons, len(calibration.checks)),
-            lateness_check(summaries, float(answered.median()) if len(answered) else 0.0),
-            problems_check(
-                "conservation",
-                conservation(summaries),
-                f"all {len(requests)} requests accounted for",
-            ),
-            _little_check(summaries),
-            backends_check(finals, scenario.backend_ids()),
-            captures_check(
-                {c.point: c.statistics.missing for c in evidence.captures if c.statistics},
-                max((abs(c.clock_step_s) for c in evidence.captures), default=0.0),
-            ),
-            _retransmissions_check(evidence, flows),
-            cpu_check(evidence.cpu.idle_pct, evidence.cpu.steal_pct),
+    last_lines = [record for record in read_lines(evidence.backend_samples) if record.get("final")]
+    finals = {record["backend"]: record for record in last_lines}
+    alive = [name for name in scenario.backend_ids() if name not in evidence.dead]
+    checks = [
+        links_check(calibration.reasons, len(calibration.checks)),
+        lateness_check(summaries, float(answered.median()) if len(answered) else 0.0),
+        problems_check(
+            "conservation",
+            conservation(summaries),
+            f"all {len(requests)} requests accounted for",
+        ),
+        _little_check(summaries),
+        backends_check(finals, alive),
+        captures_check(
+            {c.point: c.statistics.missing for c in evidence.captures if c.statistics},
+            max((abs(c.clock_step_s) for c in evidence.captures), default=0.0),
+        ),
+        packets_check,
+        cpu_check(evidence.cpu.idle_pct, evidence.cpu.steal_pct),
+    ]
+    if scenario.protocol == "udp":
+        drops = {each["client"]: each["udp_drops"] for each in summaries}
+        checks.append(sockets_check(drops | {n: f["udp_drops"] for n, f in finals.items()}))
+    if scenario.faults:
+        checks.append(_faults_check(scenario, evidence))
+    return Verdict(tuple(checks))
+
+
+def _fault_row(applied: AppliedFault) -> dict[str, Any]:
+    fault, applied_s = applied
+    return {
+        "at_s": fault.at_s,
+        "applied_s": applied_s,
+        "action": fault.action,
+        "backend": fault.backend,
+        "factor": fault.factor,
+    }
+
+
+def _faults_check(scenario: Scenario, evidence: Evidence) -> Check:
+    due = sorted(scenario.faults, key=lambda fault: fault.at_s)
+    applied_s = [applied.applied_s - evidence.t0_s for applied in evidence.faults]
+    return faults_check([(str(fault), fault.at_s) for fault in due], applied_s)
+
+
+def _segments(evidence: Evidence, connections: pd.DataFrame) -> tuple[pd.DataFrame, Check]:
+    """TCP: the flows, and whether captures and kernels agree on what was sent again."""
+    flows = _flows(evidence, connections)
+    return flows, _retransmissions_check(evidence, flows)
+
+
+def _datagrams(evidence: Evidence, connections: pd.DataFrame) -> tuple[pd.DataFrame, Check]:
+    """UDP: the flows, and whether captures and links agree on what was lost."""
+    seen = {
+        capture.point: read_datagrams(
+            capture.path,
+            capture.point,
+            clock_offset_s=capture.clock_offset_s,
+            t0_s=evidence.t0_s,
         )
-    )
+        for capture in evidence.captures
+    }
+    frames = [each.flows for each in seen.values() if len(each.flows)]
+    flows = pd.concat(frames, ignore_index=True) if frames else empty_frame("flows")
+    joined = join_backends(flows, connections) if frames else flows
+    return joined, _datagrams_check(evidence, seen)
+
+
+def _datagrams_check(evidence: Evidence, seen: Mapping[str, DatagramCapture]) -> Check:
+    balancer = seen.get("lb")
+    clients = [seen[name] for name in evidence.clients if name in seen]
+    lost = [
+        {direction: counted.dropped + counted.overflow for direction, counted in reading.items()}
+        for reading in evidence.links
+    ]
+    if balancer is None or not clients:
+        return problems_check("datagrams", [], "not captured at both ends: not compared")
+    if {"lb->s1", "s1->lb"} & lost[1].keys():
+        return problems_check("datagrams", [], "the balancer's link drops too: not compared")
+    rows = [
+        row for client in clients for row in check_ways(client, balancer, evidence.addresses, *lost)
+    ]
+    problems = [
+        f"{row.direction}: {row.missing} packets missing, {row.dropped} dropped by the link"
+        for row in rows
+        if not row.ok
+    ]
+    total = sum(row.missing for row in rows)
+    return problems_check("datagrams", problems, f"captures and links agree on {total} lost")
 
 
 def _flows(evidence: Evidence, connections: pd.DataFrame) -> pd.DataFrame:

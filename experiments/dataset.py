@@ -4,7 +4,7 @@
 |---|---|---|
 | manifest.json | what was asked, where, with which versions and seeds | before the run |
 | calibration.json | every link: asked, measured, tolerance | before, finished after |
-| requests, samples, connections, flows `.parquet` | see `experiments/tables.py` | after |
+| requests, samples, connections, flows, faults `.parquet` | see `experiments/tables.py` | after |
 | verdict.json | `valid` and the reasons why not | last: a run without it is incomplete |
 
 Every JSON file has `schema_version`, every parquet file has it in its metadata.
@@ -21,7 +21,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from experiments.tables import SCHEMA_VERSION, TABLES, DatasetError, empty_frame, to_arrow
+from experiments.tables import (
+    ADDED,
+    SCHEMA_VERSION,
+    TABLES,
+    DatasetError,
+    empty_frame,
+    to_arrow,
+)
 
 _JSON_OPTIONS = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 
@@ -111,10 +118,15 @@ class Run:
         """Table `flows`."""
         return self._table("flows")
 
+    @cached_property
+    def faults(self) -> pd.DataFrame:
+        """Table `faults`."""
+        return self._table("faults")
+
     def _table(self, name: str) -> pd.DataFrame:
-        """A table the run did not write (no capture asked, no balancer) has no rows."""
+        """A table the run did not write (no capture asked, no faults) has no rows."""
         path = self.path / f"{name}.parquet"
-        return _read_table(path, TABLES[name]) if path.exists() else empty_frame(name)
+        return _read_table(path, name) if path.exists() else empty_frame(name)
 
 
 def load_run(path: Path) -> Run:
@@ -147,20 +159,30 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
+def _read_table(path: Path, name: str) -> pd.DataFrame:
+    schema = TABLES[name]
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
-    _check_version(path, (table.schema.metadata or {}).get(b"schema_version"))
-    missing = [name for name in schema.names if name not in table.schema.names]
-    if missing:
-        raise DatasetError(f"{path} lacks the columns {missing}")
+    version = _check_version(path, (table.schema.metadata or {}).get(b"schema_version"))
+    missing = [column for column in schema.names if column not in table.schema.names]
+    later = {
+        column
+        for added, columns in ADDED.items()
+        if added > version
+        for column in columns.get(name, ())
+    }
+    if unknown := [column for column in missing if column not in later]:
+        raise DatasetError(f"{path} lacks the columns {unknown}")
+    for column in missing:
+        nulls = pa.nulls(table.num_rows, schema.field(column).type)
+        table = table.append_column(column, nulls)
     frame: pd.DataFrame = table.select(schema.names).cast(schema).to_pandas()
     return frame
 
 
-def _check_version(path: Path, version: str | bytes | int | None) -> None:
+def _check_version(path: Path, version: str | bytes | int | None) -> int:
     if version is None:
         raise DatasetError(f"{path} has no schema_version")
     if int(version) > SCHEMA_VERSION:
@@ -168,3 +190,4 @@ def _check_version(path: Path, version: str | bytes | int | None) -> None:
             f"{path} has schema version {int(version)}, this program reads up to {SCHEMA_VERSION}:"
             " use a newer checkout"
         )
+    return int(version)

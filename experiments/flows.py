@@ -6,9 +6,10 @@
 import socket
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 from scapy.error import Scapy_Exception
@@ -20,6 +21,8 @@ from experiments.serving_backend import nearest_backend
 from experiments.tables import DatasetError, flows_frame
 from nginy.address import Address
 
+Read = TypeVar("Read")
+
 
 def read_flows(
     path: Path, point: str, *, clock_offset_s: float = 0.0, t0_s: float = 0.0
@@ -30,16 +33,24 @@ def read_flows(
     monotonic start of load. `backend` is still empty: see `join_backends`.
     DatasetError if the file is no capture or of an unknown link type.
     """
+    flows = read_capture(path, lambda frames, link_type: track(segments(frames, link_type)))
+    return flows_frame(_row(flow, point, clock_offset_s + t0_s) for flow in flows)
+
+
+def read_capture(path: Path, read: Callable[[Iterator[tuple[float, bytes]], int], Read]) -> Read:
+    """What `read` makes of the frames (time, bytes) of a pcap file and of its link type.
+
+    DatasetError if the file is no capture, or `read` raises KeyError for the link type.
+    """
     try:
         reader = RawPcapReader(str(path))
     except (OSError, Scapy_Exception) as error:
         raise DatasetError(f"{path} is not a capture: {error}") from error
     with reader:
         try:
-            flows = track(segments(_packets(reader), reader.linktype))
+            return read(_packets(reader), reader.linktype)
         except KeyError as error:
             raise DatasetError(f"{path} has link type {reader.linktype}, not known") from error
-    return flows_frame(_row(flow, point, clock_offset_s + t0_s) for flow in flows)
 
 
 def join_backends(flows: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
@@ -125,7 +136,8 @@ def _endpoints(flows: pd.DataFrame, end: str) -> pd.Series:
     return pd.Series(texts, index=flows.index, dtype="str")
 
 
-def _text(endpoint: Endpoint) -> str:
+def address_text(endpoint: Endpoint) -> str:
+    """The address of an endpoint as people write it."""
     family = socket.AF_INET if len(endpoint[0]) == 4 else socket.AF_INET6
     return socket.inet_ntop(family, endpoint[0])
 
@@ -135,9 +147,9 @@ def _row(flow: Flow, point: str, zero_s: float) -> dict[str, object]:
     counts = ("packets", "wire_bytes", "payload_bytes", "retransmissions", "out_of_order")
     return {
         "capture_point": point,
-        "client_address": _text(flow.client),
+        "client_address": address_text(flow.client),
         "client_port": flow.client[1],
-        "server_address": _text(flow.server),
+        "server_address": address_text(flow.server),
         "server_port": flow.server[1],
         "first_s": flow.first_s - zero_s,
         "last_s": flow.last_s - zero_s,
@@ -148,6 +160,7 @@ def _row(flow: Flow, point: str, zero_s: float) -> dict[str, object]:
         "server_rtt_ms": flow.server_rtt_ms,
         "client_rtt_ms": flow.client_rtt_ms,
         "ended": flow.ended,
+        "protocol": "tcp",
         **{f"{what}_{way}": getattr(sent, what) for way, sent in ways.items() for what in counts},
     }
 

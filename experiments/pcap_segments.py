@@ -14,7 +14,7 @@ ETHERNET, COOKED_V1, COOKED_V2 = 1, 113, 276
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
 _ETHERNET_HEADER = 14
-_TYPE_OFFSET_AND_LENGTH = {ETHERNET: (12, 14), COOKED_V1: (14, 16), COOKED_V2: (0, 20)}
+TYPE_OFFSET_AND_LENGTH = {ETHERNET: (12, 14), COOKED_V1: (14, 16), COOKED_V2: (0, 20)}
 _IPV4, _IPV6, _TCP = 0x0800, 0x86DD, 6
 _SKIPPED_EXTENSIONS = frozenset({0, 43, 60})  # hop-by-hop, routing, destination options
 _FRAGMENT = 44
@@ -47,7 +47,7 @@ def segments(packets: Iterable[tuple[float, bytes]], link_type: int) -> Iterator
     Anything else (not TCP, later fragments, cut shorter) is passed over.
     KeyError for a link type that is not one of the three above.
     """
-    type_offset, link_bytes = _TYPE_OFFSET_AND_LENGTH[link_type]
+    type_offset, link_bytes = TYPE_OFFSET_AND_LENGTH[link_type]
     for time_s, frame in packets:
         if len(frame) < link_bytes + 20:
             continue

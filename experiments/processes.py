@@ -20,14 +20,37 @@ class ProcessFailed(Exception):
 class HostProcess:
     """One program in a virtual host; all it prints goes to a log file in the run folder."""
 
-    def __init__(self, popen: Popen, host: str, argv: Sequence[str], log: Path) -> None:
-        """Start `argv` in `host`; use `ProcessGroup.start`."""
+    def __init__(
+        self, popen: Popen, host: str, argv: Sequence[str], log: Path, *, commanded: bool = False
+    ) -> None:
+        """Start `argv` in `host`; use `ProcessGroup.start`. `commanded`: `command` will be used."""
         self.host = host
         self._log = log
         with log.open("wb") as output:
             self._process = popen(
-                host, list(argv), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+                host,
+                list(argv),
+                stdin=subprocess.PIPE if commanded else subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
+
+    @property
+    def pid(self) -> int:
+        """Of the program itself."""
+        return self._process.pid
+
+    def command(self, line: str) -> None:
+        """Write a line to its standard input; ProcessFailed if it has ended."""
+        try:
+            self._process.stdin.write(f"{line}\n".encode())  # type: ignore[union-attr]
+            self._process.stdin.flush()  # type: ignore[union-attr]
+        except BrokenPipeError:
+            raise ProcessFailed(f"{self} cannot be told {line!r}: it has ended") from None
+
+    def text(self) -> str:
+        """All it has printed so far."""
+        return self._log.read_text(errors="replace")
 
     def wait_ready(self, marker: str, deadline_s: float) -> None:
         """Wait until it has printed `marker`.
@@ -35,7 +58,7 @@ class HostProcess:
         Raises:
             ProcessFailed: it ended first, or the deadline (seconds, monotonic) passed.
         """
-        while marker not in self._log.read_text(errors="replace"):
+        while marker not in self.text():
             if self._process.poll() is not None:
                 raise ProcessFailed(f"{self} ended before it was ready{self._quote()}")
             if time.monotonic() > deadline_s:
@@ -65,16 +88,18 @@ class HostProcess:
         self.running()
 
     def kill(self) -> None:
-        """End it at once; nothing happens if it has ended."""
+        """End it at once (SIGKILL); nothing happens if it has ended."""
         self._process.kill()
         self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
     def __str__(self) -> str:
         """The log's name says which program in which host."""
         return self._log.stem
 
     def _quote(self) -> str:
-        tail = self._log.read_text(errors="replace").strip().splitlines()[-5:]
+        tail = self.text().strip().splitlines()[-5:]
         return f"; {self._log} ends with:\n  " + "\n  ".join(tail) if tail else ", saying nothing"
 
 
@@ -87,9 +112,12 @@ class ProcessGroup:
         self._logs = logs
         self._processes: list[HostProcess] = []
 
-    def start(self, host: str, name: str, argv: Sequence[str]) -> HostProcess:
+    def start(
+        self, host: str, name: str, argv: Sequence[str], *, commanded: bool = False
+    ) -> HostProcess:
         """Start `argv` in `host`; its log is `<name>-<host>.log`."""
-        process = HostProcess(self._popen, host, argv, self._logs / f"{name}-{host}.log")
+        log = self._logs / f"{name}-{host}.log"
+        process = HostProcess(self._popen, host, argv, log, commanded=commanded)
         self._processes.append(process)
         return process
 

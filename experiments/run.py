@@ -8,19 +8,22 @@ was made is removed.
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.backends import Backends
 from experiments.capture import Capture, capture
 from experiments.collect import Evidence, conclude
 from experiments.dataset import RunWriter
 from experiments.host_load import CpuMeter, CpuShares
 from experiments.kernel_counters import CounterReadings, host_counters
 from experiments.metadata import manifest
+from experiments.ports import PORT
 from experiments.processes import HostProcess, ProcessFailed, ProcessGroup
 from experiments.progress import RunProgress
 from experiments.scenario import Scenario
-from experiments.systems.nginy import BACKEND_PORT, PORT, NginySystem
-from experiments.traffic import start_backends, start_generators
+from experiments.systems.nginy import NginySystem, check_config
+from experiments.traffic import start_generators
 from experiments.verdict import Verdict, rejected
 from topologies.errors import LinkDead
 from topologies.links.calibrate import calibrate, finish
@@ -40,9 +43,11 @@ def run_experiment(scenario: Scenario, folder: Path, progress: RunProgress) -> V
 
     Raises:
         DatasetError: the folder is already that of a run.
+        ScenarioError: the balancer refuses what the scenario wants of it.
         NetworkError, ProcessFailed, CaptureError: something did not start or died; the folder
             has no verdict and counts as unfinished.
     """
+    check_config(scenario)
     progress.stage("building the network")
     settings = scenario.network
     with Network(
@@ -79,23 +84,30 @@ def _carry(scenario: Scenario, network: Network, raw: Path, progress: RunProgres
     addresses = {host.name: network.address(host.name) for host in network.shape.hosts}
     progress.stage("starting backends and balancer")
     with ProcessGroup(network.popen, raw) as group:
-        backends = start_backends(group, scenario, network.address, BACKEND_PORT, raw)
         system = NginySystem(scenario, addresses, raw)
+        backends = Backends(group, scenario, network.address, BALANCER, raw)
+        backends.start()
         balancer = system.start(group, BALANCER)
         points = _capture_points(scenario, clients)
         interfaces = {host: network.interface(host) for host in points}
         with ExitStack() as stack:
-            captures = [stack.enter_context(_capture_at(host, network, raw)) for host in points]
+            captures = [
+                stack.enter_context(_capture_at(host, network, scenario.protocol, raw))
+                for host in points
+            ]
             counters = [host_counters(network, interfaces)]
             t0_s = time.monotonic() + _LEAD_S + _LEAD_PER_CLIENT_S * len(clients)
             target = f"{network.address(BALANCER)}:{PORT}"
             network.restart_draws()
             generators = start_generators(group, scenario, clients, target, t0_s, raw)
-            cpu = _watch(scenario, network, [*backends, balancer], generators, t0_s, progress)
+            servers = _Servers(network, backends, balancer)
+            cpu = _watch(scenario, servers, generators, t0_s, progress)
             counters.append(host_counters(network, interfaces))
+            dropped = network.link_counters()
         counters.append(host_counters(network, interfaces))
-        for process in (balancer, *backends):
-            process.stop()
+        dropped_after = network.link_counters()
+        balancer.stop()
+        backends.stop()
     return Evidence(
         raw=raw,
         t0_s=t0_s,
@@ -105,6 +117,10 @@ def _carry(scenario: Scenario, network: Network, raw: Path, progress: RunProgres
         captures=captures,
         counters=CounterReadings(*counters),
         cpu=cpu,
+        backend_samples=list(backends.samples()),
+        dead=backends.killed(),
+        faults=backends.applied,
+        links=(dropped, dropped_after),
     )
 
 
@@ -113,33 +129,57 @@ def _capture_points(scenario: Scenario, clients: list[str]) -> list[str]:
     return [*points, BALANCER] if "balancer" in scenario.capture else points
 
 
-def _capture_at(host: str, network: Network, folder: Path) -> AbstractContextManager[Capture]:
-    """Capture what `host` sends and receives; not what a switch that still learns floods to it."""
-    own = f"tcp and host {network.address(host)}"
+def _capture_at(
+    host: str, network: Network, protocol: str, folder: Path
+) -> AbstractContextManager[Capture]:
+    """Capture what `host` sends and receives; not what a switch that still learns floods to it.
+
+    With UDP also ICMP, so that all packets of the links are accounted for.
+    """
+    wanted = {"tcp": "tcp", "udp": "(udp or icmp)"}[protocol]
+    own = f"{wanted} and host {network.address(host)}"
     path = folder / f"{host}.pcap"
     return capture(network.popen, host, network.interface(host), path, filter_expression=own)
 
 
+@dataclass(frozen=True)
+class _Servers:
+    """What must stay alive while load is on, but for what a fault kills."""
+
+    network: Network
+    backends: Backends
+    balancer: HostProcess
+
+    def check_alive(self) -> None:
+        """Raise LinkDead or ProcessFailed."""
+        self.network.check_alive()
+        if not (self.backends.all_running() and self.balancer.running()):
+            raise ProcessFailed("a backend or the balancer ended while load was on")
+
+
 def _watch(
     scenario: Scenario,
-    network: Network,
-    servers: list[HostProcess],
+    servers: _Servers,
     generators: list[HostProcess],
     t0_s: float,
     progress: RunProgress,
 ) -> CpuShares:
-    """Wait for the generators to finish, everything else staying alive; CPU use under load."""
+    """Wait for the generators to finish, all servers staying alive, and apply the faults.
+
+    Returns the CPU use under load.
+    """
     progress.stage("load")
     end_s = t0_s + scenario.duration_s
-    deadline_s = end_s + scenario.workload.timeout_ms / 1000 + _GRACE_S
+    # Over UDP late answers are waited for, too: as long again.
+    patience_s = scenario.workload.timeout_ms / 1000 * (2 if scenario.protocol == "udp" else 1)
+    deadline_s = end_s + patience_s + _GRACE_S
 
     def wait_while(condition: Callable[[], bool]) -> None:
         while condition():
-            network.check_alive()
-            if not all(server.running() for server in servers):
-                raise ProcessFailed("a backend or the balancer ended while load was on")
+            next_s = servers.backends.apply_due(t0_s)
+            servers.check_alive()
             progress.load(time.monotonic() - t0_s, scenario.duration_s)
-            time.sleep(_POLL_S)
+            time.sleep(max(0.0, min(_POLL_S, next_s)))
 
     def sending() -> bool:
         if time.monotonic() > deadline_s:

@@ -16,8 +16,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from experiments.faults import Fault, check_faults
+from experiments.hosts.datagrams import MAX_RESPONSE_BYTES
 from experiments.workload import Demand, Distribution
 from nginy.balancer.registry import ALGORITHMS
+from nginy.config.guard_settings import (
+    AgentCheckSettings,
+    HealthCheckSettings,
+    LiveSettings,
+    QueueSettings,
+    SlowStartSettings,
+    UdpSettings,
+)
+from nginy.config.schema import Retries
+from nginy.config.settings import Count, Seconds
+from nginy.config.strategies import STRATEGIES
 from topologies.shape import LinkSpec, Shape
 from topologies.star import star
 
@@ -81,13 +94,35 @@ class BackendSettings(SettingsModel):
     weights: tuple[Annotated[int, Field(ge=1)], ...] = ()
 
 
+class BalancerSettings(SettingsModel):
+    """What the balancer under test is configured with besides its algorithm, in nginy's words.
+
+    `auto`: checked over a port of their own if the scenario has faults, else not; agents are asked
+    if a backend is drained; backends push load reports if the algorithm is one that reads them.
+    """
+
+    health_check: HealthCheckSettings | Literal["auto"] | None = "auto"
+    agent_check: AgentCheckSettings | Literal["auto"] | None = "auto"
+    load_reports: bool | Literal["auto"] = "auto"
+    max_fails: Count = 0
+    fail_timeout_s: Seconds = 10.0
+    max_connections: Count = 0
+    slow_start: SlowStartSettings = SlowStartSettings()
+    queue: QueueSettings = QueueSettings()
+    live_connections: LiveSettings = LiveSettings()
+    retries: Retries = Retries()
+    all_down: Literal["refuse", "try_all"] = "refuse"
+    udp: UdpSettings = UdpSettings()
+
+
 class WorkloadSettings(SettingsModel):
     """Open-loop load: Poisson arrivals, demands drawn by the client from the seed.
 
     `load` is the offered load as a fraction of the backends' capacity, which is the sum over
     backends of servers * speed / mean demand. `mean_demand_ms` is the mean service time at speed 1;
     `demand_cv2` its squared coefficient of variation where the distribution leaves it free
-    (lognormal, hyperexponential).
+    (lognormal, hyperexponential). With `protocol: udp` a connection is a flow: a client's socket,
+    `mode: per_request` gives every request one of its own, and a response is one datagram.
     """
 
     load: float = Field(0.7, gt=0, le=2)
@@ -108,16 +143,22 @@ class WorkloadSettings(SettingsModel):
 class Scenario(SettingsModel):
     """One run, wholly specified.
 
-    `capture`: hosts of these roles are captured. `keep_captures`: leave the pcap files in the run
-    folder (some 20 MB a minute) after the flows have been read from them.
+    `algorithm_options`: the algorithm's parameters, as in nginy's `strategy`
+    (`.venv/bin/nginy algorithms NAME`). `faults`: see `experiments/faults.py`. `capture`: hosts of
+    these roles are captured. `keep_captures`: leave the pcap files in the run folder (some 20 MB a
+    minute) after the flows have been read from them.
     """
 
     schema_version: Literal[1] = 1
     name: str = Field("default", pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    protocol: Literal["tcp", "udp"] = "tcp"
     algorithm: str = "round_robin"
+    algorithm_options: dict[str, Any] = Field(default_factory=dict)
     network: NetworkSettings = NetworkSettings()
     backends: BackendSettings = BackendSettings()
     workload: WorkloadSettings = WorkloadSettings()
+    balancer: BalancerSettings = BalancerSettings()
+    faults: tuple[Fault, ...] = ()
     duration_s: float = Field(30, ge=1, le=86_400)
     warmup_s: float = Field(3, ge=0)
     seed: int = Field(1, ge=0, le=2**32 - 1)
@@ -136,6 +177,39 @@ class Scenario(SettingsModel):
             values = getattr(self.backends, key)
             if values and len(values) != self.network.backends:
                 raise ValueError(f"backends.{key} needs {self.network.backends} values")
+        return self
+
+    @model_validator(mode="after")
+    def _algorithm_takes_its_options(self) -> "Scenario":
+        known = STRATEGIES[self.algorithm]
+        names = [name for name in known.model_fields if name != "type"]
+        for name in self.algorithm_options.keys() - names:
+            raise ValueError(
+                f"algorithm_options.{name}: {self.algorithm} has no such option; "
+                f"there are: {', '.join(names) or 'none'}"
+            )
+        try:
+            known.model_validate({"type": self.algorithm, **self.algorithm_options})
+        except ValidationError as error:
+            problems = (
+                {**each, "loc": ("algorithm_options", *each["loc"])} for each in error.errors()
+            )
+            raise ValueError("; ".join(map(explain, problems))) from None
+        return self
+
+    @model_validator(mode="after")
+    def _answers_fit_into_datagrams(self) -> "Scenario":
+        asked = self.workload.response_bytes
+        if self.protocol == "udp" and asked > MAX_RESPONSE_BYTES:
+            raise ValueError(
+                f"workload.response_bytes {asked} does not fit into one datagram; "
+                f"at most {MAX_RESPONSE_BYTES} do (65507, less this protocol's header)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _faults_make_sense(self) -> "Scenario":
+        check_faults(self.faults, self.backend_ids(), self.duration_s)
         return self
 
     def backend_ids(self) -> tuple[str, ...]:

@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from nginy.errors import NginyError
 
-SCHEMA_VERSION = 1
-"""Raised when a column changes its meaning or goes away; new columns at the end leave it alone."""
+SCHEMA_VERSION = 2
+"""Of all result files. 2: UDP and faults. What a file of an older version lacks of the columns that
+came later is read as null (`ADDED`); where a column changed its meaning there would be an error."""
 
 
 class DatasetError(NginyError):
@@ -45,12 +46,19 @@ REQUESTS = _columns(
     response_bytes=WHOLE,
     bytes_received=WHOLE,
     local=TEXT,
+    protocol=TEXT,
+    late_s=REAL,
+    copies=WHOLE,
+    received_s=REAL,
+    answered_s=REAL,
 )
 """One row per request offered. `latency_ms` = end - intended start (not the actual one: a late
 generator must not hide waiting); it says how long an answer took where `status` is `ok`, and how
 long it took to fail elsewhere. `backend` is the one that answered, or where no answer came the one
 that the balancer's records name; null for a request that reached none. `wait_ms`, `service_ms`: the
-backend's own account of its queue."""
+backend's own account of its queue. Of UDP only: `late_s` is when an answer came after its timeout,
+but within another one (status `timeout`, late; without it: lost), `copies` how often the answer
+came, `received_s` and `answered_s` when the backend got the request and sent the answer."""
 
 SAMPLES = _columns(t_s=REAL, source=TEXT, quantity=TEXT, value=REAL)
 """Long format, one row per number sampled. `source` is a backend's or client's name; quantities:
@@ -74,8 +82,12 @@ CONNECTIONS = _columns(
     bytes_down=WHOLE,
     backends_tried=pa.list_(TEXT),
     close_reason=TEXT,
+    protocol=TEXT,
+    datagrams_up=WHOLE,
+    datagrams_down=WHOLE,
 )
-"""The balancer's own records, one row per closed connection. Addresses are `ip:port`."""
+"""The balancer's own records, one row per closed connection or UDP session. Addresses are
+`ip:port`. Datagrams are null for TCP."""
 
 FLOWS = _columns(
     capture_point=TEXT,
@@ -103,15 +115,32 @@ FLOWS = _columns(
     server_rtt_ms=REAL,
     client_rtt_ms=REAL,
     ended=TEXT,
+    protocol=TEXT,
+    last_up_s=REAL,
 )
-"""One row per TCP connection seen at a capture point; defined in `experiments/flows.py`."""
+"""One row per TCP connection or UDP flow seen at a capture point; defined in
+`experiments/flows.py`. A UDP flow has packets, bytes and times, and null for the rest."""
+
+FAULTS = _columns(at_s=REAL, applied_s=REAL, action=TEXT, backend=TEXT, factor=REAL)
+"""One row per fault of the scenario: when it was due, when it was applied, what was done to whom;
+`factor` of the speed for `slow`, else null."""
 
 TABLES = {
     "requests": REQUESTS,
     "samples": SAMPLES,
     "connections": CONNECTIONS,
     "flows": FLOWS,
+    "faults": FAULTS,
 }
+
+ADDED = {
+    2: {
+        "requests": ("protocol", "late_s", "copies", "received_s", "answered_s"),
+        "connections": ("protocol", "datagrams_up", "datagrams_down"),
+        "flows": ("protocol", "last_up_s"),
+    }
+}
+"""By schema version: the columns that came with it."""
 
 BACKEND_QUANTITIES = (
     "active_connections",
@@ -154,7 +183,8 @@ def read_lines(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
 def requests_frame(records: Iterable[dict[str, Any]], t0_s: float) -> pd.DataFrame:
     """The load generators' records as table `requests`, in order of intended start."""
     frame = _frame(records, REQUESTS)
-    _shift(frame, ("intended_s", "sent_s", "connected_s", "first_byte_s", "ended_s"), t0_s)
+    times = ("intended_s", "sent_s", "connected_s", "first_byte_s", "ended_s")
+    _shift(frame, (*times, "late_s", "received_s", "answered_s"), t0_s)
     frame["latency_ms"] = (frame["ended_s"] - frame["intended_s"]) * 1000.0
     return frame.sort_values(["intended_s", "client", "seq"], ignore_index=True)
 
@@ -178,6 +208,13 @@ def connections_frame(records: Iterable[dict[str, Any]], t0_s: float) -> pd.Data
     frame = _frame(({**record, "id": str(record["id"])} for record in records), CONNECTIONS)
     _shift(frame, ("opened_s", "closed_s"), t0_s)
     return frame.sort_values("opened_s", ignore_index=True, kind="stable")
+
+
+def faults_frame(rows: Iterable[dict[str, Any]], t0_s: float) -> pd.DataFrame:
+    """What was applied as table `faults`; `applied_s` comes in CLOCK_MONOTONIC seconds."""
+    frame = _frame(rows, FAULTS)
+    _shift(frame, ("applied_s",), t0_s)
+    return frame
 
 
 def flows_frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:

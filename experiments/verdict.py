@@ -21,6 +21,9 @@ left adds waiting of its own to every latency."""
 MAX_STEAL_PCT = 5.0
 """Of all CPUs together: more, and another virtual machine decided part of the result."""
 
+MAX_FAULT_LATE_S = 0.25
+"""A fault that is applied later than this was not the one that was asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -99,6 +102,33 @@ def captures_check(dropped: Mapping[str, int], clock_step_s: float) -> Check:
     stepped = abs(clock_step_s) > 0.01
     detail = f"the wall clock stepped by {clock_step_s:.3f} s" if stepped else "no packet lost"
     return Check("captures", not stepped, detail)
+
+
+def faults_check(
+    due: Iterable[tuple[str, float]],
+    applied_s: Iterable[float],
+    *,
+    allowed_s: float = MAX_FAULT_LATE_S,
+) -> Check:
+    """Every fault was applied at its time: neither left out nor late, nor early.
+
+    `due`: what and when, in order of time; `applied_s`: when each was, as many as there were.
+    """
+    wanted, times_s = list(due), list(applied_s)
+    problems = [
+        f"{what} at {at_s:g} s was applied {when_s - at_s:+.2f} s off"
+        for (what, at_s), when_s in zip(wanted, times_s, strict=False)
+        if not 0 <= when_s - at_s <= allowed_s
+    ]
+    problems += [f"{what} at {at_s:g} s was not applied" for what, at_s in wanted[len(times_s) :]]
+    return Check("faults", not problems, "; ".join(problems) or f"{len(wanted)} applied in time")
+
+
+def sockets_check(drops: Mapping[str, int]) -> Check:
+    """No client and no backend lost datagrams for want of a buffer. `drops`: per host."""
+    lost = {host: count for host, count in drops.items() if count}
+    detail = f"datagrams lost in sockets: {lost}" if lost else "no datagram lost in a socket"
+    return Check("sockets", not lost, detail)
 
 
 def backends_check(finals: Mapping[str, Mapping[str, Any]], expected: Iterable[str]) -> Check:

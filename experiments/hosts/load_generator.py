@@ -6,7 +6,8 @@ Requests are sent at their intended times (Poisson, from the seed: experiments/w
 earlier ones were answered or not, and latency is to be counted from the intended time. Request n of
 `--mode persistent` travels on connection n mod `--connections`, so which requests share a
 connection does not depend on the system under test either; a lost connection is opened anew for the
-next request. Every request ends at the latest `--timeout-ms` after its intended time.
+next request. With `--protocol udp` a connection is a flow, a socket of its own. Every request ends
+at the latest `--timeout-ms` after its intended time; over UDP, answers that come later are noted.
 
 Prints `ready` on stdout when the workload is drawn; starts at `--start-at` (CLOCK_MONOTONIC
 seconds). Nothing is written while requests are in flight. Exit status 1: it was not ready at the
@@ -19,12 +20,15 @@ import gc
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import orjson
 
 from experiments.hosts.client_connection import ClientConnection
+from experiments.hosts.client_flow import COPIES_HEARD_S, ClientFlow
+from experiments.hosts.datagram_socket import udp_drops
+from experiments.hosts.datagrams import MAX_RESPONSE_BYTES
 from experiments.hosts.precise_loop import new_precise_loop
 from experiments.hosts.process import (
     address,
@@ -53,8 +57,9 @@ class LoadGenerator:
         self._arrivals_s: list[float] = stream.arrivals_s.tolist()
         self._demands_ms: list[float] = (stream.demands_us / 1000).tolist()
         self._end_s = 0.0
-        self._slots: list[ClientConnection | None] = [None] * options.connections
+        self._slots: list[ClientConnection | ClientFlow | None] = [None] * options.connections
         self._timeouts: dict[int, asyncio.TimerHandle] = {}  # of the requests in flight
+        self._listen_until_s = 0.0  # for late answers and second copies, over UDP
         self.records: list[RequestRecord] = []
         self.samples: list[InFlightSample] = []
         self.reasons: Counter[str] = Counter()
@@ -81,6 +86,8 @@ class LoadGenerator:
         record = RequestRecord(
             options.client, seq, intended_s, self._demands_ms[seq], options.response_bytes
         )
+        if options.protocol == "udp":
+            record.protocol, record.copies = "udp", 0
         self.records.append(record)
         connection = self._connection_for(seq)
         deadline_s = intended_s + options.timeout_ms / 1000
@@ -88,20 +95,28 @@ class LoadGenerator:
         record.sent_s = self._loop.time()
         connection.send(record)
 
-    def _connection_for(self, seq: int) -> ClientConnection:
+    def _connection_for(self, seq: int) -> ClientConnection | ClientFlow:
         slot = seq % len(self._slots)
         connection = self._slots[slot]
         if connection is None or not connection.usable:
-            persistent = self._options.mode == "persistent"
-            connection = ClientConnection(
-                self._loop,
-                self._options.target,
-                self._options.source,
-                self._ended,
-                persistent=persistent,
-            )
-            self._slots[slot] = connection
+            connection = self._slots[slot] = self._new_connection()
         return connection
+
+    def _new_connection(self) -> ClientConnection | ClientFlow:
+        options, loop = self._options, self._loop
+        persistent = options.mode == "persistent"
+        if options.protocol == "tcp":
+            return ClientConnection(
+                loop, options.target, options.source, self._ended, persistent=persistent
+            )
+        return ClientFlow(
+            loop,
+            options.target,
+            options.source,
+            self._ended,
+            persistent=persistent,
+            timeout_s=options.timeout_ms / 1000,
+        )
 
     def _ended(self, record: RequestRecord, status: Status, reason: str | None) -> None:
         record.status = status
@@ -109,6 +124,10 @@ class LoadGenerator:
         self._timeouts.pop(record.seq).cancel()
         if reason is not None:
             self.reasons[reason] += 1
+        if record.protocol == "udp":
+            late_s = record.intended_s + 2 * self._options.timeout_ms / 1000
+            heard_s = late_s if status == "timeout" else record.ended_s + COPIES_HEARD_S
+            self._listen_until_s = max(self._listen_until_s, heard_s)
         self._stop_if_done()
 
     def _sample_from(self, due_s: float) -> None:
@@ -120,7 +139,7 @@ class LoadGenerator:
     def _stop_if_done(self) -> None:
         all_launched = len(self.records) == len(self._arrivals_s)
         if all_launched and not self._timeouts and self._loop.time() >= self._end_s:
-            self._loop.stop()
+            self._loop.call_at(self._listen_until_s, self._loop.stop)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -132,6 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     raise_open_files_limit()
+    drops_before = udp_drops()
     loop = new_precise_loop()
     generator = LoadGenerator(loop, options, workload)
     start_s: float = options.start_at if options.start_at is not None else loop.time() + 0.1
@@ -147,10 +167,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.disable()
     with realtime_priority() as realtime:
         loop.run_forever()
-    return _write_results(generator, options, (start_s, loop.time()), realtime)
+    own = {"realtime": realtime, "udp_drops": udp_drops() - drops_before}
+    return _write_results(generator, options, (start_s, loop.time()), own)
 
 
 def _workload(options: argparse.Namespace) -> ClientStream:
+    if options.protocol == "udp" and options.response_bytes > MAX_RESPONSE_BYTES:
+        raise ValueError(
+            f"{options.response_bytes} bytes do not fit into one datagram; at most "
+            f"{MAX_RESPONSE_BYTES} do"
+        )
     return client_stream(
         options.seed,
         options.index,
@@ -164,12 +190,13 @@ def _write_results(
     generator: LoadGenerator,
     options: argparse.Namespace,
     window_s: tuple[float, float],
-    realtime: bool,
+    own: Mapping[str, object],
 ) -> int:
+    """`own`: what this process says of itself."""
     summary = summarise(
         options.client, generator.records, generator.samples, generator.reasons, window_s
     )
-    summary["realtime"] = realtime
+    summary |= own
     _write_lines(options.requests, generator.records)
     _write_lines(options.samples, generator.samples)
     options.summary.write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2))
@@ -194,6 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", required=True, type=float, help="requests/s of this client")
     parser.add_argument("--duration-s", required=True, type=float, help="of the arrivals")
     parser.add_argument("--start-at", type=float, help="CLOCK_MONOTONIC seconds (in 100 ms)")
+    parser.add_argument("--protocol", choices=("tcp", "udp"), default="tcp")
     parser.add_argument("--mode", choices=("per_request", "persistent"), default="per_request")
     parser.add_argument("--connections", type=at_least_1, default=1, help="if persistent (1)")
     parser.add_argument("--mean-demand-ms", type=float, default=10.0)

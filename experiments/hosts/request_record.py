@@ -8,7 +8,7 @@ Status = Literal["ok", "timeout", "refused", "reset", "closed", "rejected", "err
 
 - `ok`: the whole response came in time
 - `timeout`: it had not come `--timeout-ms` after the intended time
-- `refused`: the connection was refused (RST to the SYN)
+- `refused`: the connection was refused (RST to the SYN; UDP: ICMP port unreachable)
 - `reset`: the established connection was reset
 - `closed`: the connection was closed in order before the whole response had come
 - `rejected`: the backend answered that its queue is full
@@ -24,7 +24,8 @@ class RequestRecord:
     A field of something that did not happen is None. `sent_s` is when the generator began to work
     on the request: with a connection per request when it called connect, else when it wrote.
     `connected_s` is when the connection that carried the request was established; on a persistent
-    connection that is mostly before `sent_s`. `done_s` is when the last byte of a response was read
+    connection that is mostly before `sent_s`; with UDP it is when the flow's socket was opened.
+    `done_s` is when the last byte of a response was read
     (`ok` and `rejected`); `ended_s` when the outcome, whatever it was, was known.
     """
 
@@ -47,3 +48,12 @@ class RequestRecord:
     """Payload received; the response's header is not counted."""
     local: str | None = None
     """The client's own end of the connection, `ip:port`."""
+    protocol: Literal["tcp", "udp"] = "tcp"
+    late_s: float | None = None
+    """UDP: when the answer came after all, within another timeout after its own."""
+    copies: int | None = None
+    """UDP: how often the answer came; more than once: the network or the balancer doubled it."""
+    received_s: float | None = None
+    """UDP: when the backend that answered received the request."""
+    answered_s: float | None = None
+    """UDP: when it sent the answer."""
