@@ -69,7 +69,7 @@ def test_version():
     assert __version__ in done.stdout
 
 
-@pytest.mark.parametrize("command", ["run", "check"])
+@pytest.mark.parametrize("command", ["run", "check", "explain"])
 def test_help_has_an_example(command):
     done = nginy(command, "--help")
     assert done.returncode == 0
@@ -80,7 +80,7 @@ def test_check_of_a_good_file(write_config):
     path, port = write_config("127.0.0.1:1")
     done = nginy("check", "-c", str(path))
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{path}: 1 rules, 1 backends, ports {port}\n"
+    assert done.stdout == f"{path}: 1 rules, 1 backends, ports {port}/tcp\n"
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
