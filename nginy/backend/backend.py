@@ -155,11 +155,11 @@ class Backend:
                 self.warm_up(now)
             self._state_changed(now)
 
-    def set_healthy(self, healthy: bool, now: float) -> None:
-        """The active health check's verdict; a first one is not a recovery."""
+    def set_healthy(self, healthy: bool, now: float, *, recovered: bool = True) -> None:
+        """The active health check's verdict; not `recovered`: the first one, at process start."""
         if healthy is not self.healthy:
             self.healthy = healthy
-            if healthy:
+            if healthy and recovered:
                 self.warm_up(now)
             self._state_changed(now)
 

@@ -1,6 +1,8 @@
 """Backends from their settings."""
 
+from nginy.address import Address
 from nginy.backend.backend import Admin, Backend
+from nginy.backend.health import Health
 from nginy.backend.penalty import Penalty
 from nginy.backend.slow_start import SlowStart
 from nginy.config.schema import BackendSettings
@@ -20,3 +22,17 @@ def make_backend(settings: BackendSettings) -> Backend:
         admin=Admin.DOWN if settings.down else Admin.READY,
         healthy=check is None or check.initial == "up",
     )
+
+
+def make_health(settings: BackendSettings) -> Health:
+    """Its health before the first check."""
+    check = settings.health_check
+    if check is None:
+        return Health()
+    return Health(check.rise, check.fall, initially_up=check.initial == "up")
+
+
+def at_host(settings: BackendSettings, host: str) -> BackendSettings:
+    """The backend that the address `host` of a name is: `web@10.0.0.1`, alike in all else."""
+    address = Address(host, settings.address.port)
+    return settings.model_copy(update={"id": f"{settings.id}@{host}", "address": address})

@@ -69,11 +69,18 @@ class Lease:
 
 
 class BackendPool(Mapping[str, Backend]):
-    """The backends by id, in the order of the configuration."""
+    """The backends by id, in the order of the configuration.
+
+    A configured backend may stand for several, the addresses of its name: see `expand`.
+    """
 
     def __init__(self, backends: Iterable[Backend]) -> None:
         """Hold `backends`; their ids are unique (the configuration checks it)."""
         self._backends = {backend.id: backend for backend in backends}
+        self._configured: dict[str, tuple[Backend, ...]] = {
+            backend_id: (backend,) for backend_id, backend in self._backends.items()
+        }
+        """What each configured id stands for."""
         self.open_leases = 0
         """Leases taken and not yet released, over all backends."""
 
@@ -89,9 +96,27 @@ class BackendPool(Mapping[str, Backend]):
         """Number of backends."""
         return len(self._backends)
 
+    def expand(self, configured_id: str, backends: Iterable[Backend]) -> None:
+        """From now on `configured_id` stands for `backends`, which may be none.
+
+        What it stood for before leaves the pool unless it is among them; leases stay valid.
+        Raises KeyError if nothing of that id is configured.
+        """
+        if configured_id not in self._configured:
+            raise KeyError(configured_id)
+        self._configured[configured_id] = tuple(backends)
+        self._backends = {
+            backend.id: backend for group in self._configured.values() for backend in group
+        }
+
     def members(self, ids: Iterable[str]) -> tuple[Backend, ...]:
-        """The backends named, in that order, each once; KeyError for an unknown id."""
-        return tuple(self._backends[backend_id] for backend_id in dict.fromkeys(ids))
+        """The backends that configured `ids` stand for, in that order, each once.
+
+        KeyError for an unknown id.
+        """
+        return tuple(
+            backend for each_id in dict.fromkeys(ids) for backend in self._configured[each_id]
+        )
 
     def lease(self, backend: Backend, observer: LeaseObserver, now: float) -> Lease:
         """Count an attempt on `backend` from `now` (seconds) until the lease is released."""

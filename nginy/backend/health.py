@@ -1,0 +1,101 @@
+"""Health of a backend: a table of states and events, and what it makes of check results.
+
+The rule is HAProxy's (`rise`, `fall`; `init-state` for the beginning): a backend that is up goes
+down after `fall` failed checks in a row, one that is down comes back after `rise` passed ones in a
+row, and at first the first result alone decides.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class State(Enum):
+    """What is known."""
+
+    UNCHECKED = "unchecked"
+    """No result yet: it counts as configured (`initial`)."""
+    UP = "up"
+    FALLING = "falling"
+    """Up, but the last check failed."""
+    DOWN = "down"
+    RISING = "rising"
+    """Down, but the last check passed."""
+    SUSPENDED = "suspended"
+    """Taken down by the operator: results say nothing."""
+
+
+class Event(Enum):
+    """What may happen."""
+
+    PASSED = "passed"
+    """A check passed, and `rise` in a row are not reached."""
+    ROSE = "rose"
+    """A check passed, the last of `rise` in a row."""
+    FAILED = "failed"
+    """A check failed, and `fall` in a row are not reached."""
+    FELL = "fell"
+    """A check failed, the last of `fall` in a row."""
+    SUSPEND = "suspend"
+    """The operator takes the backend down."""
+    RESUME = "resume"
+    """The operator lets it serve again."""
+
+
+_U, _UP, _F, _D, _R, _S = State
+TRANSITIONS: dict[State, dict[Event, State]] = {
+    state: dict(zip(Event, row, strict=True))
+    for state, row in {
+        #    PASSED ROSE FAILED FELL SUSPEND RESUME
+        _U: (_UP, _UP, _D, _D, _S, _U),
+        _UP: (_UP, _UP, _F, _D, _S, _UP),
+        _F: (_UP, _UP, _F, _D, _S, _F),
+        _D: (_R, _UP, _D, _D, _S, _D),
+        _R: (_R, _UP, _D, _D, _S, _R),
+        _S: (_S, _S, _S, _S, _S, _U),
+    }.items()
+}
+"""The whole machine."""
+
+_SERVES = {State.UP: True, State.FALLING: True, State.DOWN: False, State.RISING: False}
+
+
+@dataclass(eq=False, slots=True)
+class Health:
+    """What the checks and the agent of one backend say together."""
+
+    rise: int = 1
+    fall: int = 1
+    initially_up: bool = True
+    state: State = field(default=State.UNCHECKED, init=False)
+    agent_up: bool = True
+    """False after an agent's `down`, until its `up`."""
+    row: int = field(default=0, init=False)
+    """Equal results in a row."""
+    _passing: bool = field(default=False, init=False)
+
+    @property
+    def up(self) -> bool:
+        """Whether the backend is healthy: its checks pass and its agent does not object."""
+        return self.agent_up and _SERVES.get(self.state, self.initially_up)
+
+    def checked(self, passed: bool) -> None:
+        """Take the result of a check."""
+        self.row = self.row + 1 if passed is self._passing else 1
+        self._passing = passed
+        if passed:
+            self._go(Event.ROSE if self.row >= self.rise else Event.PASSED)
+        else:
+            self._go(Event.FELL if self.row >= self.fall else Event.FAILED)
+
+    def suspend(self) -> None:
+        """The operator takes the backend down: it is not checked meanwhile."""
+        self._go(Event.SUSPEND)
+
+    def resume(self) -> None:
+        """It may serve again, and is unchecked if it was suspended."""
+        if self.state is State.SUSPENDED:
+            self.row = 0
+        self._go(Event.RESUME)
+
+    def _go(self, event: Event) -> None:
+        self.state = TRANSITIONS[self.state][event]
