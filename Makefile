@@ -20,12 +20,13 @@ endif
 
 # name:option pairs of `make experiment`; one that is not given keeps the scenario's own value
 override = $(if $($(1)),--$(2) '$($(1))')
-OVERRIDES = $(call override,ALG,alg) $(call override,LOSS,loss) $(call override,DELAY,delay) \
+OVERRIDES = $(call override,SCENARIO,scenario) $(call override,PROTO,proto) \
+	$(call override,ALG,alg) $(call override,LOSS,loss) $(call override,DELAY,delay) \
 	$(call override,RATE,rate) $(call override,BACKENDS,backends) $(call override,CLIENTS,clients) \
 	$(call override,LOAD,load) $(call override,DURATION,duration) $(call override,SEED,seed)
 
 # A misspelt variable (LOS=1) would otherwise be ignored, and the run be another than was asked.
-VARIABLES := ALG LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION SEED SWEEP PYTHON
+VARIABLES := ALG PROTO SCENARIO LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION SEED SWEEP PYTHON
 GIVEN := $(foreach given,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(given))))
 ifneq ($(filter-out $(VARIABLES),$(GIVEN)),)
 $(error unknown variable $(filter-out $(VARIABLES),$(GIVEN)); there are: $(VARIABLES))
@@ -36,8 +37,12 @@ help: ## this text
 	@echo
 	@grep -E '^[a-z]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 	@echo
-	@echo "make experiment takes (defaults in experiments/scenarios/default.yaml):"
-	@echo "  ALG       round_robin | least_conn | random | random_two | source_hash"
+	@echo "make experiment takes (defaults in experiments/scenarios/default.yaml, of UDP in udp.yaml):"
+	@echo "  ALG       round_robin | least_conn | random_two | ketama | least_time | peak_ewma | prequal"
+	@echo "            | adaptive | ...: .venv/bin/nginy algorithms lists all              ALG=least_conn"
+	@echo "  PROTO     tcp | udp                                                           PROTO=udp"
+	@echo "  SCENARIO  a file with more: faults, options of the algorithm, health checks,"
+	@echo "            weights; see experiments/scenarios/              SCENARIO=experiments/scenarios/failover.yaml"
 	@echo "  LOSS      packet loss in percent, each direction, on every client link        LOSS=1"
 	@echo "  DELAY     one-way delay in ms, each direction, on every client link           DELAY=20"
 	@echo "  RATE      rate in Mbit/s, each direction, of every client link                RATE=100"

@@ -37,6 +37,7 @@ from nginy.errors import NginyError
 from topologies.errors import NetworkError
 
 HERE = Path(__file__).parent
+SCENARIOS = HERE / "scenarios"
 EXIT_FAILED, EXIT_USAGE, EXIT_INVALID, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 console = Console()
@@ -58,10 +59,10 @@ def cli() -> None:
     "--scenario",
     "path",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=HERE / "scenarios" / "default.yaml",
-    show_default="scenarios/default.yaml",
-    help="Scenario file; the options below override single values of it.",
+    help="Scenario file; the options below override single values of it. Default: "
+    "scenarios/default.yaml, with --proto udp scenarios/udp.yaml.",
 )
+@click.option("--proto", type=click.Choice(["tcp", "udp"]), help="What clients speak.")
 @click.option("--alg", type=click.Choice(sorted(ALGORITHMS)), help="Balancing algorithm.")
 @click.option(
     "--loss",
@@ -92,9 +93,11 @@ def cli() -> None:
     "--seed", type=click.IntRange(0, 2**32 - 1), help="Of arrivals, demands and packet drops."
 )
 @_results
-def run(path: Path, results: Path, **overrides: Any) -> None:
+def run(path: Path | None, results: Path, **overrides: Any) -> None:
     """Make one run, draw its figures, print its summary."""
     _need_root("run")
+    if path is None:
+        path = SCENARIOS / ("udp.yaml" if overrides["proto"] == "udp" else "default.yaml")
     given = {_KEYS[name]: value for name, value in overrides.items() if value is not None}
     if "duration_s" in given:
         given["warmup_s"] = min(3.0, 0.1 * given["duration_s"])
@@ -111,6 +114,7 @@ def run(path: Path, results: Path, **overrides: Any) -> None:
 
 
 _KEYS = {
+    "proto": "protocol",
     "alg": "algorithm",
     "loss": "network.client_link.loss_pct",
     "delay": "network.client_link.delay_ms",
@@ -187,8 +191,9 @@ def _run_once(scenario: Scenario, folder: Path, title: str) -> bool:
 def _run_id(scenario: Scenario) -> str:
     link = scenario.network.client_link
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    udp = "-udp" if scenario.protocol == "udp" else ""
     return (
-        f"{stamp}-{scenario.algorithm}-loss{link.loss_pct:g}-delay{link.delay_ms:g}"
+        f"{stamp}-{scenario.algorithm}{udp}-loss{link.loss_pct:g}-delay{link.delay_ms:g}"
         f"-seed{scenario.seed}"
     )
 

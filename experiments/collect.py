@@ -16,6 +16,7 @@ from experiments.dataset import RunWriter
 from experiments.flows import check_retransmissions, join_backends, read_flows
 from experiments.host_load import CpuShares
 from experiments.kernel_counters import CounterReadings
+from experiments.ports import BACKEND_PORT
 from experiments.scenario import Scenario
 from experiments.serving_backend import name_backends
 from experiments.tables import (
@@ -84,8 +85,10 @@ def conclude(
     writer.write_table("connections", connections)
     if scenario.faults:
         writer.write_table("faults", faults_frame(map(_fault_row, evidence.faults), t0_s))
-    packets = _datagrams if scenario.protocol == "udp" else _segments
-    flows, packets_check = packets(evidence, connections)
+    if scenario.protocol == "udp":
+        flows, packets_check = _datagrams(evidence, connections, scenario.backend_ids())
+    else:
+        flows, packets_check = _segments(evidence, connections)
     writer.write_table("flows", flows)
     if not scenario.keep_captures:
         for capture in evidence.captures:
@@ -142,7 +145,9 @@ def _segments(evidence: Evidence, connections: pd.DataFrame) -> tuple[pd.DataFra
     return flows, _retransmissions_check(evidence, flows)
 
 
-def _datagrams(evidence: Evidence, connections: pd.DataFrame) -> tuple[pd.DataFrame, Check]:
+def _datagrams(
+    evidence: Evidence, connections: pd.DataFrame, backends: Collection[str]
+) -> tuple[pd.DataFrame, Check]:
     """UDP: the flows, and whether captures and links agree on what was lost."""
     seen = {
         capture.point: read_datagrams(
@@ -155,7 +160,9 @@ def _datagrams(evidence: Evidence, connections: pd.DataFrame) -> tuple[pd.DataFr
     }
     frames = [each.flows for each in seen.values() if len(each.flows)]
     flows = pd.concat(frames, ignore_index=True) if frames else empty_frame("flows")
-    joined = join_backends(flows, connections) if frames else flows
+    # A session that was moved is recorded with the backend that it ended at.
+    known = {f"{evidence.addresses[name]}:{BACKEND_PORT}": name for name in backends}
+    joined = join_backends(flows, connections, known) if frames else flows
     return joined, _datagrams_check(evidence, seen)
 
 

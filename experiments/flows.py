@@ -53,14 +53,19 @@ def read_capture(path: Path, read: Callable[[Iterator[tuple[float, bytes]], int]
             raise DatasetError(f"{path} has link type {reader.linktype}, not known") from error
 
 
-def join_backends(flows: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
+def join_backends(
+    flows: pd.DataFrame, connections: pd.DataFrame, known: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """`flows` with `backend` filled in from the balancer's records.
 
-    Backend side: by the server's address. Client side: by the client's address and port; where a
-    port was used again, the record opened nearest in time. Stays null for what no record names.
+    Backend side: by the server's address; `known` are addresses (`ip:port`) of backends that no
+    record may name, such as those that only refused. Client side: by the client's address and
+    port; where a port was used again, the record opened nearest in time. Stays null for what no
+    record names.
     """
     carried = connections.dropna(subset=["backend"])
     by_server = dict(zip(carried["backend_address"], carried["backend"], strict=True))
+    by_server |= known or {}
     server = _endpoints(flows, "server")
     ends = pd.DataFrame({"client": _endpoints(flows, "client"), "opened_s": flows["first_s"]})
     nearest = nearest_backend(ends, connections)

@@ -57,6 +57,14 @@ class Quantity:
     at_most_one: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """Something that happened at `t_s` seconds, for the time axis."""
+
+    t_s: float
+    label: str
+
+
 JAIN = Quantity("jain", "Jain's index (requests)", at_most_one=True)
 GOODPUT = Quantity("goodput_mbps", "goodput (Mbit/s)")
 THROUGHPUT = Quantity("throughput_mbps", "throughput (Mbit/s)")
@@ -98,11 +106,16 @@ def latency_ccdf(
 
 
 def backend_load(
-    counts: pd.DataFrame, fairness: pd.DataFrame, warmup_s: float, caption: Caption
+    counts: pd.DataFrame,
+    fairness: pd.DataFrame,
+    warmup_s: float,
+    caption: Caption,
+    markers: Sequence[Marker] = (),
 ) -> Figure:
     """Requests per second of each backend, and below it Jain's index beside chance.
 
-    `counts` from `requests_per_second`, `fairness` from `jain_per_second`.
+    `counts` from `requests_per_second`, `fairness` from `jain_per_second`; `markers`: what happened
+    when.
     """
     with mpl.rc_context(_STYLE):
         figure, (load, index) = _figure(2, 5.2, caption)
@@ -128,16 +141,18 @@ def backend_load(
         index.set(xlabel="time since start of load (s)", ylabel="Jain's index per second")
         lowest = min(float(fairness[["random_low", "jain"]].min().fillna(0.9).min()), 0.99)
         index.set_ylim(lowest - 0.1 * (1 - lowest), 1 + 0.02 * (1 - lowest))
-        _time_axis((load, index), len(counts), warmup_s)
+        _time_axis((load, index), len(counts), warmup_s, markers)
         _legend(load, title="backend")
         _legend(index)
     return figure
 
 
-def throughput_over_time(seconds: pd.DataFrame, warmup_s: float, caption: Caption) -> Figure:
+def throughput_over_time(
+    seconds: pd.DataFrame, warmup_s: float, caption: Caption, markers: Sequence[Marker] = ()
+) -> Figure:
     """Mbit/s received and of whole answers, and below it requests offered and completed.
 
-    `seconds` from `throughput.per_second`.
+    `seconds` from `throughput.per_second`; `markers`: what happened when.
     """
     with mpl.rc_context(_STYLE):
         figure, (bits, rates) = _figure(2, 4.6, caption)
@@ -154,9 +169,38 @@ def throughput_over_time(seconds: pd.DataFrame, warmup_s: float, caption: Captio
         rates.set(ylabel="requests per second", xlabel="time since start of load (s)")
         for axes in (bits, rates):
             _from_zero(axes)
-        _time_axis((bits, rates), len(seconds), warmup_s)
+        _time_axis((bits, rates), len(seconds), warmup_s, markers)
         _legend(bits)
         _legend(rates)
+    return figure
+
+
+def datagrams_over_time(
+    seconds: pd.DataFrame, warmup_s: float, caption: Caption, markers: Sequence[Marker] = ()
+) -> Figure:
+    """Requests per second that were lost or late, and below it reordered and duplicate datagrams.
+
+    `seconds` from `datagrams.datagrams_per_second`; `markers`: what happened when.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, (answers, order) = _figure(2, 4.6, caption)
+        series = (
+            (answers, "lost", "lost"),
+            (answers, "late", "late: after\nthe timeout"),
+            (order, "reordered", "reordered"),
+            (order, "duplicates", "duplicates"),
+        )
+        for style, (axes, column, label) in zip(_styles(), series, strict=False):
+            line = style.over_time(len(seconds))
+            axes.plot(seconds["t_s"] + 0.5, seconds[column], label=label, **line)
+        answers.set(ylabel="requests per second")
+        order.set(ylabel="datagrams per second", xlabel="time since start of load (s)")
+        for axes in (answers, order):
+            _from_zero(axes)
+            axes.set_ylim(0, max(axes.get_ylim()[1], 1))
+        _time_axis((answers, order), len(seconds), warmup_s, markers)
+        _legend(answers)
+        _legend(order)
     return figure
 
 
@@ -296,12 +340,35 @@ def _ccdf_curve(
         )
 
 
-def _time_axis(panels: Sequence[Axes], seconds: int, warmup_s: float) -> None:
+def _time_axis(
+    panels: Sequence[Axes], seconds: int, warmup_s: float, markers: Sequence[Marker]
+) -> None:
+    for marker in markers:
+        for axes in panels:
+            axes.axvline(marker.t_s, color="black", linewidth=0.8, linestyle=(0, (1, 1)))
+    _label_markers(panels[0], markers)
     for axes in panels:
         axes.set_xlim(0, max(seconds, 1))
         if warmup_s > 0:
             label = "warm-up,\nnot measured" if axes is panels[0] else None
             axes.axvspan(0, warmup_s, color="#F2EAD3", zorder=0, label=label)
+
+
+def _label_markers(axes: Axes, markers: Sequence[Marker]) -> None:
+    """Upright above the axes; those of the same moment one after the other."""
+    labels: dict[float, list[str]] = {}
+    for marker in markers:
+        labels.setdefault(round(marker.t_s, 1), []).append(marker.label)
+    for t_s, names in labels.items():
+        axes.annotate(
+            ", ".join(names),
+            (t_s, 1.02),
+            **_IN_AXES_Y,
+            rotation=35,
+            ha="left",
+            va="bottom",
+            annotation_clip=False,
+        )
 
 
 def _from_zero(axes: Axes) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 from experiments import plot
 from experiments.analysis.caption import run_caption, sweep_caption
 from experiments.analysis.conditions import Conditions
+from experiments.analysis.datagrams import datagrams_per_second
 from experiments.analysis.fairness import (
     connections_per_second,
     jain_per_second,
@@ -22,21 +23,36 @@ FOLDER = "figures"
 
 
 def draw_run(run: Run) -> list[Path]:
-    """Latency CCDF, load per backend, throughput over time: into `figures/` of the run's folder."""
+    """Into `figures/` of the run's folder: latency CCDF; over time load per backend, throughput,
+    and what became of datagrams if the run was one of UDP, with the faults marked."""
     where, caption = Conditions.of_manifest(run.manifest), run_caption(run)
     counts = requests_per_second(run.requests, where.backends, where.duration_s)
     decisions = connections_per_second(run.requests, where.duration_s)
     fairness = jain_per_second(counts, where.weights, decisions)
     measured = {where.algorithm: in_window(run.requests, where.window_s)}
+    faults = markers(run.faults)
     drawn = {
         "latency_ccdf": plot.latency_ccdf(measured, where.timeout_ms, caption),
-        "backend_load": plot.backend_load(counts, fairness, where.warmup_s, caption),
+        "backend_load": plot.backend_load(counts, fairness, where.warmup_s, caption, faults),
         "throughput": plot.throughput_over_time(
-            per_second(run.requests, where.duration_s), where.warmup_s, caption
+            per_second(run.requests, where.duration_s), where.warmup_s, caption, faults
         ),
     }
+    if where.protocol == "udp":
+        seconds = datagrams_per_second(run.requests, where.duration_s)
+        drawn["datagrams"] = plot.datagrams_over_time(seconds, where.warmup_s, caption, faults)
     folder = _made(run.path / FOLDER)
     return [path for name, figure in drawn.items() for path in plot.save(figure, folder / name)]
+
+
+def markers(faults: pd.DataFrame) -> list[plot.Marker]:
+    """Table `faults` as marks on a time axis, at the times at which they were applied."""
+    return [
+        plot.Marker(applied_s, f"{action} {backend}" + (f" x{factor:g}" if factor > 0 else ""))
+        for applied_s, action, backend, factor in zip(
+            faults["applied_s"], faults["action"], faults["backend"], faults["factor"], strict=True
+        )
+    ]
 
 
 def draw_sweep(runs: Sequence[Run], table: pd.DataFrame, folder: Path) -> list[Path]:

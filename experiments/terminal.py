@@ -14,8 +14,9 @@ from rich.table import Table
 from experiments.analysis.caption import counted
 from experiments.analysis.conditions import Conditions
 from experiments.analysis.fairness import load_per_backend
-from experiments.analysis.summary import CELL, cell_intervals, summarise
+from experiments.analysis.summary import CELL, cell_intervals, fault_summary, summarise
 from experiments.dataset import Run
+from experiments.report import markers
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ def show_run(run: Run, figures: Sequence[Path], console: Console) -> None:
     if (run.path / "requests.parquet").exists():
         console.print(_numbers(run))
         console.print(_backends(run))
+        if len(run.faults):
+            console.print(_faults(run))
     _show_verdict(run, console)
     _show_paths(figures, console)
     console.print(f"  run      {_short(run.path)}", highlight=False, soft_wrap=True)
@@ -76,7 +79,8 @@ def _numbers(run: Run) -> Table:
     row = summarise(run)
     rate = "unlimited" if where.rate_mbps is None else f"{where.rate_mbps:g} Mbit/s"
     table = Table(
-        title=f"{where.algorithm}: {counted(where.clients, 'client')}, "
+        title=f"{where.algorithm}{', UDP' if where.protocol == 'udp' else ''}: "
+        f"{counted(where.clients, 'client')}, "
         f"{counted(len(where.backends), 'backend')}; "
         f"client links {where.delay_ms:g} ms, {where.loss_pct:g} % loss, {rate}",
         show_header=False,
@@ -90,6 +94,13 @@ def _numbers(run: Run) -> Table:
     if not row["requests"]:
         return table
     table.add_row("unanswered", f"{row['unanswered_share']:.2%}")
+    if where.protocol == "udp":
+        table.add_row(
+            "datagrams",
+            f"{row['lost']} lost, {row['late']} late (after the timeout), "
+            f"{row['duplicates']} duplicate; reordered: {row['reordered_up']} requests, "
+            f"{row['reordered_down']} answers",
+        )
     table.add_row(
         "completed", f"{row['completed_rps']:.1f} of {row['offered_rps']:.1f} offered per s"
     )
@@ -118,6 +129,23 @@ def _backends(run: Run) -> Table:
             str(row["connections"]),
         )
     return table
+
+
+def _faults(run: Run) -> Table:
+    rows = fault_summary(run)
+    table = Table("fault", "applied s", "detected after s", "re-balanced after s")
+    for row, marker in zip(rows.to_dict("records"), markers(run.faults), strict=True):
+        table.add_row(
+            marker.label,
+            f"{row['applied_s']:.2f}",
+            _seconds(row["detect_s"], row["detect_reason"]),
+            _seconds(row["rebalance_s"], row["rebalance_reason"]),
+        )
+    return table
+
+
+def _seconds(value: Any, reason: Any) -> str:
+    return f"- ({reason})" if pd.isna(value) else f"{value:.2f}"
 
 
 def show_reasons(run: Run, console: Console) -> None:

@@ -31,7 +31,8 @@ def run_caption(run: Run) -> Caption:
     measured = in_window(run.requests, where.window_s)
     begin_s, end_s = where.window_s
     return Caption(
-        subject=f"{where.algorithm}, {counted(where.clients, 'client')}, "
+        subject=f"{where.algorithm}{', UDP' if where.protocol == 'udp' else ''}, "
+        f"{counted(where.clients, 'client')}, "
         f"{counted(len(where.backends), 'backend')}, "
         f"open loop at load {where.load:g}",
         n=f"n = {len(measured)} requests offered from {begin_s:g} s to {end_s:g} s",

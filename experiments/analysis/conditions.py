@@ -21,6 +21,7 @@ class Conditions:
     timeout_ms: float
     warmup_s: float
     duration_s: float
+    protocol: str = "tcp"
 
     @property
     def window_s(self) -> tuple[float, float]:
@@ -47,4 +48,5 @@ class Conditions:
             timeout_ms=workload["timeout_ms"],
             warmup_s=scenario["warmup_s"],
             duration_s=scenario["duration_s"],
+            protocol=scenario.get("protocol", "tcp"),  # runs of version 1 know no other
         )

@@ -6,6 +6,7 @@ from dataclasses import asdict
 import pandas as pd
 
 from experiments.analysis.conditions import Conditions
+from experiments.analysis.datagrams import count as count_datagrams
 from experiments.analysis.fairness import (
     connections_used,
     fairness_verdict,
@@ -13,6 +14,7 @@ from experiments.analysis.fairness import (
     load_per_backend,
     max_over_mean,
 )
+from experiments.analysis.faults import fault_table
 from experiments.analysis.intervals import t_interval
 from experiments.analysis.latency import censored_share, percentiles
 from experiments.analysis.throughput import in_window, total
@@ -25,7 +27,8 @@ def summarise(run: Run) -> dict[str, float | str | bool]:
     """The figures of merit of one run over its measured interval, units in the names.
 
     Percentiles are infinite where censored; `jain` is over requests, `jain_random_low` what an
-    honest random balancer falls below once in a thousand runs.
+    honest random balancer falls below once in a thousand runs. With UDP also the counts of
+    `experiments.analysis.datagrams.DatagramCounts`.
     """
     where = Conditions.of_manifest(run.manifest)
     requests = in_window(run.requests, where.window_s)
@@ -45,6 +48,7 @@ def summarise(run: Run) -> dict[str, float | str | bool]:
         "requests": len(requests),
         **asdict(total(run.requests, where.window_s)),
         "unanswered_share": censored_share(requests),
+        **(asdict(count_datagrams(requests)) if where.protocol == "udp" else {}),
         **latency,
         "jain": fairness.jain,
         "jain_random_mean": fairness.floor.mean,
@@ -67,3 +71,11 @@ def cell_intervals(table: pd.DataFrame, value: str, confidence: float = 0.95) ->
         for key, group in table.groupby(CELL, sort=True)
     ]
     return pd.DataFrame(rows, columns=[*CELL, "mean", "low", "high", "n"])
+
+
+def fault_summary(run: Run) -> pd.DataFrame:
+    """One row of `experiments.analysis.faults.fault_table` per fault of a run."""
+    where = Conditions.of_manifest(run.manifest)
+    return fault_table(
+        run.faults, run.connections, run.requests, run.flows, where.backends, where.duration_s
+    )
