@@ -23,6 +23,8 @@ class ConnectionContext:
     """Name of the rule; None: no rule matches."""
     tried: list[Backend] = field(default_factory=list)
     """Backends in the order of the attempts."""
+    queued_s: float = 0.0
+    """How long it has waited for a place, its backends being full."""
     backend: Backend | None = None
     """The one that was reached."""
     upstream_local: Address | None = None

@@ -121,6 +121,8 @@ class LiveConnections:
             self._begin_spread(carried, event.value, now)
             return
         for live in tuple(carried.lives):
+            if live not in carried.lives:  # ended because another one did
+                continue
             if what == "close":
                 live.end(event.value)
             elif what == "rebind":

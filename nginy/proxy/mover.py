@@ -7,12 +7,14 @@ So a mover's buffer is bounded; the rest waits in the sender.
 """
 
 import socket
+import sys
 from enum import Enum
 from typing import Protocol
 
 CHUNK_BYTES = 64 * 1024
 CHUNKS_PER_TURN = 16
 """Fairness: a bulk transfer lets the others have their turn after 1 MiB."""
+UNLIMITED = sys.maxsize
 
 
 class Flow(Enum):
@@ -30,6 +32,8 @@ class Flow(Enum):
     """The source was reset."""
     SINK_LOST = 5
     """The sink was reset."""
+    PACED = 6
+    """No more may be read for now (`PacedMover`)."""
 
 
 class Mover(Protocol):
@@ -39,8 +43,12 @@ class Mover(Protocol):
     def moved(self) -> int:
         """Bytes the sink has taken so far."""
 
-    def move(self, to_end: bool) -> Flow:
-        """Move until something stops it.
+    @property
+    def taken(self) -> int:
+        """Bytes read from the source so far: `moved`, and those that wait for the sink."""
+
+    def move(self, to_end: bool, limit: int = UNLIMITED) -> Flow:
+        """Move until something stops it, reading at most `limit` bytes; then it is UNFINISHED.
 
         A read that gives less than was asked for means "no more" to the edge-triggered poll,
         unless the source has ended (`to_end`): then the end itself must be read too. So it is
@@ -67,13 +75,21 @@ class CopyMover:
         self._rest = b""
         self.moved = 0
 
-    def move(self, to_end: bool) -> Flow:
+    @property
+    def taken(self) -> int:
+        """See `Mover`."""
+        return self.moved + len(self._rest)
+
+    def move(self, to_end: bool, limit: int = UNLIMITED) -> Flow:
         """See `Mover`."""
         if self._rest and (stop := self._send_rest()) is not None:
             return stop
         for _ in range(CHUNKS_PER_TURN):
+            asked = limit if limit < CHUNK_BYTES else CHUNK_BYTES
+            if asked <= 0:
+                break
             try:
-                size = self._recv_into(_chunk)
+                size = self._recv_into(_chunk, asked)
             except BlockingIOError:
                 return Flow.DRAINED
             except OSError:
@@ -90,8 +106,9 @@ class CopyMover:
             if sent < size:
                 self._rest = bytes(_chunk_view[sent:size])
                 return Flow.BLOCKED
-            if size < CHUNK_BYTES and not to_end:
+            if size < asked and not to_end:
                 return Flow.DRAINED
+            limit -= size
         return Flow.UNFINISHED
 
     def close(self) -> None:

@@ -13,7 +13,8 @@ def close_record(context: ConnectionContext) -> Record:
     `opened_s` and `closed_s` are seconds on CLOCK_MONOTONIC, `*_ms` durations: `connect_ms` of the
     attempt that succeeded, `first_byte_ms` from the start of that attempt until the backend's
     first byte was passed on (nginx's `$upstream_first_byte_time`), `duration_ms` from accept to
-    close. Null: it did not happen. `close_reason` is a value of `CloseReason`.
+    close, of which `queued_ms` were spent waiting while every backend was full.
+    Null: it did not happen. `close_reason` is a value of `CloseReason`.
 
     Of a UDP session, `connect_ms` is null, and the times are those of the last backend;
     `datagrams_up`, `datagrams_down` and `dropped` (not passed on) are null for TCP.
@@ -33,6 +34,7 @@ def close_record(context: ConnectionContext) -> Record:
         "upstream_local": str(context.upstream_local) if context.upstream_local else None,
         "opened_s": context.opened_s,
         "closed_s": context.closed_s,
+        "queued_ms": round(context.queued_s * 1e3, 3),
         "connect_ms": _ms(began_s, context.connected_s),
         "first_byte_ms": _ms(began_s, context.first_byte_s),
         "duration_ms": _ms(context.opened_s, context.closed_s),

@@ -12,6 +12,9 @@ Each direction is open until its source has sent FIN (which is passed on) or an 
 
 The peer of a lost side gets an ordinary close, as from nginx and HAProxy: an RST would make its
 kernel throw away what it has not read yet.
+
+A direction with a rate pauses while its bucket is empty: its source is not read, and the wheel
+resumes it.
 """
 
 import socket
@@ -23,7 +26,10 @@ from typing import NamedTuple
 
 from nginy.proxy.close_reason import CloseReason
 from nginy.proxy.mover import Flow, Mover
+from nginy.proxy.paced_mover import PacedMover
 from nginy.proxy.poller import GONE, READABLE, SHORT_READS, WRITABLE, Poller
+from nginy.proxy.rate import Rates, TokenBucket
+from nginy.proxy.timers import Timer, TimerWheel
 
 
 class Limits(NamedTuple):
@@ -42,12 +48,15 @@ class Limits(NamedTuple):
 class Direction:
     """One way: its mover and how far it got."""
 
-    __slots__ = ("blocked", "mover", "open", "sink", "to_end")
+    __slots__ = ("blocked", "bucket", "mover", "open", "pause", "sink", "to_end")
 
-    def __init__(self, mover: Mover, sink: socket.socket) -> None:
-        """Open, with nothing known of the source."""
-        self.mover = mover
+    def __init__(self, mover: Mover, sink: socket.socket, bucket: TokenBucket | None) -> None:
+        """Open, with nothing known of the source; no faster than `bucket`."""
+        self.mover = mover if bucket is None else PacedMover(mover, bucket, time.monotonic)
         self.sink = sink
+        self.bucket = bucket
+        self.pause: Timer | None = None
+        """Until the bucket has something again."""
         self.open = True
         self.blocked = False
         """Waiting for the sink to become writable."""
@@ -67,9 +76,11 @@ class Relay:
         "_backend_is_lost",
         "_client",
         "_limits",
+        "_on_first_byte",
         "_over",
         "_poller",
         "_upstream",
+        "_wheel",
         "down",
         "first_byte_at",
         "reason",
@@ -79,21 +90,29 @@ class Relay:
     def __init__(
         self,
         poller: Poller,
+        wheel: TimerWheel,
         client: socket.socket,
         upstream: socket.socket,
         mover: Callable[[socket.socket, socket.socket], Mover],
         limits: Limits,
+        rates: Rates,
+        on_first_byte: Callable[[float], None] | None = None,
     ) -> None:
-        """Nothing moves before `start`."""
+        """Nothing moves before `start`. `on_first_byte` is told when the backend's first byte was
+        passed on."""
         self._poller = poller
+        self._wheel = wheel
         self._client = client
         self._upstream = upstream
         self._limits = limits
         self._over: Callable[[CloseReason], None] | None = None
-        self._active_at = time.monotonic()
+        self._on_first_byte = on_first_byte
+        self._active_at = now = time.monotonic()
         self._backend_is_lost = False
-        self.up = Direction(mover(client, upstream), upstream)
-        self.down = Direction(mover(upstream, client), client)
+        upload = TokenBucket.of(rates.upload_bytes_per_s, now)
+        download = TokenBucket.of(rates.download_bytes_per_s, now)
+        self.up = Direction(mover(client, upstream), upstream, upload)
+        self.down = Direction(mover(upstream, client), client, download)
         self.first_byte_at: float | None = None
         """When the backend's first byte was passed on (monotonic seconds)."""
         self.reason: CloseReason | None = None
@@ -144,6 +163,8 @@ class Relay:
         for direction in (self.up, self.down):
             direction.open = False
             direction.mover.close()
+            if direction.pause is not None:
+                direction.pause.cancel()
 
     def check(self, now: float) -> float | None:
         """End the relay if it was idle too long; else when to ask again.
@@ -152,6 +173,8 @@ class Relay:
         """
         if self.reason is not None:
             return None
+        if self.up.pause or self.down.pause:  # our own doing is no silence
+            self._active_at = now
         half_closed = not (self.up.open and self.down.open)
         limit = self._limits.half_closed_s if half_closed else self._limits.idle_s
         deadline = self._active_at + limit
@@ -165,7 +188,7 @@ class Relay:
         direction.blocked = False
         flow = direction.mover.move(direction.to_end)
         if self.first_byte_at is None and self.down.mover.moved:
-            self.first_byte_at = time.monotonic()
+            self._first_byte_passed()
         if flow is Flow.DRAINED:
             return
         if flow is Flow.BLOCKED:
@@ -173,8 +196,25 @@ class Relay:
             self._poller.want_write(direction.sink)
         elif flow is Flow.UNFINISHED:
             self._poller.run_soon(partial(self._go_on, direction))
+        elif flow is Flow.PACED:
+            self._pause(direction)
         else:
             self._end(direction, flow)
+
+    def _first_byte_passed(self) -> None:
+        self.first_byte_at = time.monotonic()
+        if self._on_first_byte is not None:
+            self._on_first_byte(self.first_byte_at)
+
+    def _pause(self, direction: Direction) -> None:
+        if direction.pause is None and direction.bucket is not None:
+            ready_at = direction.bucket.ready_at(1)
+            direction.pause = self._wheel.add(ready_at, partial(self._resume, direction))
+
+    def _resume(self, direction: Direction, now: float) -> None:
+        direction.pause = None
+        self._go_on(direction)
+        self._active_at = now  # the poller's time is that of its last turn
 
     def _go_on(self, direction: Direction) -> None:
         if self.reason is None and direction.open and not direction.blocked:

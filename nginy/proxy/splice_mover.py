@@ -13,11 +13,12 @@ import os
 import socket
 from contextlib import suppress
 
-from nginy.proxy.mover import CopyMover, Flow
+from nginy.proxy.mover import CHUNK_BYTES, CHUNKS_PER_TURN, UNLIMITED, CopyMover, Flow
 
 PIPE_BYTES = 1 << 20
 SPLICES_PER_TURN = 2
 """Fairness, as CHUNKS_PER_TURN: at most 2 MiB."""
+FULL_TURN_BYTES = CHUNK_BYTES * CHUNKS_PER_TURN
 FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 
@@ -57,12 +58,17 @@ class SpliceMover:
         """See `Mover`."""
         return self._copy.moved + self._spliced
 
-    def move(self, to_end: bool) -> Flow:
+    @property
+    def taken(self) -> int:
+        """See `Mover`."""
+        return self._copy.taken + self._spliced + (self._pipe.bytes if self._pipe else 0)
+
+    def move(self, to_end: bool, limit: int = UNLIMITED) -> Flow:
         """See `Mover`."""
         if self._pipe is not None:
-            return self._splice(self._pipe)
-        flow = self._copy.move(to_end)
-        if flow is Flow.UNFINISHED:
+            return self._splice(self._pipe, limit)
+        flow = self._copy.move(to_end, limit)
+        if flow is Flow.UNFINISHED and limit >= FULL_TURN_BYTES:
             self.splice_from_now_on()
         return flow
 
@@ -77,18 +83,22 @@ class SpliceMover:
             self._pipe.close()
             self._pipe = None
 
-    def _splice(self, pipe: Pipe) -> Flow:
+    def _splice(self, pipe: Pipe, limit: int) -> Flow:
         source, sink = self._source.fileno(), self._sink.fileno()
         for _ in range(SPLICES_PER_TURN):
             if not pipe.bytes:
+                asked = min(limit, PIPE_BYTES)
+                if asked <= 0:
+                    break
                 try:
-                    pipe.bytes = os.splice(source, pipe.write_end, PIPE_BYTES, flags=FLAGS)
+                    pipe.bytes = os.splice(source, pipe.write_end, asked, flags=FLAGS)
                 except BlockingIOError:
                     return Flow.DRAINED
                 except OSError:
                     return Flow.SOURCE_LOST
                 if not pipe.bytes:
                     return Flow.FIN
+                limit -= pipe.bytes
             while pipe.bytes:
                 try:
                     sent = os.splice(pipe.read_end, sink, pipe.bytes, flags=FLAGS)

@@ -6,20 +6,19 @@ import socket
 from collections import Counter
 from collections.abc import Callable
 from time import monotonic
-from typing import NamedTuple
 
 from nginy.address import Address
-from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
-from nginy.backend.pool import BackendPool, Lease
-from nginy.errors import BackendError
+from nginy.backend.pool import BackendPool
 from nginy.proxy.close_reason import CloseReason, ConnectionEnd
 from nginy.proxy.complaints import Complaints
-from nginy.proxy.connect import connect
+from nginy.proxy.connection import Connection
 from nginy.proxy.context import ConnectionContext
-from nginy.proxy.poller import GONE, Poller
+from nginy.proxy.poller import Poller
+from nginy.proxy.progress import Progress
+from nginy.proxy.reach import Link, Reach
 from nginy.proxy.record import Record, close_record
-from nginy.proxy.relay import Limits, Relay
+from nginy.proxy.relay import Relay
 from nginy.proxy.service import Service
 from nginy.proxy.splice_mover import SpliceMover
 from nginy.proxy.strand import Strand, suspended
@@ -27,31 +26,16 @@ from nginy.proxy.timers import TimerWheel
 
 complaints = Complaints(logging.getLogger(__name__))
 
-
-class Link(NamedTuple):
-    """An established connection to a backend."""
-
-    upstream: socket.socket
-    lease: Lease
-    events: int
-    """What the poller has reported of `upstream` so far."""
-
-
-class ClientEvents:
-    """The client's events while a backend is connected: kept; a reset ends the attempt."""
-
-    __slots__ = ("_strand", "seen")
-
-    def __init__(self, strand: Strand) -> None:
-        """Watch on behalf of `strand`."""
-        self._strand = strand
-        self.seen = 0
-
-    def __call__(self, events: int) -> None:
-        """Handle the poller's events."""
-        self.seen |= events
-        if events & GONE:
-            self._strand.throw(ConnectionEnd(CloseReason.CLIENT_RESET))
+REFUSALS = {
+    CloseReason.DENIED: "the access list denies it",
+    CloseReason.TOO_MANY_CONNECTIONS: "limits.max_connections of the process are open",
+    CloseReason.RULE_FULL: "the rule's limits.max_connections are open",
+    CloseReason.SOURCE_FULL: "its source has max_connections_per_source open",
+    CloseReason.SOURCE_RATE: "its source opens more than new_per_s_per_source",
+    CloseReason.QUEUE_FULL: "every backend is full, and queue.max_waiting wait already",
+    CloseReason.QUEUE_TIMEOUT: "every backend was full for queue.timeout_ms",
+}
+"""What is logged of them."""
 
 
 class TcpProxy:
@@ -64,11 +48,13 @@ class TcpProxy:
         pool: BackendPool,
         find_service: Callable[[str, int], Service | None],
         write_record: Callable[[Record], None] | None,
+        after_pick: Callable[[Service, float], None],
     ) -> None:
-        """`find_service(client host, port)` is the routing; `write_record` None: no access log."""
+        """`find_service(client host, port)` is the routing; `write_record` None: no access log;
+        `after_pick` is told of each pick of a rule whose algorithm wants probes."""
         self._poller = poller
         self._wheel = wheel
-        self._pool = pool
+        self._reach = Reach(poller, wheel, pool, after_pick)
         self._find_service = find_service
         self._write_record = write_record
         self._numbers = itertools.count(1)
@@ -91,22 +77,19 @@ class TcpProxy:
     def abort_all(self) -> None:
         """Close every open connection, with reason `shutdown`."""
         for strand in tuple(self._open):
-            strand.throw(ConnectionEnd(CloseReason.SHUTDOWN))
+            if strand in self._open:  # not ended by one before it
+                strand.throw(ConnectionEnd(CloseReason.SHUTDOWN))
 
     async def _serve(
         self, strand: Strand, client: socket.socket, context: ConnectionContext
     ) -> None:
         try:
             service = self._service_for(context)
-            client_events = ClientEvents(strand)
-            self._poller.watch(client, client_events)
-            link = await self._reach_backend(strand, service, context)
+            self._enter(service, context)
             try:
-                context.close_reason = await self._relay(
-                    strand, client, link, client_events.seen, service.limits, context
-                )
+                await self._serve_by(service, strand, client, context)
             finally:
-                self._leave_backend(link, context)
+                service.door.leave(context.client, monotonic())
         except ConnectionEnd as end:
             context.close_reason = end.reason
         finally:
@@ -127,97 +110,80 @@ class TcpProxy:
         context.rule = service.name
         return service
 
-    async def _reach_backend(
-        self, strand: Strand, service: Service, context: ConnectionContext
-    ) -> Link:
-        """Try backend after backend, as long as there are tries and time."""
-        give_up_s = context.opened_s + service.total_timeout_s
-        now = context.opened_s
-        while len(context.tried) < service.max_tries:
-            if now >= give_up_s:
-                raise ConnectionEnd(CloseReason.CONNECT_TIMEOUT)
-            backend = service.balancer.pick(context.client, now, context.tried)
-            if backend is None:
-                break
-            timeout_s = min(service.connect_timeout_s, give_up_s - now)
-            link = await self._try_backend(strand, service, context, backend, timeout_s)
-            if link is not None:
-                return link
-            now = monotonic()
-        if context.tried:
-            raise ConnectionEnd(CloseReason.CONNECT_FAILED)
-        complaints.say(
-            f"no backend {service.name}", now, "%s: no backend is available", service.name
+    def _enter(self, service: Service, context: ConnectionContext) -> None:
+        refusal = service.door.enter(context.client, context.opened_s)
+        if refusal is not None:
+            raise ConnectionEnd(refusal)
+
+    async def _serve_by(
+        self, service: Service, strand: Strand, client: socket.socket, context: ConnectionContext
+    ) -> None:
+        connection = Connection(strand, client, service, context)
+        self._poller.watch(client, connection.on_client)
+        link = await self._reach.backend_for(connection)
+        try:
+            context.close_reason = await self._relay(connection, link)
+        finally:
+            self._leave_backend(connection, link)
+
+    async def _relay(self, connection: Connection, link: Link) -> CloseReason:
+        service, context, wheel = connection.service, connection.context, self._wheel
+        progress = Progress(link.lease, context.connect_began_s)
+        wanted = service.balancer.wants_progress
+        relay = Relay(
+            self._poller,
+            wheel,
+            connection.client,
+            link.upstream,
+            SpliceMover,
+            service.limits,
+            service.rates,
+            progress.first_byte if wanted else None,
         )
-        raise ConnectionEnd(CloseReason.NO_BACKEND)
-
-    async def _try_backend(
-        self,
-        strand: Strand,
-        service: Service,
-        context: ConnectionContext,
-        backend: Backend,
-        timeout_s: float,
-    ) -> Link | None:
-        """One attempt; None if it failed by the backend's fault."""
-        context.tried.append(backend)
-        context.connect_began_s = began_s = monotonic()
-        lease = self._pool.lease(backend, service.balancer, began_s)
+        now = monotonic()
+        timers = [wheel.add(now + service.limits.shortest_s, relay.check)]
+        if wanted:
+            timers.append(progress.watch(relay, wheel, now))
         try:
-            upstream, events = await connect(
-                strand, self._poller, self._wheel, backend.address, timeout_s
-            )
-        except BackendError as error:
-            now = monotonic()
-            lease.release(Outcome(failed=True, duration_s=now - began_s), now)
-            complaints.say(
-                backend.id, now, "backend %s at %s: %s", backend.id, backend.address, error
-            )
-            return None
-        except BaseException:
-            lease.release(Outcome(), monotonic())
-            raise
-        context.backend = backend
-        context.connected_s = now = monotonic()
-        context.upstream_local = Address(*upstream.getsockname()[:2])
-        lease.connected(now - began_s, now)
-        return Link(upstream, lease, events)
-
-    async def _relay(
-        self,
-        strand: Strand,
-        client: socket.socket,
-        link: Link,
-        client_events: int,
-        limits: Limits,
-        context: ConnectionContext,
-    ) -> CloseReason:
-        relay = Relay(self._poller, client, link.upstream, SpliceMover, limits)
-        timer = self._wheel.add(monotonic() + limits.shortest_s, relay.check)
-        try:
-            reason = relay.start(client_events, link.events, strand.resume)
+            reason = relay.start(connection.events_seen, link.events, connection.strand.resume)
             return reason or await suspended()
         finally:
-            timer.cancel()
+            for timer in timers:
+                timer.cancel()
             relay.close()
+            if wanted:
+                progress.report(relay, monotonic())
             context.bytes_up = relay.up.mover.moved
             context.bytes_down = relay.down.mover.moved
             context.first_byte_s = relay.first_byte_at
 
-    def _leave_backend(self, link: Link, context: ConnectionContext) -> None:
+    def _leave_backend(self, connection: Connection, link: Link) -> None:
+        context, backend = connection.context, link.lease.backend
+        connection.service.live.discard(backend, connection)
         self._poller.close(link.upstream)
-        now = monotonic()
-        first_byte_s = context.first_byte_s
+        now, began_s = monotonic(), context.connect_began_s
+        connected_s, first_byte_s = context.connected_s, context.first_byte_s
         outcome = Outcome(
             bytes_up=context.bytes_up,
             bytes_down=context.bytes_down,
-            duration_s=now - context.connect_began_s,
-            first_byte_s=first_byte_s and first_byte_s - context.connect_began_s,
+            duration_s=now - began_s,
+            connect_s=connected_s and connected_s - began_s,
+            first_byte_s=first_byte_s and first_byte_s - began_s,
         )
         link.lease.release(outcome, now)
 
     def _record(self, context: ConnectionContext) -> None:
         context.closed_s = monotonic()
-        self.closed[context.close_reason] += 1
+        reason = context.close_reason
+        self.closed[reason] += 1
+        if reason in REFUSALS:
+            complaints.say(
+                f"{reason.value} {context.rule}",
+                context.closed_s,
+                "%s: client %s refused: %s",
+                context.rule,
+                context.client,
+                REFUSALS[reason],
+            )
         if self._write_record is not None:
             self._write_record(close_record(context))

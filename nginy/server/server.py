@@ -51,14 +51,15 @@ class Server:
             )
             for rule in config.rules
         }
+        self.monitors = Monitors(config, self.pool, self._services, rng)
         self.proxy = TcpProxy(
             self.poller,
             self.wheel,
             self.pool,
             self._find_service,
             self._access_log.add if self._access_log else None,
+            self.monitors.after_pick,
         )
-        self.monitors = Monitors(config, self.pool, self._services, rng)
         self._listeners: list[Listener] = []
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()

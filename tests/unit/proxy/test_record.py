@@ -20,6 +20,7 @@ def test_served_connection():
     served.tried = [b1, b2]
     served.backend = b2
     served.upstream_local = Address("10.0.0.9", 40000)
+    served.queued_s = 0.25
     served.connect_began_s = 10.5
     served.connected_s = 10.502
     served.first_byte_s = 10.51
@@ -38,6 +39,7 @@ def test_served_connection():
         "upstream_local": "10.0.0.9:40000",
         "opened_s": 10.0,
         "closed_s": 12.0,
+        "queued_ms": 250.0,
         "connect_ms": 2.0,
         "first_byte_ms": 10.0,
         "duration_ms": 2000.0,
