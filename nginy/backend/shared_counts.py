@@ -17,10 +17,12 @@ class SharedCounts:
         self._own = 0
 
     def be_worker(self, row: int) -> None:
-        """From now on, write to `row`."""
+        """From now on, write to `row`; what a worker that died has left there is cleared."""
         if not 0 <= row < self._rows:
             raise ValueError(f"row {row} of {self._rows}")
         self._own = row * self._columns
+        for column in range(self._columns):
+            self.set(column, 0)
 
     def set(self, column: int, value: int) -> None:
         """What this worker carries."""

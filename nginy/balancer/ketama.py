@@ -75,6 +75,9 @@ class Ketama(WeightedBalancer[KetamaSettings]):
 
     def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
         """The backend of the client's first good point."""
+        usable = self.roster.usable
+        if not usable or (avoid and usable.issubset(avoid)):
+            return None
         if len(self.roster.members) > 1:
             ring = self._ring
             if self._stale:

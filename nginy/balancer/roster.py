@@ -15,7 +15,9 @@ from nginy.backend.backend import Backend, Obstacle
 
 FOREVER = float("inf")
 SHARED_RECHECK_S = 0.05
-"""Nothing tells when another process gives up a place at a full backend: so it is looked at."""
+"""Nothing tells when another process gives up a place at a full backend: so it is looked at. Nor
+when it takes the last one: so each process beyond the first may exceed a limit by one connection.
+"""
 
 
 class Follower(Protocol):

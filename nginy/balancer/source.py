@@ -52,6 +52,8 @@ class Source(ConsistentBalancer[SourceSettings]):
         super().__init__(settings, rng, policy)
         chosen = settings.avalanche
         self._avalanche = settings.method == "consistent" if chosen is None else chosen
+        self._placed: frozenset[Backend] = frozenset()
+        """Who is in the table."""
 
     def rebuild(self, backends: Sequence[Backend], now: float) -> None:
         """Take a new membership, and watch who goes up and down."""
@@ -62,14 +64,15 @@ class Source(ConsistentBalancer[SourceSettings]):
             backend.watchers.append(self)
 
     def joined(self, backend: Backend, now: float) -> None:
-        """Another map, unless it was only full."""
+        """Another map, unless it was only full; the end of a penalty is told by the roster alone."""
         super().joined(backend, now)
-        if not self._outdated and backend not in self._table.servers:
+        if backend not in self._placed:
             self._outdated = True
 
     def state_changed(self, backend: Backend, now: float) -> None:
-        """Another map, if it is away; the roster has heard of it before."""
-        if self.settings.method == "map" and not self._is_up(backend, now):
+        """Another map, if it went up or down; the roster has heard of it before."""
+        in_map = backend in self._placed
+        if self.settings.method == "map" and self._is_up(backend, now) is not in_map:
             self._outdated = True
 
     def share_changed(self, backend: Backend, now: float) -> None:
@@ -80,11 +83,13 @@ class Source(ConsistentBalancer[SourceSettings]):
         weights = haproxy_weights(members)
         if self.settings.method == "consistent":
             self._table = NearestRing(members, server_numbers(members), weights)
+            self._placed = frozenset(members)
             return
         # Those away count as well, so the map of the others is as long as HAProxy's.
         divisor = gcd(*(w for w, backend in zip(weights, members, strict=True) if backend.weight))
         up = [at for at, backend in enumerate(members) if self._is_up(backend, now)]
         self._table = ServerMap([members[at] for at in up], [weights[at] // divisor for at in up])
+        self._placed = frozenset(self._table.servers)
 
     def owner(self, client: Address) -> Backend:
         """Of the client's place, or of the nearest usable point."""
@@ -109,7 +114,10 @@ class Source(ConsistentBalancer[SourceSettings]):
         return full_avalanche(number) if self._avalanche else number
 
     def _is_up(self, backend: Backend, now: float) -> bool:
-        return backend in self.roster.usable or backend.obstacle(now) is Obstacle.FULL
+        if backend in self.roster.usable:
+            return True
+        heed_health = self.roster.policy.heed_health
+        return backend.obstacle(now, heed_health=heed_health) is Obstacle.FULL
 
 
 def source_number(client: Address) -> int:

@@ -37,3 +37,16 @@ def test_a_forked_worker_is_seen() -> None:
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
     assert counts.others(2) == 42
+
+
+def test_what_a_worker_that_died_carried_is_forgotten_with_its_successor() -> None:
+    counts = SharedCounts(rows=2, columns=2)
+    counts.be_worker(1)
+    counts.set(0, 3)
+    counts.be_worker(0)
+    counts.set(1, 4)
+    assert counts.others(0) == 3
+    counts.be_worker(1)
+    assert counts.others(1) == 4
+    counts.be_worker(0)
+    assert counts.others(0) == 0

@@ -119,3 +119,14 @@ def test_no_backend_exceeds_its_bound(factor: float) -> None:
         assert backend is not None
         pool.lease(backend, balancer, 0.0)
         assert backend.active <= factor * backend.weight / 8 * (total + 1) + 2
+
+
+def test_while_nobody_can_be_used_the_ring_is_not_walked() -> None:
+    """With a bound that would be all its points, 160 per weight, at every connection."""
+    balancer, backends = make([1, 1, 1], load_factor=1.25)
+    for backend in backends:
+        backend.set_healthy(False, 0.0)
+    balancer._ring._members = []  # a look at any point fails
+    assert balancer.pick(CLIENTS[0], 0.0) is None
+    backends[0].set_healthy(True, 0.0)
+    assert balancer.pick(CLIENTS[0], 0.0, backends[:1]) is None

@@ -6,7 +6,8 @@ from collections import Counter
 import pytest
 
 from nginy.address import Address
-from nginy.backend.backend import Backend
+from nginy.backend.backend import Admin, Backend
+from nginy.balancer.roster import RosterPolicy
 from nginy.balancer.source import Source, haproxy_weights, server_numbers, source_number
 from nginy.config.strategies import SourceSettings
 
@@ -68,6 +69,43 @@ def test_a_full_backend_that_goes_down_leaves_the_map() -> None:
     backends[2].opened(0.0)
     backends[2].set_healthy(False, 0.0)
     assert ids(source) == without([1, 1, 1, 1], 2)
+
+
+def test_a_full_backend_that_comes_up_has_its_place_at_once() -> None:
+    source, backends = make([1, 1, 1, 1])
+    home = ids(source)
+    backends[2].set_max_connections(1, 0.0)
+    backends[2].opened(0.0)
+    backends[2].set_healthy(False, 0.0)
+    ids(source)
+    backends[2].set_healthy(True, 0.0)
+    heirs = {(old, new) for old, new in zip(home, ids(source), strict=True) if old != new}
+    assert heirs == {("b2", "b3")}
+
+
+def test_a_full_backend_of_the_last_resort_keeps_its_place() -> None:
+    """There the sick are up."""
+    source, backends = make([1, 1, 1, 1])
+    source.roster.policy = RosterPolicy(heed_health=False)
+    for backend in backends:
+        backend.set_healthy(False, 0.0)
+    source.rebuild(backends, 0.0)
+    home = ids(source)
+    backends[2].set_max_connections(1, 0.0)
+    backends[2].opened(0.0)
+    heirs = {(old, new) for old, new in zip(home, ids(source), strict=True) if old != new}
+    assert heirs == {("b2", "b3")}
+
+
+def test_what_happens_to_a_backend_that_is_away_makes_no_new_map() -> None:
+    source, backends = make([1, 1, 1])
+    backends[1].set_healthy(False, 0.0)
+    source.pick(KEYS[0], 0.0)
+    table = source._table
+    backends[1].set_max_connections(5, 0.0)
+    backends[1].set_admin(Admin.DRAIN, 0.0)
+    source.pick(KEYS[0], 0.0)
+    assert source._table is table
 
 
 def test_shares_of_the_map_are_exact() -> None:
