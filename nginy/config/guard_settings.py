@@ -1,10 +1,19 @@
 """Settings that guard backends and the balancer: health checks, limits, access, queue. No I/O."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, model_validator
 
-from nginy.config.parse import InvalidValue, Network, parse_networks
+from nginy.address import Address
+from nginy.config.parse import (
+    InvalidValue,
+    Network,
+    parse_bytes,
+    parse_nameserver,
+    parse_networks,
+    parse_pattern,
+)
 from nginy.config.settings import (
     Count,
     Flag,
@@ -18,6 +27,9 @@ from nginy.config.settings import (
 )
 
 Networks = Annotated[tuple[Network, ...], PlainValidator(parse_networks)]
+Nameserver = Annotated[Address, PlainValidator(parse_nameserver)]
+Bytes = Annotated[bytes, PlainValidator(parse_bytes)]
+Pattern = Annotated[re.Pattern[bytes], PlainValidator(parse_pattern)]
 ByteRate = Annotated[float, Field(strict=True, ge=0, le=1e12, allow_inf_nan=False)]
 
 
@@ -26,9 +38,10 @@ class HealthCheckSettings(Settings):
 
     type: Literal["tcp", "udp", "command"] = "tcp"
     """`tcp`: connect, then send and expect if set; `udp`: send, and expect an answer if set (else
-    only an ICMP refusal fails); `command`: run it, exit status 0 is success."""
+    silence for `timeout_s` is success, and only an ICMP refusal fails; hosts limit the rate of
+    these); `command`: run it, exit status 0 is success."""
     port: Port | None = None
-    """Checked instead of the backend's own port."""
+    """Checked instead of the backend's own port; not for Unix sockets."""
     interval_s: PositiveSeconds = 2.0
     """From check to check (default 2)."""
     timeout_s: PositiveSeconds = 1.0
@@ -41,10 +54,11 @@ class HealthCheckSettings(Settings):
     """Each interval is lengthened by chance by up to this much (default 10)."""
     initial: Literal["up", "down"] = "up"
     """Counts as this until checked otherwise; then the first result alone decides (default up)."""
-    send: Name | None = None
+    send: Bytes | None = None
     """Text to send; `hex:0a0b` for bytes."""
-    expect: Name | None = None
-    """What the answer must contain: text, `hex:0a0b`, or `regex:^OK`."""
+    expect: Pattern | None = None
+    """What the answer must contain within its first 64 KiB (of UDP: one datagram): text,
+    `hex:0a0b`, or `regex:^OK`."""
     command: tuple[Name, ...] = ()
     """Program and arguments; the environment has NGINY_BACKEND, NGINY_HOST and NGINY_PORT."""
 
@@ -58,12 +72,16 @@ class HealthCheckSettings(Settings):
             )
         if self.type == "udp" and self.send is None:
             raise InvalidValue("a udp check needs something to send", "text or hex:...", "send")
+        for key in ("send", "expect"):
+            if self.type == "command" and getattr(self, key) is not None:
+                raise InvalidValue("has no effect with type: command", "type tcp or udp", key)
         return self
 
 
 class AgentCheckSettings(Settings):
     """An agent beside the backend, asked over TCP, that answers one line of words (HAProxy's
-    agent-check): `75%`, `weight:5`, `maxconn:100`, `ready`, `drain`, `maint`, `up`, `down`."""
+    agent-check): `75%` (of the configured weight), `weight:5`, `maxconn:100`, `ready`, `drain`,
+    `maint`, `up`, `down`. Backends at Unix sockets have none."""
 
     port: Port
     """The agent's port on the backend's host."""
@@ -71,8 +89,8 @@ class AgentCheckSettings(Settings):
     """From question to question (default 2)."""
     timeout_s: PositiveSeconds = 1.0
     """Silence is no failure: what the agent said last stays (default 1)."""
-    send: Name | None = None
-    """Text to send first; default nothing."""
+    send: Bytes | None = None
+    """Text to send first, or `hex:0a0b`; default nothing."""
 
 
 class QueueSettings(Settings):
@@ -171,14 +189,23 @@ class UdpSettings(Settings):
 class DnsSettings(Settings):
     """How names of backends are resolved."""
 
-    nameservers: tuple[Name, ...] = ()
-    """`IP` or `IP:port`; default: the system's."""
+    nameservers: tuple[Nameserver, ...] = ()
+    """`IP` or `IP:port`, asked in turn; default: the system's, with its search list, /etc/hosts and
+    whatever else the system's own lookup knows."""
     min_ttl_s: PositiveSeconds = 1.0
     """A name is asked again no sooner than this (default 1)."""
     max_ttl_s: PositiveSeconds = 300.0
     """And no later than this (default 300); also for names without a TTL (/etc/hosts)."""
     timeout_s: PositiveSeconds = 5.0
     """Of one question (default 5); the old addresses stay while there is no answer."""
+
+    @model_validator(mode="after")
+    def _ttls_fit(self) -> "DnsSettings":
+        if self.min_ttl_s > self.max_ttl_s:
+            raise InvalidValue(
+                f"{self.min_ttl_s:g} exceeds max_ttl_s", f"at most {self.max_ttl_s:g}", "min_ttl_s"
+            )
+        return self
 
 
 class PassiveSettings(Settings):

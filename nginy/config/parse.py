@@ -10,6 +10,8 @@ from nginy.address import Address
 
 Parsed = TypeVar("Parsed")
 
+DNS_PORT = 53
+
 _MAPPED = IPv6Network("::ffff:0:0/96")
 
 
@@ -54,9 +56,7 @@ def parse_host(text: object) -> str:
             return str(ip_address(text))
     except ValueError:
         pass
-    raise InvalidValue(
-        f"{text!r} is not an IP address", "one such as 10.0.1.11; names are not resolved"
-    )
+    raise InvalidValue(f"{text!r} is not an IP address", "one such as 10.0.1.11")
 
 
 def parse_port(text: object) -> int:
@@ -88,7 +88,8 @@ def parse_endpoint(value: object) -> Address:
     return Address(parse_host(host), parse_port(port))
 
 
-_NAME = re.compile(r"(?=.{1,253}$)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?)+")
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*\.?")
 _NUMBERS = re.compile(r"[0-9.]+")
 UNIX_PATH_BYTES = 107
 """sun_path of Linux without its final zero."""
@@ -110,6 +111,46 @@ def _split_port(value: object, expected: str) -> tuple[str, str]:
     if not colon or (":" in host and not bracketed):
         raise InvalidValue(f"{value!r} cannot be read", expected)
     return host[1:-1] if bracketed else host, port
+
+
+def parse_nameserver(value: object) -> Address:
+    """`IP` or `IP:port`, the port being 53 if not given. Raises InvalidValue."""
+    if isinstance(value, Address):
+        return value
+    try:
+        return Address(parse_host(value), DNS_PORT)
+    except InvalidValue:
+        return parse_address(value)
+
+
+def parse_bytes(value: object) -> bytes:
+    """Text, or `hex:0a0b` for bytes that are none. Raises InvalidValue."""
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str) or not value:
+        raise InvalidValue(f"{value!r} cannot be read", "text, or hex:0a0b")
+    if not value.startswith("hex:"):
+        return value.encode()
+    try:
+        data = bytes.fromhex(value.removeprefix("hex:"))
+    except ValueError:
+        data = b""
+    if not data:
+        raise InvalidValue(f"{value!r} is not hexadecimal", "pairs of digits such as hex:0a0b")
+    return data
+
+
+def parse_pattern(value: object) -> re.Pattern[bytes]:
+    """As `parse_bytes`, or `regex:^OK`, matched with bytes. Raises InvalidValue."""
+    if isinstance(value, re.Pattern):
+        return value
+    if not isinstance(value, str) or not value.startswith("regex:"):
+        return re.compile(re.escape(parse_bytes(value)))
+    try:
+        return re.compile(value.removeprefix("regex:").encode())
+    except (re.error, RecursionError, OverflowError) as error:
+        expected = "one as in Python's re"
+        raise InvalidValue(f"not a regular expression: {error}", expected) from None
 
 
 def parse_client(value: object) -> ClientMatch:

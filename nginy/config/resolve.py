@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from socket import AF_UNIX
 from typing import TypeVar
 
 from nginy.config.document import Document
+from nginy.config.endpoints import agent_check, check_endpoint, check_ids_of_names
 from nginy.config.guard_settings import LiveSettings
 from nginy.config.model import Config, Rule
 from nginy.config.parse import ClientMatch, suggestion
@@ -31,6 +33,9 @@ def resolve(parts: Parts, document: Document) -> Config:
     """The configuration; of no use if problems were reported to `document`."""
     _check_presence(parts, document)
     _check_backend_ids(parts, document)
+    check_ids_of_names(parts.backends.items(), document)
+    for index, backend in parts.backends.items():
+        check_endpoint(index, backend, parts.top, document)
     _check_rule_names(parts, document)
     _check_clusters(parts, document)
     _check_listeners(parts, document)
@@ -119,11 +124,14 @@ def _resolve_rule(index: int, rule: RuleSettings, parts: Parts, document: Docume
         document.report((*location, "clients"), "is empty", "a list of CIDR:port")
     if not rule.targets:
         document.report((*location, "targets"), "is empty", "ids of clusters or backends")
+    backend_ids = tuple(dict.fromkeys(_target_backends(index, rule, parts, document)))
+    if rule.protocol == "udp":
+        _check_udp_targets(index, backend_ids, parts, document)
     return Rule(
         name=_rule_name(index, rule),
         clients=tuple(dict.fromkeys(rule.clients)),
         protocol=rule.protocol,
-        backend_ids=tuple(dict.fromkeys(_target_backends(index, rule, parts, document))),
+        backend_ids=backend_ids,
         strategy=rule.strategy,
         all_down=rule.all_down,
         timeouts=_overridden(parts.top.timeouts, rule.timeouts),
@@ -135,6 +143,18 @@ def _resolve_rule(index: int, rule: RuleSettings, parts: Parts, document: Docume
         passive=rule.passive,
         udp=rule.udp,
     )
+
+
+def _check_udp_targets(
+    index: int, backend_ids: Collection[str], parts: Parts, document: Document
+) -> None:
+    """A reply over a Unix datagram socket would need a path of its own on this side."""
+    for backend in parts.backends.values():
+        if backend.id in backend_ids and backend.address.family is AF_UNIX:
+            message = f"{backend.id!r} is a Unix socket, which a UDP rule cannot use"
+            document.report(
+                ("rules", index, "targets"), message, "backends at IP:port or name:port"
+            )
 
 
 def _live(index: int, rule: RuleSettings, document: Document) -> LiveSettings:
@@ -154,7 +174,7 @@ def _filled_in(backend: BackendSettings, top: FileSettings) -> BackendSettings:
     return backend.model_copy(
         update={
             "health_check": backend.health_check or top.health_check,
-            "agent_check": backend.agent_check or top.agent_check,
+            "agent_check": agent_check(backend, top),
             "slow_start": _overridden(top.slow_start, backend.slow_start),
         }
     )

@@ -33,6 +33,7 @@ from nginy.config.guard_settings import (
 )
 from nginy.config.parse import (
     ClientMatch,
+    InvalidValue,
     parse_address,
     parse_at,
     parse_client,
@@ -112,10 +113,18 @@ class BackendSettings(Settings):
         """`ip` and `port` apart, as in the original project's file."""
         if not isinstance(data, dict) or "port" not in data or "ip" not in data:
             return data
-        host = parse_at("ip", parse_host, data["ip"])
+        host = parse_at("ip", _parse_ip, data["ip"])
         port = parse_at("port", parse_port, data["port"])
         rest = {key: value for key, value in data.items() if key != "port"}
         return rest | {"ip": Address(host, port)}
+
+
+def _parse_ip(value: object) -> str:
+    try:
+        return parse_host(value)
+    except InvalidValue as error:
+        hint = f"{error.expected}; a name goes into address, as name:port"
+        raise InvalidValue(error.message, hint) from None
 
 
 class RuleSettings(Settings):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from nginy.config.load import load, parse
+from nginy.config.strategies import STRATEGIES
 from nginy.errors import ConfigError
 
 # Lines 1 to 9 of the file every mistake is made in; "@" is replaced by a mistake.
@@ -121,25 +122,80 @@ MISTAKES = {
         "10.0.1.12:82",
         "10.0.1.256:82",
         "f:3: backends[1].address: '10.0.1.256' is not an IP address"
-        " (expected one such as 10.0.1.11; names are not resolved)",
+        " (expected one such as 10.0.1.11)",
     ),
-    "name as address": (
+    "no name as address": (
         "10.0.1.12:82",
-        "web.example:82",
-        "f:3: backends[1].address: 'web.example' is not an IP address"
-        " (expected one such as 10.0.1.11; names are not resolved)",
+        "web..example:82",
+        "f:3: backends[1].address: 'web..example' is not an IP address"
+        " (expected one such as 10.0.1.11)",
+    ),
+    "name with the port apart": (
+        'address: "10.0.1.12:82"',
+        "ip: web.example, port: 82",
+        "f:3: backends[1].ip: 'web.example' is not an IP address"
+        " (expected one such as 10.0.1.11; a name goes into address, as name:port)",
+    ),
+    "relative Unix socket": (
+        "10.0.1.12:82",
+        "unix:run/web.sock",
+        "f:3: backends[1].address: 'run/web.sock' is not the path of a socket"
+        " (expected unix:/path, absolute, of at most 107 bytes)",
+    ),
+    "Unix socket with a long path": (
+        "10.0.1.12:82",
+        f"unix:/{107 * 'x'}",
+        f"f:3: backends[1].address: '/{107 * 'x'}' is not the path of a socket"
+        " (expected unix:/path, absolute, of at most 107 bytes)",
+    ),
+    "Unix socket with an agent": (
+        'address: "10.0.1.12:82"',
+        'address: "unix:/run/web.sock", agent_check: {port: 1}',
+        "f:3: backends[1].agent_check: an agent is asked at the backend's host, and a Unix socket"
+        " has none (expected an IP address or a name as the backend's address)",
+    ),
+    "Unix socket checked by UDP": (
+        'address: "10.0.1.12:82"',
+        'address: "unix:/run/web.sock", health_check: {type: udp, send: ping}',
+        "f:3: backends[1].health_check.type: type does not go with a Unix socket, which is checked"
+        " by connecting to it (expected type: tcp or command, without port)",
+    ),
+    "Unix socket checked at a port": (
+        'address: "10.0.1.12:82"',
+        'address: "unix:/run/web.sock", health_check: {port: 83}',
+        "f:3: backends[1].health_check.port: port does not go with a Unix socket, which is checked"
+        " by connecting to it (expected type: tcp or command, without port)",
+    ),
+    "Unix socket checked by UDP like all": (
+        '"10.0.1.12:82"}\n',
+        '"unix:/run/web.sock"}\nhealth_check: {type: udp, send: ping}\n',
+        "f:3: backends[1].address: the global health_check has type set to what a Unix socket"
+        " cannot do (expected a health_check of its own: tcp or command)",
+    ),
+    "Unix socket for UDP": (
+        'address: "10.0.1.12:82"}\nclusters:\n  main: [srv-1, srv-2]\nrules:\n  - ',
+        'address: "unix:/run/web.sock"}\nclusters:\n  main: [srv-1, srv-2]\nrules:\n'
+        "  - protocol: udp\n    ",
+        "f:9: rules[0].targets: 'srv-2' is a Unix socket, which a UDP rule cannot use"
+        " (expected backends at IP:port or name:port)",
+    ),
+    "called like an address of a name": (
+        'address: "10.0.1.12:82"}\n',
+        'address: "web.example:82"}\n  - {id: srv-2@10.0.0.1, address: "10.0.0.1:82"}\n',
+        "f:4: backends[2].id: 'srv-2' is resolved, and its addresses are called srv-2@ADDRESS"
+        " (expected one that does not begin srv-2@)",
     ),
     "no address port": (
         "10.0.1.12:82",
         "10.0.1.12",
         "f:3: backends[1].address: '10.0.1.12' cannot be read"
-        " (expected IP:port, such as 10.0.1.11:8081 or [2001:db8::1]:80)",
+        " (expected IP:port, name:port or unix:/path)",
     ),
     "bare IPv6 address": (
         "10.0.1.12:82",
         "2001:db8::1:82",
         "f:3: backends[1].address: '2001:db8::1:82' cannot be read"
-        " (expected IP:port, such as 10.0.1.11:8081 or [2001:db8::1]:80)",
+        " (expected IP:port, name:port or unix:/path)",
     ),
     "bad port apart": (
         'address: "10.0.1.12:82"',
@@ -149,7 +205,8 @@ MISTAKES = {
     "no address": (
         ', address: "10.0.1.12:82"',
         "",
-        "f:3: backends[1].address: is missing (expected IP:port, such as 10.0.1.11:8081)",
+        "f:3: backends[1].address: is missing"
+        " (expected IP:port, such as 10.0.1.11:8081, name:port or unix:/path)",
     ),
     "no id": (
         "clusters:",
@@ -161,10 +218,10 @@ MISTAKES = {
         "access_log: ''\nrules:\n",
         "f:6: access_log: is empty (expected text)",
     ),
-    "weight 0": (
+    "weight below 0": (
         "id: srv-2",
-        "weight: 0, id: srv-2",
-        "f:3: backends[1].weight: 0 is not valid (expected greater than or equal to 1)",
+        "weight: -1, id: srv-2",
+        "f:3: backends[1].weight: -1 is not valid (expected greater than or equal to 0)",
     ),
     "text as number": (
         "id: srv-2",
@@ -175,14 +232,15 @@ MISTAKES = {
         "id: srv-2",
         "wieght: 2, id: srv-2",
         "f:3: backends[1].wieght: unknown setting; did you mean 'weight'? (expected one of id,"
-        " address, ip, weight, max_connections, max_fails, fail_timeout_s, down)",
+        " address, ip, weight, backup, max_connections, max_fails, fail_timeout_s,"
+        " fail_timeout_max_s, down, slow_start, health_check, agent_check)",
     ),
     "unknown top key": (
         "clusters:",
         "timeout: {}\nclusters:",
         "f:4: timeout: unknown setting; did you mean 'timeouts'? (expected one of backends,"
-        " clusters, rules, timeouts, retries, bind_addresses, access_log, healthcheck_addr,"
-        " iperf_addr)",
+        " clusters, rules, timeouts, retries, bind_addresses, access_log, health_check,"
+        " agent_check, slow_start, limits, dns, healthcheck_addr, iperf_addr)",
     ),
     "unknown nested key": (
         "    targets: [main]\n",
@@ -195,7 +253,7 @@ MISTAKES = {
         "type: random",
         "type: least_con",
         "f:9: rules[0].strategy.type: unknown strategy 'least_con'; did you mean 'least_conn'?"
-        " (expected one of round_robin, least_conn, random, random_two, source_hash)",
+        f" (expected one of {', '.join(STRATEGIES)})",
     ),
     "strategy parameter": (
         "type: random",
@@ -207,10 +265,16 @@ MISTAKES = {
         "random",
         "f:9: rules[0].strategy: 'random' is not valid (expected a mapping)",
     ),
-    "udp": (
+    "unknown protocol": (
         "    targets: [main]\n",
-        "    targets: [main]\n    protocol: udp\n",
-        "f:9: rules[0].protocol: UDP is not in this version of nginy (expected tcp)",
+        "    targets: [main]\n    protocol: sctp\n",
+        "f:9: rules[0].protocol: 'sctp' is not valid (expected 'tcp' or 'udp')",
+    ),
+    "rebind for TCP": (
+        "    targets: [main]\n",
+        "    targets: [main]\n    live_connections: {on_drain: rebind}\n",
+        "f:9: rules[0].live_connections.on_drain: a TCP connection cannot move to another backend"
+        " (expected keep, close or close_spread)",
     ),
     "clients of two rules": (
         "    strategy: {type: random}\n",
@@ -297,13 +361,79 @@ def test_one_mistake_is_one_error(mistake: str) -> None:
     assert problems(TEMPLATE.replace(old, new)) == [message]
 
 
-def test_a_port_with_two_protocols() -> None:
-    second = '  - {protocol: udp, clients: ["10.0.0.0/8:8080"], targets: [main]}\n'
-    assert problems(TEMPLATE + second) == [
-        "f:10: rules[1].clients[0]: port 8080 is udp here and tcp in rules[0]"
-        " (expected one protocol per port)",
-        "f:10: rules[1].protocol: UDP is not in this version of nginy (expected tcp)",
-    ]
+HEALTH_MISTAKES = {
+    "no pairs": (
+        "{send: 'hex:abc'}",
+        "send: 'hex:abc' is not hexadecimal (expected pairs of digits such as hex:0a0b)",
+    ),
+    "no digits": (
+        "{expect: 'hex:'}",
+        "expect: 'hex:' is not hexadecimal (expected pairs of digits such as hex:0a0b)",
+    ),
+    "no text": ("{send: 7}", "send: 7 cannot be read (expected text, or hex:0a0b)"),
+    "empty text": ("{expect: ''}", "expect: '' cannot be read (expected text, or hex:0a0b)"),
+    "no pattern": (
+        "{expect: 'regex:(OK'}",
+        "expect: not a regular expression: missing ), unterminated subpattern at position 0"
+        " (expected one as in Python's re)",
+    ),
+    "udp without a question": (
+        "{type: udp}",
+        "send: a udp check needs something to send (expected text or hex:...)",
+    ),
+    "command without one": (
+        "{type: command}",
+        "command: belongs to type: command, and that needs it"
+        " (expected a list such as [/bin/check])",
+    ),
+    "command of another type": (
+        "{command: [/bin/true]}",
+        "command: belongs to type: command, and that needs it"
+        " (expected a list such as [/bin/check])",
+    ),
+    "command that is sent something": (
+        "{type: command, command: [/bin/true], send: ping}",
+        "send: has no effect with type: command (expected type tcp or udp)",
+    ),
+    "unknown type": (
+        "{type: http}",
+        "type: 'http' is not valid (expected 'tcp', 'udp' or 'command')",
+    ),
+    "never": ("{interval_s: 0}", "interval_s: 0 is not valid (expected greater than 0)"),
+    "rise 0": ("{rise: 0}", "rise: 0 is not valid (expected greater than or equal to 1)"),
+    "jitter": (
+        "{jitter_pct: 101}",
+        "jitter_pct: 101 is not valid (expected less than or equal to 100)",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", HEALTH_MISTAKES)
+def test_one_mistake_in_a_health_check_is_one_error(mistake: str) -> None:
+    settings, message = HEALTH_MISTAKES[mistake]
+    text = TEMPLATE.replace("clusters:", f"health_check: {settings}\nclusters:")
+    assert problems(text) == [f"f:4: health_check.{message}"]
+    text = TEMPLATE.replace("id: srv-2", f"health_check: {settings}, id: srv-2")
+    assert problems(text) == [f"f:3: backends[1].health_check.{message}"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("{min_ttl_s: 400}", "min_ttl_s: 400 exceeds max_ttl_s (expected at most 300)"),
+        (
+            "{nameservers: [ns.example]}",
+            "nameservers[0]: 'ns.example' cannot be read"
+            " (expected IP:port, such as 10.0.1.11:8081 or [2001:db8::1]:80)",
+        ),
+        (
+            '{nameservers: ["10.0.0.1:0"]}',
+            "nameservers[0]: '0' is not a port (expected a number from 1 to 65535)",
+        ),
+    ],
+)
+def test_mistakes_in_dns(settings: str, message: str) -> None:
+    assert problems(TEMPLATE + f"dns: {settings}\n") == [f"f:10: dns.{message}"]
 
 
 def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file() -> None:

@@ -10,7 +10,7 @@ from nginy.address import Address
 from nginy.config import schema
 from nginy.config.load import load, parse
 from nginy.config.parse import ClientMatch
-from nginy.errors import ConfigError
+from nginy.config.strategies import AdaptiveSettings
 
 ORIGINAL = Path(__file__).parents[2] / "data" / "config" / "original.yaml"
 
@@ -35,20 +35,28 @@ def test_the_original_projects_file_loads_unchanged() -> None:
     assert first.backend_ids == ("srv-1", "srv-2")
     assert second.backend_ids == ("srv-1", "srv-3")
     assert {rule.strategy.type for rule in config.rules} == {"round_robin"}
-    assert config.ports == (6767, 8080)
+    assert config.ports == (("tcp", 6767), ("tcp", 8080))
     assert config.bind_addresses == ("0.0.0.0", "::")
 
 
-def test_its_adaptive_strategy_is_said_to_be_missing() -> None:
+def test_its_adaptive_strategy_has_its_parameters() -> None:
     text = ORIGINAL.read_text().replace(
-        'type: "RoundRobin"', 'type: "Adaptive"\n      coefficients: [1.5, 1, 0.5, 0.1]\n', 1
+        'type: "RoundRobin"',
+        'type: "Adaptive"\n      coefficients: [1.5, 1, 0.5, 0.1]\n      alpha: 0.75',
+        1,
     )
-    with pytest.raises(ConfigError) as caught:
-        parse(text, "original.yaml")
-    assert [str(problem) for problem in caught.value.problems] == [
-        "original.yaml:31: rules[0].strategy.type: Adaptive is not available in this version of"
-        " nginy (expected one of round_robin, least_conn, random, random_two, source_hash)"
-    ]
+    adaptive = parse(text, "original.yaml").rules[0].strategy
+    assert isinstance(adaptive, AdaptiveSettings)
+    assert (adaptive.coefficients, adaptive.alpha) == ((1.5, 1.0, 0.5, 0.1), 0.75)
+
+
+@pytest.mark.parametrize(
+    ("written", "strategy"),
+    [("RoundRobin", "round_robin"), ("SourceIPHash", "source_hash"), ("Adaptive", "adaptive")],
+)
+def test_its_names_of_strategies(written: str, strategy: str) -> None:
+    text = ORIGINAL.read_text().replace('type: "RoundRobin"', f'type: "{written}"')
+    assert {rule.strategy.type for rule in parse(text, "f").rules} == {strategy}
 
 
 def test_the_example_of_the_schema_loads() -> None:
@@ -129,4 +137,4 @@ rules:
     )
     assert [rule.name for rule in config.rules] == ["all", "rules[1]"]
     assert config.rules[0].clients == (ClientMatch(ip_network("0.0.0.0/0"), 1),)
-    assert config.ports == (1,)
+    assert config.ports == (("tcp", 1),)

@@ -1,5 +1,6 @@
 """The longest prefix on the port wins, whatever the order of the rules."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import pytest
@@ -10,11 +11,18 @@ from nginy.config.load import parse
 from nginy.config.model import Rule
 from nginy.config.parse import ClientMatch
 from nginy.config.route import RouteTable
-from nginy.config.schema import ConnectionTimeouts, Retries, StrategySettings
+
+ANY_RULE = parse(
+    """
+backends: [{id: b, address: "192.0.2.1:80"}]
+rules: [{clients: ["0.0.0.0/0:1"], targets: [b]}]
+""",
+    "f",
+).rules[0]
 
 
 def make_rule(name: str, *clients: ClientMatch) -> Rule:
-    return Rule(name, clients, "tcp", ("b",), StrategySettings(), ConnectionTimeouts(), Retries())
+    return replace(ANY_RULE, name=name, clients=clients)
 
 
 def match(cidr: str, port: int) -> ClientMatch:
