@@ -10,6 +10,7 @@ from nginy.errors import NginyError
 from nginy.proxy.complaints import Complaints
 from nginy.proxy.poller import Poller
 from nginy.proxy.timers import TimerWheel
+from nginy.proxy.udp_socket import enlarge_receive_buffer
 
 Accepted = Callable[[socket.socket, Address, Address], None]
 """Takes the connection, its peer, and the address it was accepted on."""
@@ -20,7 +21,8 @@ ACCEPTS_PER_TURN = 64
 PAUSE_S = 1.0
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
-complaints = Complaints(logging.getLogger(__name__))
+log = logging.getLogger(__name__)
+complaints = Complaints(log)
 
 
 class ListenError(NginyError):
@@ -47,6 +49,36 @@ def bind(address: Address, rules: list[str]) -> socket.socket:
         raise ListenError(
             f"cannot listen on {address}, needed by {', '.join(rules)}: {error.strerror or error}"
         ) from error
+    return sock
+
+
+def bind_datagrams(address: Address, rules: list[str], receive_buffer_bytes: int) -> socket.socket:
+    """A non-blocking UDP socket. Raises ListenError naming the address and `rules`.
+
+    `receive_buffer_bytes` 0 leaves the kernel's default. SO_REUSEADDR is not set: with UDP it lets
+    another process take the datagrams. IPv6 sockets take IPv6 only.
+    """
+    sock = socket.socket(address.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        if address.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+    except OSError as error:
+        sock.close()
+        raise ListenError(
+            f"cannot listen on {address} (udp), needed by {', '.join(rules)}: "
+            f"{error.strerror or error}"
+        ) from error
+    if receive_buffer_bytes:
+        granted = enlarge_receive_buffer(sock, receive_buffer_bytes)
+        if granted < receive_buffer_bytes:
+            log.warning(
+                "%s (udp): receive buffer of %d bytes instead of receive_buffer_bytes %d: raise "
+                "net.core.rmem_max, or run with CAP_NET_ADMIN",
+                address,
+                granted,
+                receive_buffer_bytes,
+            )
     return sock
 
 

@@ -4,20 +4,25 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Callable, Mapping
 
 from nginy.address import Address
 from nginy.backend.make import make_backend
 from nginy.backend.pool import BackendPool
-from nginy.config.model import Config
+from nginy.config.model import Config, Protocol, Rule
 from nginy.config.route import RouteTable
 from nginy.monitor.monitors import Monitors
 from nginy.proxy.access_log import open_access_log
+from nginy.proxy.close_reason import CloseReason
 from nginy.proxy.door import Census
 from nginy.proxy.poller import Poller
 from nginy.proxy.service import Service, make_service
 from nginy.proxy.tcp import TcpProxy
 from nginy.proxy.timers import TimerWheel
-from nginy.server.listener import Listener, bind
+from nginy.proxy.udp import UdpProxy
+from nginy.proxy.udp_counters import Drop
+from nginy.proxy.udp_registry import Registry
+from nginy.server.listener import Listener, bind, bind_datagrams
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +45,8 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self.pool = BackendPool(make_backend(settings) for settings in config.backends)
         now = time.monotonic()
-        self._routes = RouteTable(rule for rule in config.rules if rule.protocol == "tcp")
         self._access_log = open_access_log(config.access_log) if config.access_log else None
+        write_record = self._access_log.add if self._access_log else None
         self.poller = Poller(self._loop.call_soon)
         self.wheel = TimerWheel(TICK_S, now)
         census = Census(config.limits.max_connections)
@@ -56,9 +61,13 @@ class Server:
             self.poller,
             self.wheel,
             self.pool,
-            self._find_service,
-            self._access_log.add if self._access_log else None,
+            self._service_finder("tcp"),
+            write_record,
             self.monitors.after_pick,
+        )
+        self.udp = UdpProxy(
+            Registry(self.poller, self.pool, write_record, self.monitors.after_pick),
+            self._service_finder("udp"),
         )
         self._listeners: list[Listener] = []
         self._stopping = asyncio.Event()
@@ -72,6 +81,7 @@ class Server:
             self._open()
             await self._stopping.wait()
             self._close_listeners()
+            self.udp.drain()
             await self._drain()
         finally:
             await self.monitors.close()
@@ -79,37 +89,55 @@ class Server:
 
     @property
     def listening(self) -> tuple[Address, ...]:
-        """The addresses that connections are accepted on now."""
-        return tuple(listener.address for listener in self._listeners)
+        """The addresses where new clients are served now, TCP first."""
+        return (*(listener.address for listener in self._listeners), *self.udp.listening)
+
+    @property
+    def open_connections(self) -> int:
+        """Connections and UDP sessions that are served now."""
+        return self.proxy.open_connections + self.udp.open_sessions
 
     def stop(self) -> None:
         """Accept no more and drain; called again: close what is still open at once."""
         if self._stopping.is_set():
-            log.info("second signal: closing %d connections", self.proxy.open_connections)
-            self.proxy.abort_all()
+            log.info("second signal: closing %d connections", self.open_connections)
+            self._abort_all()
         self._stopping.set()
 
-    def _find_service(self, client_host: str, port: int) -> Service | None:
-        rule = self._routes.lookup(client_host, port)
-        return None if rule is None else self._services[rule.name]
+    def _service_finder(self, protocol: Protocol) -> Callable[[str, int], Service | None]:
+        """Takes a client's host and the port it arrived at."""
+        routes = RouteTable(rule for rule in self._config.rules if rule.protocol == protocol)
+
+        def find(client_host: str, port: int) -> Service | None:
+            rule = routes.lookup(client_host, port)
+            return None if rule is None else self._services[rule.name]
+
+        return find
 
     def _open(self) -> None:
         self._loop.add_reader(self.poller.fileno(), self.poller.dispatch)
         self._tick()
         for host in self._config.bind_addresses:
-            for _, port in self._config.ports:
-                address = Address(host, port)
-                sock = bind(address, self._rules_on(port))
-                self._listeners.append(
-                    Listener(sock, address, self.poller, self.wheel, self.proxy.accept)
-                )
+            for protocol, port in self._config.ports:
+                self._listen(protocol, Address(host, port))
         log.info("nginy ready: %s", ", ".join(map(str, self.listening)))
 
-    def _rules_on(self, port: int) -> list[str]:
+    def _listen(self, protocol: Protocol, address: Address) -> None:
+        rules = self._rules_on(protocol, address.port)
+        names = [rule.name for rule in rules]
+        if protocol == "udp":
+            buffer_bytes = max(rule.udp.receive_buffer_bytes for rule in rules)
+            self.udp.listen(bind_datagrams(address, names, buffer_bytes), address)
+        else:
+            sock = bind(address, names)
+            listener = Listener(sock, address, self.poller, self.wheel, self.proxy.accept)
+            self._listeners.append(listener)
+
+    def _rules_on(self, protocol: Protocol, port: int) -> list[Rule]:
         return [
-            rule.name
+            rule
             for rule in self._config.rules
-            if any(match.port == port for match in rule.clients)
+            if rule.protocol == protocol and any(match.port == port for match in rule.clients)
         ]
 
     def _close_listeners(self) -> None:
@@ -119,21 +147,26 @@ class Server:
 
     async def _drain(self) -> None:
         timeout_s = self._config.timeouts.drain_timeout_ms / 1e3
-        log.info("draining %d connections", self.proxy.open_connections)
+        log.info("draining %d connections", self.open_connections)
         try:
             await asyncio.wait_for(self._drained.wait(), timeout_s)
         except TimeoutError:
             log.warning(
-                "%d connections left after %g s are closed", self.proxy.open_connections, timeout_s
+                "%d connections left after %g s are closed", self.open_connections, timeout_s
             )
+
+    def _abort_all(self) -> None:
+        self.proxy.abort_all()
+        self.udp.abort_all()
 
     def _tick(self) -> None:
         now = time.monotonic()
         self.wheel.advance(now)
+        self.udp.sweep(now)
         self.monitors.tick(now)
         if self._access_log is not None:
             self._access_log.flush()
-        if self._stopping.is_set() and not self.proxy.open_connections:
+        if self._stopping.is_set() and not self.open_connections:
             self._drained.set()
         self._ticking = self._loop.call_later(TICK_S, self._tick)
 
@@ -142,12 +175,16 @@ class Server:
             self._ticking.cancel()
         self._close_listeners()
         self.proxy.abort_all()
+        self.udp.close()
         self._loop.remove_reader(self.poller.fileno())
         self.poller.shut()
         if self._access_log is not None:
             self._access_log.close()
-        log.info("closed connections: %s", self._summary())
+        log.info("closed connections: %s", _summary(self.proxy.closed))
+        if any(protocol == "udp" for protocol, _ in self._config.ports):
+            log.info("ended UDP sessions: %s", _summary(self.udp.counters.closed))
+            log.info("dropped datagrams: %s", _summary(self.udp.counters.dropped))
 
-    def _summary(self) -> str:
-        closed = self.proxy.closed
-        return ", ".join(f"{reason.value} {count}" for reason, count in closed.items()) or "none"
+
+def _summary(counts: Mapping[CloseReason, int] | Mapping[Drop, int]) -> str:
+    return ", ".join(f"{reason.value} {count}" for reason, count in counts.items()) or "none"

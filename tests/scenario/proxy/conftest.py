@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import select
 import socket
 import struct
 import threading
@@ -15,9 +16,11 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from nginy.address import Address
 from nginy.config.load import parse
 from nginy.server.server import Server
 
+DGRAM = socket.SOCK_DGRAM
 PATIENCE_S = 10.0
 LINGER_RESET = struct.pack("ii", 1, 0)
 
@@ -75,14 +78,58 @@ class Peer:
         return self
 
 
+class UdpPeer:
+    """A UDP socket on loopback that plays a backend; each datagram comes with where to answer."""
+
+    def __init__(self, own: ExitStack, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.socket = own.enter_context(udp_socket(host, port))
+        self.address = str(Address(*self.socket.getsockname()[:2]))
+
+    def receive(self) -> tuple[bytes, tuple[str, int]]:
+        return self.socket.recvfrom(1 << 16)
+
+    def answer(self, prefix: bytes = b"") -> tuple[str, int]:
+        """Send the next datagram back, after `prefix`; gives where to."""
+        datagram, sender = self.receive()
+        self.socket.sendto(prefix + datagram, sender)
+        return sender
+
+    def waits(self) -> bool:
+        """Whether a datagram waits."""
+        return bool(select.select([self.socket], [], [], 0)[0])
+
+    def refuse(self) -> "UdpPeer":
+        """From now on its host answers by ICMP that nobody is there."""
+        self.socket.close()
+        return self
+
+
+def udp_socket(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.bind((host, port))
+    sock.settimeout(PATIENCE_S)
+    return sock
+
+
+def free_port() -> int:
+    """One that neither protocol uses."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(type=DGRAM) as udp:
+            try:
+                udp.bind(tcp.getsockname())
+            except OSError:
+                continue
+            return int(tcp.getsockname()[1])
+
+
 class Proxy:
     """A server in a thread of its own, and what a test wants to know of it."""
 
     def __init__(self, own: ExitStack, log_path: Path, settings: dict[str, object]) -> None:
         self._own = own
         self._log_path = log_path
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         settings = {"access_log": str(log_path), "bind_addresses": ["127.0.0.1"], **settings}
         text = json.dumps(settings).replace("PORT", str(self.port))
         self._config = parse(text, "test")
@@ -102,14 +149,31 @@ class Proxy:
         sock.settimeout(PATIENCE_S)
         return sock
 
+    def client(self, to: str = "127.0.0.1", host: str = "") -> socket.socket:
+        """A UDP socket (bound to `host`) connected to the proxy's address `to`."""
+        sock = self._own.enter_context(udp_socket(host or to))
+        sock.connect((to, self.port))
+        return sock
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Run it in the server's thread, and wait until that is done."""
+        assert self._loop is not None
+        done = threading.Event()
+        self._loop.call_soon_threadsafe(lambda: (function(), done.set()))
+        assert done.wait(PATIENCE_S)
+
     def stop(self) -> None:
         """What a signal does."""
         assert self._loop is not None
         assert self.server is not None
         self._loop.call_soon_threadsafe(self.server.stop)
 
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
     def finish(self) -> None:
-        if self._thread.is_alive():
+        if self.running:
             self.stop()
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
@@ -132,7 +196,9 @@ class Proxy:
     def assert_nothing_left(self) -> None:
         server = self.server
         assert server is not None
-        wait_until(lambda: server.proxy.open_connections == 0, "connections to end")
+        if self.running and server.udp.open_sessions:
+            self.call(server.udp.abort_all)
+        wait_until(lambda: server.open_connections == 0, "connections to end")
         assert server.pool.open_leases == 0
         assert all(backend.active == 0 for backend in server.pool.values())
         wait_until(lambda: server.poller.watched == len(server.listening), "sockets unwatched")
@@ -185,15 +251,18 @@ def peer(own: ExitStack) -> Callable[..., Peer]:
 def proxy(own: ExitStack, tmp_path: Path) -> Iterator[Callable[..., Proxy]]:
     """`proxy(backends, **settings)`: started, in front of `backends`, one rule for everybody.
 
-    A backend is a Peer, or its settings; they are called b1, b2, ...
+    A backend is a Peer, a UdpPeer, or its settings; they are called b1, b2, ...
 
     When the test is over, its sockets are closed, and nothing may be left of its connections.
     """
     started: list[Proxy] = []
 
-    def start(backends: list[Peer | dict[str, object]], **settings: object) -> Proxy:
+    def start(backends: list[Peer | UdpPeer | dict[str, object]], **settings: object) -> Proxy:
         listed = [
-            {"id": f"b{number}", **({"address": each.address} if isinstance(each, Peer) else each)}
+            {
+                "id": f"b{number}",
+                **({"address": each.address} if isinstance(each, (Peer, UdpPeer)) else each),
+            }
             for number, each in enumerate(backends, 1)
         ]
         ids = [each["id"] for each in listed]
@@ -210,6 +279,31 @@ def proxy(own: ExitStack, tmp_path: Path) -> Iterator[Callable[..., Proxy]]:
     for each in started:
         each.assert_nothing_left()
         each.finish()
+
+
+@pytest.fixture
+def udp_peer(own: ExitStack) -> Callable[..., UdpPeer]:
+    return lambda **options: UdpPeer(own, **options)
+
+
+@pytest.fixture
+def udp_proxy(proxy: Callable[..., Proxy]) -> Callable[..., Proxy]:
+    """`udp_proxy(backends, udp={...}, top={...}, **rule)`: `proxy` with one UDP rule."""
+
+    def start(
+        backends: list[UdpPeer | dict[str, object]],
+        top: dict[str, object] | None = None,
+        **rule: object,
+    ) -> Proxy:
+        rule = {
+            "clients": ["0.0.0.0/0:PORT"],
+            "protocol": "udp",
+            "targets": [f"b{number}" for number in range(1, len(backends) + 1)],
+            **rule,
+        }
+        return proxy(backends, rules=[rule], **(top or {}))
+
+    return start
 
 
 @pytest.fixture(name="reset")

@@ -1,0 +1,190 @@
+"""The kernel's side of UDP: who sent a datagram to which of our addresses, and errors by ICMP.
+
+Constants that Python's socket module lacks are Linux's (ip(7), ipv6(7), socket(7),
+linux/sock_diag.h).
+"""
+
+import errno
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from nginy.address import Address
+
+BUFFER_BYTES = 65_536
+"""More than UDP's length field allows (65 507 bytes over IPv4, 65 527 over IPv6): nothing that
+arrives is ever cut short."""
+
+IP_PKTINFO = 8
+IP_RECVERR = 11
+IPV6_RECVERR = 25
+SO_RCVBUFFORCE = 33
+SO_MEMINFO = 55
+MEMINFO = struct.Struct("9I")
+MEMINFO_DROPS = 8
+
+BACKEND_FAULTS = {
+    errno.ECONNREFUSED,
+    errno.EHOSTUNREACH,
+    errno.EHOSTDOWN,
+    errno.ENETUNREACH,
+    errno.ENOPROTOOPT,
+}
+"""What ICMP says of a backend. All else (EMSGSIZE: larger than the path takes) concerns only the
+one datagram."""
+OWN_FAULTS = {
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOBUFS,
+    errno.ENOMEM,
+    errno.EAGAIN,
+    errno.EADDRNOTAVAIL,
+}
+"""No descriptor or memory for a socket towards a backend; the last two: no local port left."""
+
+Key = Any
+"""Who sent a datagram to which of our addresses: hashable, and opaque outside of its socket."""
+Reply = Callable[[memoryview], int]
+"""Sends a datagram to a client; raises OSError as `socket.send` does."""
+
+
+class ClientSocket(Protocol):
+    """A listening socket that knows which of our addresses a client used."""
+
+    @property
+    def receive(self) -> Callable[[bytearray], tuple[int, Key]]:
+        """Reads one datagram into the buffer; gives its size and sender. Raises OSError."""
+
+    def reply(self, key: Key) -> Reply:
+        """How to answer that sender, from the address that it used."""
+
+    def client(self, key: Key) -> Address:
+        """The sender."""
+
+    def local(self, key: Key) -> Address:
+        """Our address that the sender used."""
+
+
+def client_socket(sock: socket.socket, address: Address) -> ClientSocket:
+    """The right kind for a socket that is bound to `address`."""
+    wildcard = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}[address.family]
+    return WildcardSocket(sock, address) if address.host == wildcard else BoundSocket(sock, address)
+
+
+class BoundSocket:
+    """Bound to one address: all senders used that one. The key is the sender's socket address."""
+
+    def __init__(self, sock: socket.socket, address: Address) -> None:
+        """`sock` stays the caller's."""
+        self._address = address
+        self._sendto = sock.sendto
+        self.receive: Callable[[bytearray], tuple[int, Key]] = sock.recvfrom_into
+
+    def reply(self, key: Key) -> Reply:
+        """See `ClientSocket`."""
+        sendto = self._sendto
+        return lambda datagram: sendto(datagram, key)
+
+    def client(self, key: Key) -> Address:
+        """See `ClientSocket`."""
+        return Address(key[0], key[1])
+
+    def local(self, key: Key) -> Address:
+        """See `ClientSocket`."""
+        return self._address
+
+
+class WildcardSocket:
+    """Bound to all addresses of a family. The key also has the one that the sender used, which the
+    kernel tells with each datagram (IP_PKTINFO, IPV6_PKTINFO; the latter RFC 3542)."""
+
+    def __init__(self, sock: socket.socket, address: Address) -> None:
+        """`sock` stays the caller's."""
+        self._port = address.port
+        self._family = address.family
+        self._recvmsg_into = sock.recvmsg_into
+        self._sendmsg = sock.sendmsg
+        if self._family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+            self._kind = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO)
+            self._info = struct.Struct("@16sI")  # in6_pktinfo: address, interface
+            self._local = slice(0, 16)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+            self._kind = (socket.IPPROTO_IP, IP_PKTINFO)
+            self._info = struct.Struct("@I4s4s")  # in_pktinfo: interface, local, destination
+            self._local = slice(4, 8)
+        self._space = socket.CMSG_SPACE(self._info.size)
+
+    def receive(self, buffer: bytearray) -> tuple[int, Key]:
+        """See `ClientSocket`."""
+        size, ancillary, _flags, sender = self._recvmsg_into((buffer,), self._space)
+        return size, (sender, ancillary[0][2][self._local])
+
+    def reply(self, key: Key) -> Reply:
+        """See `ClientSocket`."""
+        sender, local = key
+        # Interface 0: the routes decide (that of a link-local address is in the sender's).
+        packed = (local, 0) if self._family == socket.AF_INET6 else (0, local, bytes(4))
+        ancillary = [(*self._kind, self._info.pack(*packed))]
+        sendmsg = self._sendmsg
+        return lambda datagram: sendmsg((datagram,), ancillary, 0, sender)
+
+    def client(self, key: Key) -> Address:
+        """See `ClientSocket`."""
+        return Address(key[0][0], key[0][1])
+
+    def local(self, key: Key) -> Address:
+        """See `ClientSocket`."""
+        return Address(socket.inet_ntop(self._family, key[1]), self._port)
+
+
+def connect(address: Address, receive_buffer_bytes: int) -> socket.socket:
+    """A non-blocking socket connected to a backend; buffer as `enlarge_receive_buffer`, 0 for the
+    kernel's default. Raises OSError."""
+    sock = socket.socket(address.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        # Without it only "port unreachable" is told, not "host unreachable".
+        if address.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        if receive_buffer_bytes:
+            enlarge_receive_buffer(sock, receive_buffer_bytes)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def forget_errors(sock: socket.socket) -> None:
+    """Empty the error queue: while something is in it, the socket is reported as ready."""
+    with suppress(OSError):
+        while True:
+            sock.recvmsg(0, 0, socket.MSG_ERRQUEUE)
+    sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+
+def enlarge_receive_buffer(sock: socket.socket, size_bytes: int) -> int:
+    """Ask for a receive buffer of `size_bytes`; gives what the kernel granted, in bytes.
+
+    More than net.core.rmem_max takes CAP_NET_ADMIN. The kernel books its own overhead too, so it
+    reserves twice what is asked for; the result is the half that was meant.
+    """
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size_bytes)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size_bytes)
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+
+
+def kernel_drops(sock: socket.socket) -> int:
+    """Datagrams dropped since the socket was made because its receive buffer was full.
+
+    The counter of SO_RXQ_OVFL, asked for now and then instead of carried by every datagram.
+    """
+    info = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMINFO.size)
+    return int(MEMINFO.unpack(info)[MEMINFO_DROPS])

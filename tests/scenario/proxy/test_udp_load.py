@@ -1,0 +1,82 @@
+"""UDP: bursts, floods, rates; nothing is lost without being counted."""
+
+import threading
+
+from nginy.proxy.udp_counters import Drop
+from nginy.proxy.udp_socket import enlarge_receive_buffer
+
+BURST = 1000
+
+
+def test_a_burst_arrives_whole(udp_proxy, udp_peer):
+    b1 = udp_peer()
+    enlarge_receive_buffer(b1.socket, 8 << 20)
+    client = udp_proxy([b1]).client()
+    sent = [b"%d" % number for number in range(BURST)]
+    for datagram in sent:
+        client.send(datagram)
+    assert [b1.receive()[0] for _ in sent] == sent
+
+
+def test_what_the_kernel_drops_is_counted(udp_proxy, udp_peer, wait_until):
+    b1 = udp_peer()
+    server = udp_proxy([b1], udp={"receive_buffer_bytes": 4096})
+    client = server.client()
+    blocked, go_on = threading.Event(), threading.Event()
+    held = threading.Thread(target=server.call, args=[lambda: (blocked.set(), go_on.wait())])
+    held.start()
+    blocked.wait()
+    for _ in range(BURST):
+        client.send(bytes(100))
+    go_on.set()
+    held.join()
+    dropped = server.server.udp.counters.dropped
+    wait_until(lambda: dropped[Drop.KERNEL] > 0, "the kernel's count")
+    server.call(server.server.udp.abort_all)
+    assert server.record()["datagrams_up"] + dropped[Drop.KERNEL] == BURST
+
+
+def test_one_datagram_per_source_port_does_not_eat_the_sockets(udp_proxy, udp_peer):
+    """Users' problem 8: a session table without a bound."""
+    b1 = udp_peer()
+    server = udp_proxy([b1], udp={"max_sessions": 20})
+    watched = server.server.poller.watched
+    for _ in range(100):
+        server.client().send(b"x")
+        b1.receive()
+    udp = server.server.udp
+    assert udp.open_sessions == 20
+    assert server.server.poller.watched == watched + 20
+    assert [record["close_reason"] for record in server.records(80)] == ["evicted"] * 80
+
+
+def test_what_exceeds_the_upload_rate_is_dropped(udp_proxy, udp_peer):
+    b1 = udp_peer()
+    server = udp_proxy([b1], limits={"upload_bytes_per_s": 2000})
+    client = server.client()
+    for _ in range(100):
+        client.send(bytes(1000))
+    dropped = server.server.udp.counters.dropped
+    b1.receive()
+    server.call(lambda: None)
+    assert 0 < dropped[Drop.RATE] < 100
+    server.call(server.server.udp.abort_all)
+    record = server.record()
+    assert record["datagrams_up"] + record["dropped"] == 100
+
+
+def test_what_exceeds_the_download_rate_is_dropped(udp_proxy, udp_peer, wait_until):
+    b1 = udp_peer()
+    server = udp_proxy([b1], limits={"download_bytes_per_s": 2000})
+    client = server.client()
+    client.send(b"x")
+    _, sender = b1.receive()
+    for _ in range(100):
+        b1.socket.sendto(bytes(1000), sender)
+    dropped = server.server.udp.counters.dropped
+    client.recv(1 << 16)
+    wait_until(lambda: dropped[Drop.RATE] > 90, "drops")
+    server.call(server.server.udp.abort_all)
+    record = server.record()
+    assert record["datagrams_down"] + record["dropped"] == 100
+    assert record["bytes_down"] == 1000 * record["datagrams_down"]
