@@ -46,6 +46,8 @@ class Fan:
         self._ended = ended
         self._sessions: dict[Backend, FanSession] = {}
         self._refused_until: dict[Backend, float] = {}
+        self._beginning = False
+        """A session is about to be added; the one that makes room for it may be the last."""
 
     def datagram(self, datagram: memoryview, now: float) -> None:
         """See `Flow`."""
@@ -54,7 +56,8 @@ class Fan:
         if backend is None:
             self._refuse(CloseReason.NO_BACKEND, now)
             return
-        self.registry.after_pick(service, now)
+        if service.balancer.wants_probes:
+            self.registry.after_pick(service, now)
         session = self._sessions.get(backend) or self._begin(backend, now)
         if session is not None:
             session.datagram(datagram, now)
@@ -83,7 +86,10 @@ class Fan:
         return list(self._refused_until)
 
     def _begin(self, backend: Backend, now: float) -> "FanSession | None":
-        if not self.registry.make_room(self.service, now):
+        self._beginning = True
+        room = self.registry.make_room(self.service, now)
+        self._beginning = False
+        if not room:
             self._refuse(CloseReason.SHED, now)
             return None
         session = FanSession(self, backend, self._reply, now)
@@ -96,7 +102,7 @@ class Fan:
         self._end_if_empty(now)
 
     def _end_if_empty(self, now: float) -> None:
-        if not self._sessions:
+        if not self._sessions and not self._beginning:
             self._ended(now)
 
 

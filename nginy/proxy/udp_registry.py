@@ -51,7 +51,8 @@ class Registry:
         write_record: Callable[[Record], None] | None,
         after_pick: Callable[[Service, float], None],
     ) -> None:
-        """`write_record` None: no access log; `after_pick` is told of each choice."""
+        """`write_record` None: no access log; `after_pick` is told of each choice by a
+        balancer that wants probes."""
         self.poller = poller
         self.pool = pool
         self.after_pick = after_pick

@@ -330,7 +330,8 @@ class Session:
             backend = service.balancer.pick(self.context.client, now, self._tried)
             if backend is None:
                 break
-            self.registry.after_pick(service, now)
+            if service.balancer.wants_probes:
+                self.registry.after_pick(service, now)
             link = self._open_link(backend, now)
             if link is not None:
                 return link

@@ -89,6 +89,22 @@ def test_sessions_of_a_client_are_capped_too(udp_proxy, udp_peer):
     assert server.server.udp.open_sessions == 2
 
 
+def test_a_client_may_evict_its_own_session(udp_proxy, udp_peer):
+    b1, b2 = udp_peer(), udp_peer()
+    udp = {"per_datagram": True, "max_sessions": 1}
+    server = start(udp_proxy, [b1, b2], udp=udp, limits={"max_connections": 1})
+    client = server.client()
+    for peer in (b1, b2, b1, b2):
+        client.send(b"x")
+        peer.answer()
+        assert client.recv(100) == b"x"
+    assert [record["close_reason"] for record in server.records(3)] == ["evicted"] * 3
+    server.call(server.server.udp.abort_all)
+    other = server.client()
+    other.send(b"the door is free again")
+    b1.receive()
+
+
 def test_a_session_ends_with_its_last_answer(udp_proxy, udp_peer):
     b1 = udp_peer()
     server = start(udp_proxy, [b1], udp={"per_datagram": True, "responses": 1})
