@@ -54,6 +54,7 @@ class JoinIdleQueue(Balancer[JoinIdleQueueSettings]):
         for backend in reversed(before):
             if backend in self._idle:
                 self._idle.move_to_end(backend, last=False)
+        self._otherwise.roster.policy = self.roster.policy
         self._otherwise.rebuild(backends, now)
 
     def joined(self, backend: Backend, now: float) -> None:

@@ -64,7 +64,7 @@ class Source(ConsistentBalancer[SourceSettings]):
             backend.watchers.append(self)
 
     def joined(self, backend: Backend, now: float) -> None:
-        """Another map, unless it was only full; the end of a penalty is told by the roster alone."""
+        """Another map, unless it was only full. (Only the roster hears of a penalty that ends.)"""
         super().joined(backend, now)
         if backend not in self._placed:
             self._outdated = True
