@@ -97,8 +97,11 @@ class LoadBound:
         if self._stale:
             self._lay_out()
         total = ((self._open + 1) * self._percent + 99) // 100
-        # Rounded down, without the division: nearly always enough to know.
-        return (active + 1) * self._shares <= backend.share * total or active < self.slots(backend)
+        # Rounded down and rounded up, without a division: nearly always enough to know.
+        fair = backend.share * total
+        if (active + 1) * self._shares <= fair:
+            return True
+        return active * self._shares < fair and active < self.slots(backend)
 
     def _lay_out(self) -> None:
         usable = self._roster.usable

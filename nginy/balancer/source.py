@@ -36,7 +36,10 @@ class Source(ConsistentBalancer[SourceSettings]):
     Full backend: HAProxy lets the client wait for it; here it goes on along the map, or to the
     nearest point of another, and weights above 256 are scaled down, which HAProxy refuses.
     Cost: O(1) with `map`, O(log points) with `consistent`, and on average members/usable steps from
-    there. Making the map or the ring takes about 2 s per million places or points.
+    there, 2 to 3 us at 10 000 backends. With `load_factor`, members/(those with room) steps, each
+    about 1.5 us at 10 000 backends, where no cache holds them all: with 1.25 and one connection per
+    backend, of 1 000 clients, 5 to 8 steps, 10 to 15 us. Making the map or the ring takes about 2 s
+    per million places or points.
     Sources: lb_map.c, lb_chash.c and gethash in backend.c of HAProxy 2.6.
     """
 
