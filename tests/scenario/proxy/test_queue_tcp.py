@@ -1,0 +1,187 @@
+"""Waiting for a place while every backend is full, with real connections."""
+
+import socket
+
+from nginy.proxy.close_reason import CloseReason
+
+
+def start(proxy, backends, max_waiting=10, timeout_ms=10_000, **settings):
+    """Each backend takes one connection."""
+    listed = [{"address": backend.address, "max_connections": 1} for backend in backends]
+    rule = {
+        "clients": ["0.0.0.0/0:PORT"],
+        "targets": [f"b{number}" for number in range(1, len(backends) + 1)],
+        "queue": {"max_waiting": max_waiting, "timeout_ms": timeout_ms},
+    }
+    return proxy(listed, rules=[rule], **settings)
+
+
+def queue_of(balancer):
+    return balancer.server._services["rules[0]"].queue
+
+
+def test_a_full_backend_makes_wait_not_fail(proxy, peer, wait_until):
+    backend = peer()
+    balancer = start(proxy, [backend])
+    first = balancer.connect()
+    held = backend.accept()
+    waiting = []
+    for number in range(3):
+        client = balancer.connect()
+        client.sendall(b"%d" % number)
+        waiting.append(client)
+        wait_until(lambda number=number: len(queue_of(balancer)) == number + 1, "to be queued")
+    for number in range(3):
+        first.close()
+        held.close()
+        first, held = waiting[number], backend.accept()
+        assert held.recv(10) == b"%d" % number
+        assert balancer.server.pool["b1"].active == 1
+    first.close()
+    held.close()
+    records = balancer.records(4)
+    assert {record["close_reason"] for record in records} == {"completed"}
+    assert [record["queued_ms"] > 0 for record in records] == [False, True, True, True]
+
+
+def test_all_that_wait_are_served_by_whatever_gets_free(proxy, peer, wait_until, read_to_end):
+    backends = [peer(), peer()]
+    balancer = start(proxy, backends, max_waiting=20)
+    clients = [balancer.connect() for _ in range(12)]
+    for client in clients:
+        client.sendall(b"question")
+        client.shutdown(socket.SHUT_WR)
+    wait_until(lambda: len(queue_of(balancer)) == 10, "ten to wait")
+    for _ in range(6):
+        for backend in backends:
+            upstream = backend.accept()
+            assert read_to_end(upstream) == b"question"
+            upstream.sendall(b"answer")
+            upstream.close()
+    assert [read_to_end(client) for client in clients] == [b"answer"] * 12
+    records = balancer.records(12)
+    served = [record["backend"] for record in records]
+    assert sorted(served) == ["b1"] * 6 + ["b2"] * 6
+
+
+def test_full_queue_refuses(proxy, peer, wait_until, caplog):
+    backend = peer()
+    balancer = start(proxy, [backend], max_waiting=1)
+    balancer.connect()
+    backend.accept()
+    balancer.connect()
+    wait_until(lambda: len(queue_of(balancer)) == 1, "one to wait")
+    assert balancer.connect().recv(1) == b""
+    record = balancer.record()
+    assert (record["close_reason"], record["backend"]) == ("queue_full", None)
+    assert balancer.server.proxy.closed == {CloseReason.QUEUE_FULL: 1}
+    assert any("queue.max_waiting" in each.getMessage() for each in caplog.records)
+
+
+def test_waiting_ends_with_the_timeout(proxy, peer):
+    backend = peer()
+    balancer = start(proxy, [backend], timeout_ms=150)
+    balancer.connect()
+    backend.accept()
+    assert balancer.connect().recv(1) == b""
+    record = balancer.record()
+    assert record["close_reason"] == "queue_timeout"
+    assert record["queued_ms"] >= 150
+    assert record["backends_tried"] == []
+
+
+def test_time_in_the_queue_is_no_connect_timeout(proxy, peer, wait_until):
+    """`total_timeout_ms` is about attempts; waiting has a limit of its own."""
+    backend = peer()
+    balancer = start(proxy, [backend], retries={"total_timeout_ms": 50})
+    first = balancer.connect()
+    held = backend.accept()
+    second = balancer.connect()
+    second.sendall(b"patient")
+    wait_until(lambda: len(queue_of(balancer)) == 1, "one to wait")
+    began_s = balancer.server.wheel._tick
+    wait_until(lambda: balancer.server.wheel._tick > began_s + 3, "more than 50 ms to pass")
+    first.close()
+    held.close()
+    assert backend.accept().recv(10) == b"patient"
+
+
+def test_a_client_that_leaves_while_it_waits_frees_its_place(proxy, peer, reset, wait_until):
+    backend = peer()
+    balancer = start(proxy, [backend], max_waiting=1)
+    balancer.connect()
+    backend.accept()
+    for leave in (reset, socket.socket.close):
+        client = balancer.connect()
+        wait_until(lambda: len(queue_of(balancer)) == 1, "one to wait")
+        leave(client)
+        wait_until(lambda: len(queue_of(balancer)) == 0, "it to leave")
+    reasons = [record["close_reason"] for record in balancer.records(2)]
+    assert reasons == ["client_reset"] * 2
+
+
+def test_a_client_that_has_said_all_keeps_waiting_for_the_answer(proxy, peer, wait_until):
+    backend = peer()
+    balancer = start(proxy, [backend])
+    first = balancer.connect()
+    held = backend.accept()
+    client = balancer.connect()
+    client.sendall(b"question")
+    client.shutdown(socket.SHUT_WR)
+    wait_until(lambda: len(queue_of(balancer)) == 1, "one to wait")
+    first.close()
+    held.close()
+    upstream = backend.accept()
+    assert upstream.recv(100) == b"question"
+    upstream.sendall(b"answer")
+    assert client.recv(100) == b"answer"
+
+
+def test_nobody_waits_for_a_backend_that_is_down(proxy, peer):
+    backend = peer()
+    balancer = start(proxy, [backend])
+    pool = balancer.server.pool
+    balancer.connect()
+    backend.accept()
+    balancer.call(lambda: pool["b1"].set_healthy(False, balancer.server.poller.now))
+    client = balancer.connect()
+    assert client.recv(1) == b""
+    client.close()
+    reasons = {record["close_reason"] for record in balancer.records(2)}
+    assert reasons == {"backend_down", "no_backend"}
+
+
+def test_waiting_connections_take_part_in_the_stop(proxy, peer, wait_until):
+    backend = peer()
+    balancer = start(proxy, [backend], timeouts={"drain_timeout_ms": 200})
+    balancer.connect()
+    backend.accept()
+    client = balancer.connect()
+    wait_until(lambda: len(queue_of(balancer)) == 1, "one to wait")
+    balancer.stop()
+    assert client.recv(1) == b""
+    balancer.finish()
+    reasons = [record["close_reason"] for record in balancer.records(2)]
+    assert reasons == ["shutdown", "shutdown"]
+
+
+def test_another_rule_frees_the_place(proxy, peer, wait_until):
+    """Two rules share a backend; its limit is one for both."""
+    backend = peer()
+    rules = [
+        {"name": name, "clients": [network], "targets": ["b1"], "queue": {"max_waiting": 5}}
+        for name, network in (("a", "127.0.0.1/32:PORT"), ("b", "0.0.0.0/0:PORT"))
+    ]
+    balancer = proxy([{"address": backend.address, "max_connections": 1}], rules=rules)
+    with socket.create_connection(
+        ("127.0.0.1", balancer.port), source_address=("127.0.0.2", 0)
+    ) as first:
+        held = backend.accept()
+        client = balancer.connect()
+        client.sendall(b"a")
+        services = balancer.server._services
+        wait_until(lambda: len(services["a"].queue) == 1, "one to wait")
+        assert len(services["b"].queue) == 0
+        first.close()
+        held.close()
+        assert backend.accept().recv(1) == b"a"
