@@ -29,6 +29,8 @@ CAPTION_LINE_IN = 0.15
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (2, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_MARKERS_APART = 0.02
+"""Of the time axis: labels nearer than that would be written over each other."""
 GREY = "#6E6E6E"
 BAND = "#D9D9D9"
 
@@ -346,7 +348,7 @@ def _time_axis(
     for marker in markers:
         for axes in panels:
             axes.axvline(marker.t_s, color="black", linewidth=0.8, linestyle=(0, (1, 1)))
-    _label_markers(panels[0], markers)
+    _label_markers(panels[0], markers, _MARKERS_APART * max(seconds, 1))
     for axes in panels:
         axes.set_xlim(0, max(seconds, 1))
         if warmup_s > 0:
@@ -354,21 +356,16 @@ def _time_axis(
             axes.axvspan(0, warmup_s, color="#F2EAD3", zorder=0, label=label)
 
 
-def _label_markers(axes: Axes, markers: Sequence[Marker]) -> None:
-    """Upright above the axes; those of the same moment one after the other."""
+def _label_markers(axes: Axes, markers: Sequence[Marker], apart_s: float) -> None:
+    """Above the axes; those less than `apart_s` after another one share its place."""
     labels: dict[float, list[str]] = {}
-    for marker in markers:
-        labels.setdefault(round(marker.t_s, 1), []).append(marker.label)
+    place_s = float("-inf")
+    for marker in sorted(markers, key=lambda marker: marker.t_s):
+        place_s = marker.t_s if marker.t_s - place_s >= apart_s else place_s
+        labels.setdefault(place_s, []).append(marker.label)
     for t_s, names in labels.items():
-        axes.annotate(
-            ", ".join(names),
-            (t_s, 1.02),
-            **_IN_AXES_Y,
-            rotation=35,
-            ha="left",
-            va="bottom",
-            annotation_clip=False,
-        )
+        text, place = ", ".join(names), (t_s, 1.02)
+        axes.annotate(text, place, **_IN_AXES_Y, rotation=35, va="bottom", annotation_clip=False)
 
 
 def _from_zero(axes: Axes) -> None:

@@ -1,4 +1,6 @@
 import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -38,6 +40,7 @@ def test_an_unknown_algorithm_lists_the_good_ones() -> None:
         ("--load", "0", "0<x<=2"),
         ("--duration", "0.5", "1<=x<=86400"),
         ("--seed", "-1", "0<=x<=4294967295"),
+        ("--proto", "sctp", "'tcp', 'udp'"),
     ],
 )
 def test_a_bad_value_names_its_option_and_the_good_range(
@@ -111,3 +114,56 @@ def test_results_go_to_the_user_who_called_sudo(
     owned = (results, results / "run", results / "run" / "verdict.json")
     assert {(path.stat().st_uid, path.stat().st_gid) for path in owned} == {(12345, 54321)}
     assert outside.stat().st_uid == 0
+
+
+def scenario_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *arguments: str) -> Scenario:
+    """What `run` would make."""
+    made: list[Scenario] = []
+
+    def remember(scenario: Scenario, folder: Path, progress: RunProgress) -> Verdict:
+        made.append(scenario)
+        return a_run_whose_link_is_not_what_was_asked(scenario, folder, progress)
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    monkeypatch.setattr("experiments.__main__.run_experiment", remember)
+    CliRunner().invoke(cli, ["run", *arguments, "--results", str(tmp_path)])
+    (scenario,) = made
+    return scenario
+
+
+def test_udp_has_a_scenario_of_its_own_unless_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    udp = scenario_of(monkeypatch, tmp_path, "--proto", "udp")
+    assert (udp.name, udp.protocol) == ("udp", "udp")
+    assert scenario_of(monkeypatch, tmp_path).name == "default"
+    named = ("--proto", "udp", "--scenario", "experiments/scenarios/failover.yaml")
+    failover = scenario_of(monkeypatch, tmp_path, *named)
+    assert (failover.name, failover.protocol) == ("failover", "udp")
+
+
+def makefile_help() -> str:
+    return subprocess.run(
+        ["make", "--no-print-directory", "help"], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_the_algorithms_that_make_help_names_exist() -> None:
+    text = re.search(r"^  ALG (.*?)\.\.\.", makefile_help(), re.DOTALL | re.MULTILINE)
+    assert text is not None
+    named = re.findall(r"[a-z_]+", text[1])
+    assert len(named) >= 5
+    assert set(named) <= set(ALGORITHMS)
+    assert ".venv/bin/nginy algorithms" in makefile_help()
+
+
+def test_every_variable_of_make_experiment_is_an_option_and_in_the_help() -> None:
+    makefile = Path("Makefile").read_text()
+    pairs = dict(re.findall(r"call override,([A-Z]+),([a-z]+)", makefile))
+    options = {option.name for option in cli.commands["run"].params}
+    assert {"path" if name == "scenario" else name for name in pairs.values()} <= options
+    known = re.search(r"^VARIABLES := (.*)$", makefile, re.MULTILINE)
+    assert known is not None
+    assert pairs.keys() <= set(known[1].split())
+    assert all(re.search(rf"^  {name} ", makefile_help(), re.MULTILINE) for name in pairs)

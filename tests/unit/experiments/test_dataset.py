@@ -8,11 +8,13 @@ import pytest
 
 from experiments.dataset import RunWriter, load_run, load_runs
 from experiments.tables import (
+    ADDED,
     SCHEMA_VERSION,
     TABLES,
     DatasetError,
     connections_frame,
     empty_frame,
+    faults_frame,
     read_lines,
     requests_frame,
     samples_frame,
@@ -168,7 +170,8 @@ def test_a_newer_file_is_refused_and_an_unversioned_one_too(tmp_path: Path) -> N
     finished(tmp_path / "run")
     manifest = tmp_path / "run" / "manifest.json"
     manifest.write_bytes(orjson.dumps({"schema_version": SCHEMA_VERSION + 1}))
-    with pytest.raises(DatasetError, match="schema version 2, this program reads up to 1"):
+    newer = f"schema version {SCHEMA_VERSION + 1}, this program reads up to {SCHEMA_VERSION}"
+    with pytest.raises(DatasetError, match=newer):
         load_run(tmp_path / "run")
     manifest.write_bytes(b"{}")
     with pytest.raises(DatasetError, match="no schema_version"):
@@ -199,3 +202,37 @@ def test_a_folder_without_a_manifest_is_no_run(tmp_path: Path) -> None:
 def test_a_verdict_must_say_valid_or_not(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="valid"):
         RunWriter(tmp_path / "run").write_verdict({"reasons": []})
+
+
+def stored(path: Path, columns: list[str], version: int) -> Path:
+    """A run whose table `requests` has only those columns, as a program of that version wrote."""
+    writer = finished(path)
+    writer.write_table("requests", requests_frame([OK], 0.0))
+    file = path / "requests.parquet"
+    table = pq.read_table(file).select(columns)
+    pq.write_table(table.replace_schema_metadata({"schema_version": str(version)}), file)
+    return path
+
+
+def test_what_an_older_version_did_not_have_is_null(tmp_path: Path) -> None:
+    old = [name for name in TABLES["requests"].names if name not in ADDED[2]["requests"]]
+    requests = load_run(stored(tmp_path / "run", old, 1)).requests
+    assert list(requests.columns) == TABLES["requests"].names
+    assert requests["latency_ms"].notna().all()
+    assert requests[list(ADDED[2]["requests"])].isna().all(axis=None)
+
+
+@pytest.mark.parametrize(("missing", "version"), [("protocol", 2), ("local", 1)])
+def test_what_a_version_must_have_is_missed(tmp_path: Path, missing: str, version: int) -> None:
+    columns = [name for name in TABLES["requests"].names if name != missing]
+    run = load_run(stored(tmp_path / "run", columns, version))
+    with pytest.raises(DatasetError, match=f"lacks the columns .*{missing}"):
+        _ = run.requests
+
+
+def test_faults_are_relative_to_the_start_of_load(tmp_path: Path) -> None:
+    writer = finished(tmp_path / "run")
+    fault = {"at_s": 5.0, "applied_s": 105.02, "action": "slow", "backend": "b1", "factor": 0.25}
+    writer.write_table("faults", faults_frame([fault], 100.0))
+    (row,) = load_run(tmp_path / "run").faults.to_dict("records")
+    assert row == {**fault, "applied_s": pytest.approx(5.02)}

@@ -191,3 +191,34 @@ def test_more_backends_than_colours_are_drawn_as_their_range() -> None:
     (median,) = figure.axes[0].get_lines()
     assert list(median.get_ydata()) == [19.5, 29.5]
     assert "least to most of 20" in texts(figure)
+
+
+def test_faults_are_marked_where_they_were_applied_and_named() -> None:
+    frame = requests(["ok"] * 60)
+    markers = (plot.Marker(3.25, "kill b2"), plot.Marker(3.27, "slow b1 x0.25"))
+    seconds = throughput.per_second(frame, 10.0)
+    figure = plot.throughput_over_time(seconds, 1.0, CAPTION, markers)
+    labels = [text.get_text() for text in figure.axes[0].texts]
+    assert labels == ["kill b2, slow b1 x0.25"], "those of one moment stand side by side"
+    for axes in figure.axes:
+        at = {line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 2}
+        assert {3.25, 3.27} <= at
+
+
+def test_what_became_of_datagrams() -> None:
+    seconds = pd.DataFrame(
+        {
+            "t_s": [0.0, 1.0],
+            "lost": [3, 0],
+            "late": [0, 2],
+            "reordered": [0, 0],
+            "duplicates": [1, 0],
+        }
+    )
+    figure = plot.datagrams_over_time(seconds, 0.0, CAPTION)
+    assert all(word in texts(figure) for word in ("lost", "late", "reordered", "duplicates"))
+    drawn = {
+        line.get_label(): list(line.get_ydata()) for axes in figure.axes for line in axes.lines
+    }
+    assert drawn["lost"] == [3, 0]
+    assert drawn["duplicates"] == [1, 0]

@@ -59,6 +59,21 @@ def test_an_unknown_algorithm_names_the_known_ones() -> None:
         ({"network": {"client_link": {"delay_ms": 1, "jitter_ms": 2}}}, "jitter_ms"),
         ({"schema_version": 2}, "schema_version"),
         ({"workload": {"distribution": "pareto"}}, "workload.distribution"),
+        ({"protocol": "sctp"}, "protocol"),
+        ({"protocol": "udp", "workload": {"response_bytes": 65_432}}, "65431 do"),
+        ({"algorithm_options": {"key": "address"}}, "round_robin has no such option; .* none"),
+        (
+            {"algorithm": "ketama", "algorithm_options": {"loadfactor": 2}},
+            "algorithm_options.loadfactor: ketama has no such option; there are: key, load_factor",
+        ),
+        (
+            {"algorithm": "maglev", "algorithm_options": {"table_size": 10}},
+            "algorithm_options.*10 is not a prime",
+        ),
+        ({"algorithm_options": {"type": "random"}}, "algorithm_options.type"),
+        ({"balancer": {"max_fails": -1}}, "balancer.max_fails"),
+        ({"balancer": {"queue": {"max_waitin": 3}}}, "balancer.queue.max_waitin"),
+        ({"balancer": {"health_check": {"type": "udp"}}}, "balancer.health_check.*to send"),
         ({"workload": {"distribution": "hyperexponential", "demand_cv2": 0.5}}, "workload: .*cv2"),
     ],
 )
@@ -95,3 +110,9 @@ def test_capacity_and_offered_load_by_hand() -> None:
 def test_equal_scenarios_and_only_those_have_equal_digests() -> None:
     assert Scenario().digest() == Scenario(seed=1).digest()
     assert Scenario().digest() != Scenario(seed=2).digest()
+
+
+def test_whether_health_is_checked_is_part_of_what_was_asked() -> None:
+    unchecked = parse_scenario({"balancer": {"health_check": None}}, "here")
+    assert unchecked.digest() != Scenario().digest()
+    assert Scenario.model_validate(unchecked.model_dump(mode="json")) == unchecked

@@ -3,10 +3,12 @@ from experiments.verdict import (
     backends_check,
     captures_check,
     cpu_check,
+    faults_check,
     lateness_check,
     links_check,
     problems_check,
     rejected,
+    sockets_check,
 )
 
 
@@ -69,3 +71,17 @@ def test_every_backend_must_have_lived_and_dropped_nothing() -> None:
 def test_problems_of_another_module_become_a_check() -> None:
     assert problems_check("x", [], "fine").detail == "fine"
     assert not problems_check("x", ["broken"], "fine").ok
+
+
+def test_faults_must_be_applied_all_and_at_their_times() -> None:
+    due = [("kill b2", 5.0), ("restore b2", 9.0)]
+    assert faults_check(due, [5.01, 9.2]).ok
+    assert "restore b2 at 9 s was applied +0.30 s off" in faults_check(due, [5.01, 9.3]).detail
+    assert "kill b2 at 5 s was applied -0.10 s off" in faults_check(due, [4.9, 9.0]).detail
+    assert "restore b2 at 9 s was not applied" in faults_check(due, [5.0]).detail
+    assert not faults_check(due, []).ok
+
+
+def test_datagrams_that_sockets_lost_are_no_loss_of_the_network() -> None:
+    assert sockets_check({"c1": 0, "b1": 0}).ok
+    assert "'b1': 3" in sockets_check({"c1": 0, "b1": 3}).detail
