@@ -132,7 +132,7 @@ def first_answers(given: Case) -> Iterator[int | None]:
     A connection that found no room waits for the next that leaves.
     """
     rig = Rig(FirstSettings(), given)
-    ids = given.get("ids") or range(len(rig.servers))
+    ids = given.get("ids") or range(len(given["weights"]))
     rig.balancer.rebuild([rig.servers[i] for i in sorted(rig.servers, key=lambda i: ids[i])], 0.0)
     leases: dict[int, Lease] = {}
     waiting: list[int] = []
@@ -167,8 +167,10 @@ def test_server_map_walked_as_static_rr(case: str) -> None:
     weights, position, answers = given["weights"], 0, []
     for phase in given.get("phases") or [given]:
         away = {int(name.removeprefix("s")) for name in phase.get("maint", ())}
-        up = [index for index in range(len(weights)) if index not in away]
-        places = server_map([weights[index] // gcd(*weights) for index in up])
+        present = [index for index, weight in enumerate(weights) if weight]
+        up = [index for index in present if index not in away]
+        divisor = gcd(*(weights[index] for index in present))
+        places = server_map([weights[index] // divisor for index in up])
         for _ in range(phase["connections"]):
             position = position if position < len(places) else 0
             answers.append(up[places[position]])
