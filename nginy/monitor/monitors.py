@@ -1,11 +1,32 @@
 """All that watches the backends of one process, started and stopped together."""
 
+import asyncio
+import logging
 import random
+import time
 from collections.abc import Mapping
+from functools import partial
+from socket import AF_UNSPEC
 
 from nginy.backend.pool import BackendPool
-from nginy.config.model import Config
+from nginy.config.model import Config, Rule
+from nginy.config.schema import BackendSettings
+from nginy.config.strategies import PrequalSettings
+from nginy.errors import NginyError
+from nginy.monitor.load_listener import LoadListener
+from nginy.monitor.membership import Membership
+from nginy.monitor.name_monitor import NameMonitor
+from nginy.monitor.prober import Prober
+from nginy.monitor.reports import Reports
+from nginy.monitor.resolver import Resolver
+from nginy.monitor.watch import Watch
 from nginy.proxy.service import Service
+
+log = logging.getLogger(__name__)
+
+
+class ReportAddressError(NginyError):
+    """Load reports cannot be listened for at `healthcheck_addr`."""
 
 
 class Monitors:
@@ -18,23 +39,90 @@ class Monitors:
         services: Mapping[str, Service],
         rng: random.Random,
     ) -> None:
-        """Nothing runs before `start`."""
+        """`services` by the names of their rules. Nothing runs before `start`."""
         self._config = config
         self._pool = pool
-        self._services = services
-        self._rng = rng
+        # Of its own, so that checks, which come when they come, do not disturb the algorithms'.
+        own_rng = random.Random(rng.getrandbits(64))
+        users = [(rule, services[rule.name]) for rule in config.rules]
+        self._watch = Watch(own_rng)
+        self._membership = Membership(pool, self._watch, users)
+        self._names: list[NameMonitor] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._reports = Reports([service.balancer for service in services.values()])
+        self._listener = (
+            LoadListener(config.report_address, self._reports.find, self._reports.deliver)
+            if config.report_address
+            else None
+        )
+        self._prober = Prober(
+            [(service.balancer, _probe_port(rule)) for rule, service in users], own_rng
+        )
+        self._started = False
 
     async def start(self) -> None:
         """Resolve names, then watch; to be awaited before anybody is served.
 
-        Raises ListenError if the address for load reports is taken.
+        Raises ReportAddressError if the address for load reports is taken.
         """
+        await self._resolve_names()
+        now = time.monotonic()
+        for settings in self._config.backends:
+            if settings.address.family is not AF_UNSPEC:
+                self._watch.add(self._pool[settings.id], settings, now, new=False)
+        self._reports.know(self._pool.values())
+        self._prober.start()
+        await self._listen()
+        self._tasks = [asyncio.create_task(name.run()) for name in self._names]
+        self._started = True
 
     def tick(self, now: float) -> None:
         """What is due by time: ramps, probes. Called by the server every 50 ms."""
+        self._watch.ramps.tick(now)
+        self._prober.tick(now)
 
     def after_pick(self, service: Service, now: float) -> None:
         """A backend was picked for a connection of `service`."""
+        self._prober.after_pick(service.balancer, now)
 
     async def close(self) -> None:
         """Stop watching."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._watch.close()
+        self._prober.close()
+        if self._listener is not None:
+            await self._listener.close()
+
+    async def _resolve_names(self) -> None:
+        """The first time; a name without an answer stands for nobody."""
+        named = [each for each in self._config.backends if each.address.family is AF_UNSPEC]
+        if not named:
+            return
+        resolver, dns = Resolver(self._config.dns), self._config.dns
+        for settings in named:
+            change = partial(self._change, settings)
+            change((), time.monotonic())
+            self._names.append(NameMonitor(settings, dns, resolver, change))
+        await asyncio.gather(*(name.resolve() for name in self._names))
+
+    def _change(self, settings: BackendSettings, hosts: tuple[str, ...], now: float) -> None:
+        self._membership.change(settings, hosts, now, new=self._started)
+        self._reports.know(self._pool.values())
+
+    async def _listen(self) -> None:
+        if self._listener is None:
+            return
+        try:
+            await self._listener.start()
+        except OSError as error:
+            address = self._config.report_address
+            raise ReportAddressError(
+                f"cannot listen for load reports on {address} (healthcheck_addr): {error.strerror}"
+            ) from error
+        log.info("load reports: %s", self._listener.address)
+
+
+def _probe_port(rule: Rule) -> int | None:
+    return rule.strategy.probe_port if isinstance(rule.strategy, PrequalSettings) else None

@@ -1,0 +1,104 @@
+"""Asks the DNS for the addresses of a name: A and AAAA, with their time to live."""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Sequence
+
+import dns.asyncresolver
+import dns.exception
+import dns.nameserver
+import dns.rdatatype
+import dns.resolver
+
+from nginy.address import Address
+from nginy.backend.resolution import Answer, by_version
+from nginy.config.guard_settings import DnsSettings
+
+QUESTIONS_AT_ONCE = 64
+"""Each needs a descriptor; thousands of names ask one after the other."""
+RECORDS = {4: dns.rdatatype.A, 6: dns.rdatatype.AAAA}
+
+
+class NoAnswer(Exception):
+    """A name could not be resolved; the message says why."""
+
+
+class Resolver:
+    """The configured nameservers; or, where none is, all that the system asks."""
+
+    def __init__(self, settings: DnsSettings) -> None:
+        """Nothing is asked yet."""
+        self._settings = settings
+        self._resolver = _resolver(settings.nameservers)
+        self._places = asyncio.Semaphore(QUESTIONS_AT_ONCE)
+
+    async def ask(self, name: str) -> dict[int, Answer | None]:
+        """Answers by IP version; None: that question failed. Raises NoAnswer if both say nothing.
+
+        A name that the system's nameservers do not know is looked up as programs do, which finds
+        those in /etc/hosts; they have no time to live.
+        """
+        failures: list[str] = []
+        async with self._places:
+            answers = dict(
+                zip(
+                    RECORDS,
+                    await asyncio.gather(*(self._ask(name, v, failures) for v in RECORDS)),
+                    strict=True,
+                )
+            )
+        if any(answer and answer.hosts for answer in answers.values()):
+            return answers
+        if not self._settings.nameservers:
+            found = await self._look_up(name)
+            if found:
+                return by_version(found, self._settings.max_ttl_s)
+        raise NoAnswer(failures[0] if failures else "the name has no address")
+
+    async def _ask(self, name: str, version: int, failures: list[str]) -> Answer | None:
+        if self._resolver is None:
+            failures.append("the system has no nameserver")
+            return None
+        try:
+            answer = await self._resolver.resolve(
+                name,
+                RECORDS[version],
+                raise_on_no_answer=False,
+                lifetime=self._settings.timeout_s,
+            )
+        except dns.resolver.NXDOMAIN:
+            failures.append("there is no such name")
+            return Answer((), 0.0)
+        except (dns.exception.DNSException, OSError) as error:
+            failures.append(str(error) or type(error).__name__)
+            return None
+        hosts = tuple(
+            ipaddress.ip_address(record.address).compressed for record in answer.rrset or ()
+        )
+        return Answer(hosts, float(answer.chaining_result.minimum_ttl))
+
+    async def _look_up(self, name: str) -> list[str]:
+        """As getaddrinfo says, in a thread."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                found = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            return []
+        return [str(sockaddr[0]) for *_, sockaddr in found]
+
+
+def _resolver(nameservers: Sequence[Address]) -> dns.asyncresolver.Resolver | None:
+    """None: the system has no nameservers configured."""
+    try:
+        resolver = dns.asyncresolver.Resolver(configure=not nameservers)
+    except dns.resolver.NoResolverConfiguration:
+        return None
+    if nameservers:
+        resolver.nameservers = [
+            dns.nameserver.Do53Nameserver(server.host, server.port) for server in nameservers
+        ]
+    else:
+        resolver.use_search_by_default = True
+    return resolver
