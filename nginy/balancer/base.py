@@ -64,10 +64,6 @@ class Balancer(ABC, Generic[SettingsT]):
     def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
         """What `pick` gives, with the roster up to date."""
 
-    def can_use(self, backend: Backend, avoid: Collection[Backend]) -> bool:
-        """Whether `backend` is usable and not in `avoid`."""
-        return backend in self.roster.usable and backend not in avoid
-
     # Membership.
 
     def rebuild(self, backends: Sequence[Backend], now: float) -> None:
