@@ -3,6 +3,7 @@
 import pytest
 
 from nginy.backend.backend import Admin
+from nginy.proxy.udp_counters import Drop
 
 EXCHANGES = 5
 
@@ -60,6 +61,18 @@ def test_a_backend_is_forgiven_once_it_takes_datagrams_that_need_no_answer(
     server.client().send(b"x")
     server.client().send(b"x")
     wait_until(lambda: backend.penalty.fails == 0, "forgiveness")
+
+
+def test_a_backend_is_forgiven_once_it_has_not_refused_for_a_while(udp_proxy, udp_peer, wait_until):
+    b1 = udp_peer()
+    server = udp_proxy([{"address": b1.address, "max_fails": 3, "fail_timeout_s": 0}])
+    backend = server.server.pool["b1"]
+    server.call(lambda: backend.failed(0.0))
+    server.client().send(b"x")
+    b1.receive()
+    assert backend.penalty.fails == 1
+    wait_until(lambda: backend.penalty.fails == 0, "forgiveness")
+    assert server.server.udp.open_sessions == 1
 
 
 def test_nobody_takes_it(udp_proxy, udp_peer):
@@ -121,6 +134,26 @@ def test_a_session_may_stay_with_a_backend_that_refuses(udp_proxy, udp_peer, wai
     wait_until(lambda: fails.fails == 1, "the failure")
     exchange(client, udp_peer(port=port), b"after")
     assert not b2.waits()
+
+
+def test_of_two_datagrams_at_once_to_a_backend_that_refuses_both_are_sent(
+    udp_proxy, udp_peer, wait_until
+):
+    b1 = udp_peer()
+    server = udp_proxy(
+        [{"address": b1.address, "max_fails": 9}], live_connections={"on_down": "keep"}
+    )
+    client = server.client()
+    exchange(client, b1, b"before")
+
+    def send_both() -> None:
+        b1.refuse()
+        client.send(b"1")
+        client.send(b"2")
+
+    server.call(send_both)
+    dropped = server.server.udp.counters.dropped
+    wait_until(lambda: dropped[Drop.REFUSED] == 2, "both refusals")
 
 
 def test_a_session_may_end_with_its_backend(udp_proxy, udp_peer):

@@ -1,7 +1,5 @@
 """UDP: bursts, floods, rates; nothing is lost without being counted."""
 
-import threading
-
 from nginy.proxy.udp_counters import Drop
 from nginy.proxy.udp_socket import enlarge_receive_buffer
 
@@ -22,18 +20,34 @@ def test_what_the_kernel_drops_is_counted(udp_proxy, udp_peer, wait_until):
     b1 = udp_peer()
     server = udp_proxy([b1], udp={"receive_buffer_bytes": 4096})
     client = server.client()
-    blocked, go_on = threading.Event(), threading.Event()
-    held = threading.Thread(target=server.call, args=[lambda: (blocked.set(), go_on.wait())])
-    held.start()
-    blocked.wait()
-    for _ in range(BURST):
-        client.send(bytes(100))
-    go_on.set()
-    held.join()
+
+    def send() -> None:
+        for _ in range(BURST):
+            client.send(bytes(100))
+
+    server.call(send)  # while the server cannot read
     dropped = server.server.udp.counters.dropped
     wait_until(lambda: dropped[Drop.KERNEL] > 0, "the kernel's count")
     server.call(server.server.udp.abort_all)
     assert server.record()["datagrams_up"] + dropped[Drop.KERNEL] == BURST
+
+
+def test_what_the_kernel_drops_of_the_answers_is_counted(udp_proxy, udp_peer):
+    b1 = udp_peer()
+    server = udp_proxy([b1], udp={"receive_buffer_bytes": 4096})
+    server.client().send(b"x")
+    _, sender = b1.receive()
+
+    def answer() -> None:
+        for _ in range(BURST):
+            b1.socket.sendto(bytes(100), sender)
+
+    server.call(answer)  # while the server cannot read
+    server.call(server.server.udp.abort_all)
+    record = server.record()
+    assert record["dropped"] > 0
+    assert record["datagrams_down"] + record["dropped"] <= BURST
+    assert server.server.udp.counters.dropped[Drop.KERNEL] == record["dropped"]
 
 
 def test_one_datagram_per_source_port_does_not_eat_the_sockets(udp_proxy, udp_peer):

@@ -69,6 +69,14 @@ def test_what_a_dead_backend_refuses_goes_to_another(udp_proxy, udp_peer):
     assert sorted(got) == sorted(sent)
 
 
+def test_an_algorithm_that_insists_on_a_dead_backend_is_overruled(udp_proxy, udp_peer):
+    dead, b2 = udp_peer().refuse(), udp_peer()
+    client = start(udp_proxy, [dead, b2], strategy={"type": "first"}).client()
+    for datagram in (b"1", b"2", b"3"):
+        client.send(datagram)
+        assert b2.receive()[0] == datagram
+
+
 def test_nobody_is_there(udp_proxy, udp_peer):
     server = start(udp_proxy, [udp_peer().refuse() for _ in range(5)])
     client = server.client()
@@ -98,9 +106,11 @@ def test_a_client_may_evict_its_own_session(udp_proxy, udp_peer):
         client.send(b"x")
         peer.answer()
         assert client.recv(100) == b"x"
-    assert [record["close_reason"] for record in server.records(3)] == ["evicted"] * 3
-    server.call(server.server.udp.abort_all)
     other = server.client()
+    other.send(b"the door counts the client still")
+    reasons = [record["close_reason"] for record in server.records(4)]
+    assert reasons == ["evicted"] * 3 + ["rule_full"]
+    server.call(server.server.udp.abort_all)
     other.send(b"the door is free again")
     b1.receive()
 

@@ -208,12 +208,17 @@ def test_the_session_idle_longest_is_evicted(udp_proxy, udp_peer):
 
 def test_a_new_session_is_shed(udp_proxy, udp_peer):
     b1 = udp_peer()
-    server = udp_proxy([b1], udp={"max_sessions": 1, "when_full": "shed"})
+    server = udp_proxy(
+        [b1],
+        udp={"max_sessions": 1, "when_full": "shed"},
+        limits={"max_connections": 2},  # who is turned away does not count
+    )
     first, second = server.client(), server.client()
     first.send(b"x")
     b1.answer()
-    second.send(b"y")
-    assert server.record()["close_reason"] == "shed"
+    for number in range(1, 4):
+        second.send(b"y")
+        assert server.records(number)[-1]["close_reason"] == "shed"
     first.send(b"z")
     assert b1.receive()[0] == b"z"
 
