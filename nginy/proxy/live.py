@@ -1,7 +1,8 @@
 """What happens to live connections and sessions when their backend goes down, is drained or goes.
 
-A `Watcher` of the backends that carry something. An event acts once, when it begins; a backend
-that comes back, or is met by another event, ends what was still to be closed little by little.
+A `Watcher` of the backends that have carried something. An event acts once, when it begins; a
+backend that comes back, or is met by another event, ends what was still to be closed little by
+little.
 What begins to live on a backend after the event is not touched (`all_down: try_all` does that).
 """
 
@@ -98,8 +99,7 @@ class LiveConnections:
         carried.lives.pop(live, None)
         if not carried.lives:
             carried.stop_spread()
-            del self._carried[backend]
-            backend.watchers.remove(self)
+            self._forget_removed(backend, carried)
 
     def state_changed(self, backend: Backend, now: float) -> None:
         """Act if it is an event that has just begun."""
@@ -111,6 +111,7 @@ class LiveConnections:
         carried.stop_spread()
         if event is not None:
             self._act(carried, event, now)
+            self._forget_removed(backend, carried)
 
     def share_changed(self, backend: Backend, now: float) -> None:
         """Nothing to do; see `Watcher`."""
@@ -127,6 +128,12 @@ class LiveConnections:
                 live.end(event.value)
             elif what == "rebind":
                 live.rebind()
+
+    def _forget_removed(self, backend: Backend, carried: Carried) -> None:
+        """Others are watched on: they are likely to carry something again at once."""
+        if carried.event is Event.REMOVED and not carried.lives and backend in self._carried:
+            del self._carried[backend]
+            backend.watchers.remove(self)
 
     def _policy_of(self, event: Event) -> EventPolicy:
         policy = self.policy

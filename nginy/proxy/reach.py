@@ -20,7 +20,6 @@ from nginy.proxy.complaints import Complaints
 from nginy.proxy.connect import connect, local_address
 from nginy.proxy.connection import BackendWithdrawn, Connection
 from nginy.proxy.poller import Poller
-from nginy.proxy.queue import WaitingQueue
 from nginy.proxy.service import Service
 from nginy.proxy.timers import TimerWheel
 
@@ -60,9 +59,11 @@ class Reach:
         while len(context.tried) < service.max_tries:
             if now >= _give_up_s(connection):
                 raise ConnectionEnd(CloseReason.CONNECT_TIMEOUT)
-            backend = await self._pick(connection, now)
+            backend = self._pick(connection, now) or await self._wait(connection, now)
             if backend is None:
                 break
+            if service.balancer.wants_probes:
+                self._after_pick(service, monotonic())
             link = await self._try(connection, backend)
             if link is not None:
                 return link
@@ -74,23 +75,21 @@ class Reach:
         )
         raise ConnectionEnd(CloseReason.NO_BACKEND)
 
-    async def _pick(self, connection: Connection, now: float) -> Backend | None:
-        """The next backend to try, perhaps after waiting; None: there is none to be had."""
+    def _pick(self, connection: Connection, now: float) -> Backend | None:
+        """The next backend to try; None: there is none at once."""
         service, context = connection.service, connection.context
-        queue = service.queue
-        if queue is not None and len(queue):  # somebody was here before
-            backend: Backend | None = await self._wait(connection, queue, now)
-        else:
-            backend = service.balancer.pick(context.client, now, context.tried)
-            if backend is None and queue is not None and queue.worth_waiting(context.tried):
-                backend = await self._wait(connection, queue, now)
-        if service.balancer.wants_probes:
-            self._after_pick(service, monotonic())
-        return backend
+        if service.queue is not None and len(service.queue):  # somebody was here before
+            return None
+        return service.balancer.pick(context.client, now, context.tried)
 
-    async def _wait(self, connection: Connection, queue: WaitingQueue, now: float) -> Backend:
-        """Queue up. Raises ConnectionEnd: no place there, waited for too long, client left."""
-        context = connection.context
+    async def _wait(self, connection: Connection, now: float) -> Backend | None:
+        """The next backend to try, once there is one; None: it is of no use to wait.
+
+        Raises ConnectionEnd: no place in the queue, waited for too long, the client left.
+        """
+        queue, context = connection.service.queue, connection.context
+        if queue is None or not (len(queue) or queue.worth_waiting(context.tried)):
+            return None
         waiter = queue.join(connection.strand, context.client, context.tried, now)
         if len(queue) > 1:
             queue.wake_soon()

@@ -128,8 +128,9 @@ class TcpProxy:
 
     async def _relay(self, connection: Connection, link: Link) -> CloseReason:
         service, context, wheel = connection.service, connection.context, self._wheel
-        progress = Progress(link.lease, context.connect_began_s)
-        wanted = service.balancer.wants_progress
+        progress = None
+        if service.balancer.wants_progress:
+            progress = Progress(link.lease, context.connect_began_s)
         relay = Relay(
             self._poller,
             wheel,
@@ -138,11 +139,11 @@ class TcpProxy:
             SpliceMover,
             service.limits,
             service.rates,
-            progress.first_byte if wanted else None,
+            progress.first_byte if progress else None,
         )
         now = monotonic()
         timers = [wheel.add(now + service.limits.shortest_s, relay.check)]
-        if wanted:
+        if progress:
             timers.append(progress.watch(relay, wheel, now))
         try:
             reason = relay.start(connection.events_seen, link.events, connection.strand.resume)
@@ -151,7 +152,7 @@ class TcpProxy:
             for timer in timers:
                 timer.cancel()
             relay.close()
-            if wanted:
+            if progress:
                 progress.report(relay, monotonic())
             context.bytes_up = relay.up.mover.moved
             context.bytes_down = relay.down.mover.moved

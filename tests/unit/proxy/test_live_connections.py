@@ -86,7 +86,6 @@ def test_close(event):
     stubs = [Stub(lives, backend) for _ in range(3)]
     event(backend)
     assert [stub.ended for stub in stubs] == [[reason]] * 3
-    assert backend.watchers == []
 
 
 @by_event
@@ -198,5 +197,25 @@ def test_those_that_end_by_themselves_leave_nothing_behind():
     for stub in stubs:
         lives.discard(backend, stub)
         lives.discard(backend, stub)
-    assert (len(wheel), backend.watchers) == (0, [])
+    assert len(wheel) == 0
     assert sum(len(stub.ended) for stub in stubs) == 1
+
+
+@pytest.mark.parametrize("policy", ["keep", "close", "close_spread"])
+def test_a_removed_backend_is_forgotten_once_nothing_lives_on_it(policy):
+    lives, wheel, backend = setting(on_removed=policy, spread_s=1.0)
+    stubs = [Stub(lives, backend) for _ in range(3)]
+    is_removed(backend)
+    wheel.advance(2.0)
+    for stub in stubs:
+        lives.discard(backend, stub)
+    assert backend.watchers == []
+
+
+def test_an_event_while_nothing_lives_does_not_meet_what_comes_later():
+    lives, _, backend = setting(on_down="close")
+    lives.discard(backend, Stub(lives, backend))
+    is_unhealthy(backend)
+    later = Stub(lives, backend)
+    backend.set_max_connections(5, 0.0)
+    assert later.ended == []
