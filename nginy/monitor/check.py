@@ -37,15 +37,8 @@ async def within(timeout_s: float) -> AsyncIterator[None]:
 
 def blame(error: OSError) -> NginyError:
     """Whose fault `error` is: the exception to raise instead."""
-    if error.errno in OWN_FAULTS:
-        return CheckImpossible(reason(error))
-    return BackendError(reason(error))
-
-
-def reason(error: OSError) -> str:
-    """`connection refused`."""
-    text = error.strerror or str(error)
-    return text[:1].lower() + text[1:]
+    reason = error.strerror or str(error)
+    return CheckImpossible(reason) if error.errno in OWN_FAULTS else BackendError(reason)
 
 
 @asynccontextmanager
