@@ -129,11 +129,12 @@ def fault_table(
     From the tables of those names. Times count from when the fault was applied.
     """
     chosen = choices(connections)
+    carried = _datagrams(requests, flows)
     sent = requests.dropna(subset=["backend", "sent_s"])
     rows = []
     for fault in faults.to_dict("records"):
         applied_s = float(fault["applied_s"])
-        detect = _detect(fault, faults, chosen, flows, duration_s)
+        detect = _detect(fault, faults, chosen, carried, duration_s)
         within = Interval(applied_s, _next_s(faults, applied_s, duration_s))
         rebalance = time_to_rebalance(
             sent["sent_s"].to_list(), sent["backend"].to_list(), backends, within
@@ -154,28 +155,30 @@ def _detect(
     fault: Mapping[Hashable, Any],
     faults: pd.DataFrame,
     chosen: pd.DataFrame,
-    flows: pd.DataFrame,
+    carried: pd.DataFrame,
     duration_s: float,
 ) -> Measured:
     name, applied_s = fault["backend"], fault["applied_s"]
     own = faults[faults["backend"] == name]
     end_s = _next_s(own, applied_s, duration_s)
+    if fault["action"] in ("kill", "restore"):
+        chosen = pd.concat([chosen, carried])
     times_s = chosen.loc[chosen["backend"] == name, "t_s"].to_list()
     if fault["action"] == "slow":
         return Measured(None, "a slow backend is not to be left")
     if fault["action"] == "restore":
         return time_to_return(times_s, applied_s, end_s)
-    if fault["action"] == "kill":
-        times_s += _last_datagrams(flows, name, applied_s, end_s)
     earlier = own.loc[own["applied_s"] < applied_s, "applied_s"]
     return time_to_leave(times_s, applied_s, end_s, float(earlier.max()) if len(earlier) else 0.0)
 
 
-def _last_datagrams(flows: pd.DataFrame, name: str, begin_s: float, end_s: float) -> list[float]:
-    """When the balancer's flows to this backend carried their last datagram to it."""
-    own = flows[(flows["protocol"] == "udp") & (flows["backend"] == name)]
-    own = own[own["client_address"].isin(_balancers(flows))]
-    return own.loc[own["last_up_s"].between(begin_s, end_s), "last_up_s"].to_list()
+def _datagrams(requests: pd.DataFrame, flows: pd.DataFrame) -> pd.DataFrame:
+    """`t_s` and `backend` of datagrams that reached a backend or were the last of their flow."""
+    answered = requests[requests["received_s"].notna()][["received_s", "backend"]]
+    own = flows[(flows["protocol"] == "udp") & flows["client_address"].isin(_balancers(flows))]
+    last = own[own["backend"].notna()][["last_up_s", "backend"]]
+    columns = ["t_s", "backend"]
+    return pd.concat([answered.set_axis(columns, axis=1), last.set_axis(columns, axis=1)])
 
 
 def _balancers(flows: pd.DataFrame) -> list[str]:

@@ -69,6 +69,7 @@ def shares(begin_s: float, end_s: float, *weights: float, rate: float = 200) -> 
         {
             "sent_s": np.sort(rng.uniform(begin_s, end_s, n)),
             "backend": rng.choice(BACKENDS, n, p=share),
+            "received_s": float("nan"),
         }
     )
 
@@ -166,3 +167,20 @@ def test_after_a_kill_the_last_datagram_counts() -> None:
         20.0,
     )
     assert table["detect_s"][0] == pytest.approx(0.7)
+
+
+def test_of_udp_the_requests_that_were_answered_tell_when_a_backend_is_back() -> None:
+    kill = {"at_s": 5, "applied_s": 5.0, "action": "kill", "backend": "b2"}
+    back = {"at_s": 9, "applied_s": 9.0, "action": "restore", "backend": "b2"}
+    requests = shares(0, 20, 1, 0, 1)
+    answered = [*every(0.05, 0, 5), *every(0.05, 9.6, 20)]
+    own = pd.DataFrame({"sent_s": answered, "received_s": answered, "backend": "b2"})
+    table = fault_table(
+        faults_frame([kill, back], 0.0),
+        connections_frame([connection(0.0, "b2")], 0.0),
+        pd.concat([requests, own]),
+        empty_frame("flows"),
+        BACKENDS,
+        20.0,
+    )
+    assert table["detect_s"].to_list() == pytest.approx([0.0, 0.6])
