@@ -26,11 +26,19 @@ NEVER = float("-inf")
 class _Traffic:
     """What one backend carried, scaled as `_scale` says."""
 
+    share: int
+    """The one that `amount` was carried with."""
     amount: float = 0.0
     expected: float = 0.0
     """Part of `amount` that was booked for open connections and has not been seen yet."""
     open: int = 0
     left_at: float = NEVER
+
+    def reweigh(self, share: int) -> None:
+        """Another share, of which it has carried as much as of the one before."""
+        self.amount *= share / self.share
+        self.expected *= share / self.share
+        self.share = share
 
 
 class LeastBytes(Balancer[LeastBytesSettings]):
@@ -42,9 +50,10 @@ class LeastBytes(Balancer[LeastBytesSettings]):
     would be sent to the same backend, so a connection is booked with the mean size of those closed
     lately when it is opened; what comes is set off against that, and what did not come is taken
     back once the backend has no connection left, unless an attempt failed. A newcomer starts at
-    the mean of the others, and one that was away as if it had carried the mean meanwhile:
-    neither takes everything until it has caught up. Weights: bytes are divided by them (slow start
-    heeded). An unavailable backend is left out. Cost: O(log n) per pick and event.
+    the mean of the others, one that was away as if it had carried the mean meanwhile, and one of
+    another weight as if it always had had it: none takes everything, or nothing, until all are
+    level. Weights: bytes are divided by them (slow start heeded). An unavailable backend is left
+    out. Cost: O(log n) per pick and event.
     Source: Apache's mod_lbmethod_bytraffic.c (totals since start); the decay, the booking and the
     newcomer's start are this program's.
     """
@@ -81,9 +90,10 @@ class LeastBytes(Balancer[LeastBytesSettings]):
 
     def joined(self, backend: Backend, now: float) -> None:
         """It is ranked, as if it had carried the mean while it was away."""
-        traffic = self._traffic.setdefault(backend, _Traffic())
+        traffic = self._traffic.setdefault(backend, _Traffic(backend.share))
         level = self._level() if self._level_before is None else self._level_before
         missed = 1.0 - exp(-(now - traffic.left_at) / self.settings.decay_s)
+        traffic.reweigh(backend.share)
         traffic.amount += level * backend.share * missed
         self._turns.weigh(backend, backend.share)
         self._enter(backend, traffic)
@@ -96,10 +106,11 @@ class LeastBytes(Balancer[LeastBytesSettings]):
         self._ranking.discard(backend)
 
     def reweighed(self, backend: Backend, now: float) -> None:
-        """Its bytes count for another share."""
+        """Its bytes count for another share, past ones, too."""
         if backend in self._shares:
             traffic = self._traffic[backend]
             self._exit(backend, traffic)
+            traffic.reweigh(backend.share)
             self._turns.weigh(backend, backend.share)
             self._enter(backend, traffic)
 
