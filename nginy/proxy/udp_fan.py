@@ -70,14 +70,14 @@ class Fan:
         self._sessions.pop(session.key, None)
         self._end_if_empty(now)
 
-    def resend(self, refused_by: Backend, datagrams: list[bytes], now: float) -> None:
-        """Send what a backend refused to others, unless enough were tried."""
+    def resend(self, refused_by: Backend, datagrams: list[bytes], now: float) -> bool:
+        """Send what a backend refused to others; False: enough were tried."""
         self._refused_until[refused_by] = now + HOLD_S
-        if len(self._avoided(now)) < self.service.max_tries:
-            for datagram in datagrams:
-                self.datagram(memoryview(datagram), now)
-        else:
-            self.registry.counters.dropped[Drop.NO_BACKEND] += len(datagrams)
+        if len(self._avoided(now)) >= self.service.max_tries:
+            return False
+        for datagram in datagrams:
+            self.datagram(memoryview(datagram), now)
+        return True
 
     def _avoided(self, now: float) -> list[Backend]:
         if self._refused_until:
@@ -129,5 +129,6 @@ class FanSession(Session):
         return link
 
     def _move_on(self, datagrams: list[bytes], now: float) -> None:
-        self._fan.resend(self.key, datagrams, now)
+        if not self._fan.resend(self.key, datagrams, now):
+            self._drop(Drop.NO_BACKEND, len(datagrams))
         self._end(CloseReason.CONNECT_FAILED, now)

@@ -92,10 +92,11 @@ def test_one_try_is_one_try(udp_proxy, udp_peer):
     assert not b2.waits()
 
 
-def test_a_udp_flow_leaves_a_dead_backend(udp_proxy, udp_peer):
+@pytest.mark.parametrize("algorithm", ["round_robin", "first", "least_conn"])
+def test_a_udp_flow_leaves_a_dead_backend(udp_proxy, udp_peer, algorithm):
     """Users' problem 1: flows stay glued to a dead backend. Here none of its datagrams is lost."""
     b1, b2 = udp_peer(), udp_peer()
-    server = udp_proxy([b1, b2])
+    server = udp_proxy([b1, b2], strategy={"type": algorithm})
     client = server.client()
     exchange(client, b1, b"before")
     server.call(b1.refuse)

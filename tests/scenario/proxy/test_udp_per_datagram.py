@@ -83,6 +83,7 @@ def test_nobody_is_there(udp_proxy, udp_peer):
     client.send(b"x")
     records = server.records(3)
     assert [record["close_reason"] for record in records] == ["connect_failed"] * 3
+    assert sum(record["dropped"] for record in records) == 1
 
 
 def test_sessions_of_a_client_are_capped_too(udp_proxy, udp_peer):
