@@ -28,7 +28,7 @@ class NameMonitor:
         self._resolver = resolver
         self._resolution = Resolution(dns.min_ttl_s, dns.max_ttl_s)
         self._change = change
-        self._trouble = ""
+        self._troubled = False
 
     async def resolve(self) -> None:
         """Ask once, and tell what changed."""
@@ -57,11 +57,11 @@ class NameMonitor:
                 log.exception("backend %s: %s not resolved", self._id, self._name)
 
     def _complain(self, trouble: str) -> None:
-        """Once per trouble."""
-        if trouble and trouble != self._trouble:
+        """Once, until it resolves again."""
+        if trouble and not self._troubled:
             kept = ", ".join(self._resolution.hosts)
             meanwhile = f"kept: {kept}" if kept else "nobody is served by it until it resolves"
             log.warning("backend %s: %s: %s; %s", self._id, self._name, trouble, meanwhile)
-        elif self._trouble and not trouble:
+        elif self._troubled and not trouble:
             log.info("backend %s: %s resolves again", self._id, self._name)
-        self._trouble = trouble
+        self._troubled = bool(trouble)

@@ -39,7 +39,7 @@ class Resolver:
         A name that the system's nameservers do not know is looked up as programs do, which finds
         those in /etc/hosts; they have no time to live.
         """
-        failures: list[str] = []
+        failures: dict[int, str] = {}
         async with self._places:
             answers = dict(
                 zip(
@@ -54,11 +54,11 @@ class Resolver:
             found = await self._look_up(name)
             if found:
                 return by_version(found, self._settings.max_ttl_s)
-        raise NoAnswer(failures[0] if failures else "the name has no address")
+        raise NoAnswer(failures.get(4) or failures.get(6) or "the name has no address")
 
-    async def _ask(self, name: str, version: int, failures: list[str]) -> Answer | None:
+    async def _ask(self, name: str, version: int, failures: dict[int, str]) -> Answer | None:
         if self._resolver is None:
-            failures.append("the system has no nameserver")
+            failures[version] = "the system has no nameserver"
             return None
         try:
             answer = await self._resolver.resolve(
@@ -68,10 +68,13 @@ class Resolver:
                 lifetime=self._settings.timeout_s,
             )
         except dns.resolver.NXDOMAIN:
-            failures.append("there is no such name")
+            failures[version] = "there is no such name"
             return Answer((), 0.0)
+        except dns.resolver.LifetimeTimeout:
+            failures[version] = f"no answer within {self._settings.timeout_s:g} s"
+            return None
         except (dns.exception.DNSException, OSError) as error:
-            failures.append(str(error) or type(error).__name__)
+            failures[version] = str(error) or type(error).__name__
             return None
         hosts = tuple(
             ipaddress.ip_address(record.address).compressed for record in answer.rrset or ()
