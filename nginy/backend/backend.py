@@ -72,7 +72,8 @@ class Backend:
     removed: bool = False
     """No longer configured or resolved: it keeps what is live and gets nothing new."""
     hash_name: str = ""
-    """What consistent hashes call it; default: the address as written in the configuration."""
+    """What consistent hashes call it; default: its address, which of a resolved name is the number
+    (names would give all addresses of one the same points)."""
     counts: SharedCounts | None = field(default=None, repr=False)
     """Where other worker processes see how much it carries; None: there are none."""
     slot: int = 0

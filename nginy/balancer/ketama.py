@@ -21,7 +21,9 @@ class Ketama(WeightedBalancer[KetamaSettings]):
     to the next points, so that only the keys of that backend move, and only they come back; the
     21st miss falls back to a step of smooth round robin (not sticky). Unavailable and drained
     backends keep their points; slow start does not move points (keys would move twice). Backends
-    of one name share its points, and take turns by smooth round robin.
+    of one `hash_name` share its points, and take turns by smooth round robin. So nginx treats the
+    addresses of a host name; here each address has points of its own, and keys of such a backend
+    move once when they move here from nginx.
 
     With `load_factor`, points are passed over, however many, until a backend is usable and
     within its `LoadBound`; nginx has no such option.
