@@ -78,8 +78,8 @@ class Load:
                 sock.connect(("127.0.0.1", port))
             self._fill(sockets)
             count, counted_at = 0, 0
-            end = moved_at = time.monotonic()
-            end += seconds
+            moved_at = time.monotonic()
+            end = moved_at + seconds
             while (now := time.monotonic()) < end:
                 self._echo()
                 count += sum(map(self._turn, sockets))
@@ -183,7 +183,14 @@ def _start(own: ExitStack, directory: Path, load: Load) -> dict[str, tuple[int, 
     rule = {"clients": [f"0.0.0.0/0:{nginy_port}"], "protocol": "udp", "targets": ["b1"]}
     backend = {"id": "b1", "address": f"127.0.0.1:{load.backend_port}"}
     nginy_conf.write_text(
-        json.dumps({"backends": [backend], "rules": [rule], "bind_addresses": ["127.0.0.1"]})
+        json.dumps(
+            {
+                "backends": [backend],
+                "rules": [rule],
+                "bind_addresses": ["127.0.0.1"],
+                "timeouts": {"drain_timeout_ms": 1},
+            }
+        )
     )
     nginx_argv = ["nginx", "-c", str(nginx_conf), "-p", str(directory)]
     nginy_argv = [sys.executable, "-m", "nginy", "run", "-c", str(nginy_conf)]
@@ -203,7 +210,6 @@ def _program(argv: list[str], log: Path, core: int) -> Iterator[subprocess.Popen
     try:
         yield program
     finally:
-        program.terminate()
         program.terminate()
         try:
             program.wait(START_TIMEOUT_S)

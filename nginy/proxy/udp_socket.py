@@ -142,11 +142,14 @@ class WildcardSocket:
 
 
 def connect(address: Address, receive_buffer_bytes: int) -> socket.socket:
-    """A non-blocking socket connected to a backend; buffer as `enlarge_receive_buffer`, 0 for the
-    kernel's default. Raises OSError."""
+    """A non-blocking socket connected to a backend; `receive_buffer_bytes` 0 leaves the kernel's
+    default. Raises OSError.
+
+    With errors told in full (IP_RECVERR), a host that is gone is known once the kernel has given
+    up asking for its link address: 3.2 s in a test; otherwise only "port unreachable" is told.
+    """
     sock = socket.socket(address.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
-        # Without it only "port unreachable" is told, not "host unreachable".
         if address.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
         else:
@@ -168,16 +171,17 @@ def forget_errors(sock: socket.socket) -> None:
     sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
-def enlarge_receive_buffer(sock: socket.socket, size_bytes: int) -> int:
-    """Ask for a receive buffer of `size_bytes`; gives what the kernel granted, in bytes.
-
-    More than net.core.rmem_max takes CAP_NET_ADMIN. The kernel books its own overhead too, so it
-    reserves twice what is asked for; the result is the half that was meant.
-    """
+def enlarge_receive_buffer(sock: socket.socket, size_bytes: int) -> None:
+    """Ask for a receive buffer of `size_bytes`. More than net.core.rmem_max takes CAP_NET_ADMIN;
+    without it there is as much as allowed."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size_bytes)
     except PermissionError:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size_bytes)
+
+
+def receive_buffer_bytes(sock: socket.socket) -> int:
+    """What was granted: the kernel says twice that, for its own overhead."""
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
 
 

@@ -10,7 +10,7 @@ from nginy.errors import NginyError
 from nginy.proxy.complaints import Complaints
 from nginy.proxy.poller import Poller
 from nginy.proxy.timers import TimerWheel
-from nginy.proxy.udp_socket import enlarge_receive_buffer
+from nginy.proxy.udp_socket import enlarge_receive_buffer, receive_buffer_bytes
 
 Accepted = Callable[[socket.socket, Address, Address], None]
 """Takes the connection, its peer, and the address it was accepted on."""
@@ -52,10 +52,10 @@ def bind(address: Address, rules: list[str]) -> socket.socket:
     return sock
 
 
-def bind_datagrams(address: Address, rules: list[str], receive_buffer_bytes: int) -> socket.socket:
+def bind_datagrams(address: Address, rules: list[str], buffer_bytes: int) -> socket.socket:
     """A non-blocking UDP socket. Raises ListenError naming the address and `rules`.
 
-    `receive_buffer_bytes` 0 leaves the kernel's default. SO_REUSEADDR is not set: with UDP it lets
+    `buffer_bytes` 0 leaves the kernel's default. SO_REUSEADDR is not set: with UDP it lets
     another process take the datagrams. IPv6 sockets take IPv6 only.
     """
     sock = socket.socket(address.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -69,15 +69,16 @@ def bind_datagrams(address: Address, rules: list[str], receive_buffer_bytes: int
             f"cannot listen on {address} (udp), needed by {', '.join(rules)}: "
             f"{error.strerror or error}"
         ) from error
-    if receive_buffer_bytes:
-        granted = enlarge_receive_buffer(sock, receive_buffer_bytes)
-        if granted < receive_buffer_bytes:
+    if buffer_bytes:
+        enlarge_receive_buffer(sock, buffer_bytes)
+        granted = receive_buffer_bytes(sock)
+        if granted < buffer_bytes:
             log.warning(
                 "%s (udp): receive buffer of %d bytes instead of receive_buffer_bytes %d: raise "
                 "net.core.rmem_max, or run with CAP_NET_ADMIN",
                 address,
                 granted,
-                receive_buffer_bytes,
+                buffer_bytes,
             )
     return sock
 
