@@ -84,10 +84,10 @@ class CopyMover:
         """See `Mover`."""
         if self._rest and (stop := self._send_rest()) is not None:
             return stop
+        asked = CHUNK_BYTES if limit > CHUNK_BYTES else limit
+        if asked <= 0:
+            return Flow.UNFINISHED
         for _ in range(CHUNKS_PER_TURN):
-            asked = limit if limit < CHUNK_BYTES else CHUNK_BYTES
-            if asked <= 0:
-                break
             try:
                 size = self._recv_into(_chunk, asked)
             except BlockingIOError:
@@ -109,6 +109,10 @@ class CopyMover:
             if size < asked and not to_end:
                 return Flow.DRAINED
             limit -= size
+            if limit < CHUNK_BYTES:
+                if not limit:
+                    break
+                asked = limit
         return Flow.UNFINISHED
 
     def close(self) -> None:

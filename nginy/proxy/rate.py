@@ -66,3 +66,6 @@ class Rates(NamedTuple):
 
     upload_bytes_per_s: float
     download_bytes_per_s: float
+
+
+NO_LIMIT = Rates(0.0, 0.0)

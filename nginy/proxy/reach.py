@@ -56,15 +56,20 @@ class Reach:
         """Try backend after backend, as long as there are tries and time. Raises ConnectionEnd."""
         service, context = connection.service, connection.context
         now = context.opened_s
+        give_up_s = now + service.total_timeout_s
         while len(context.tried) < service.max_tries:
-            if now >= _give_up_s(connection):
+            if now >= give_up_s:
                 raise ConnectionEnd(CloseReason.CONNECT_TIMEOUT)
-            backend = self._pick(connection, now) or await self._wait(connection, now)
+            backend = self._pick(connection, now)
             if backend is None:
-                break
+                backend = await self._wait(connection, now)
+                if backend is None:
+                    break
+                # Time in the queue does not count: it has its own limit.
+                give_up_s = context.opened_s + context.queued_s + service.total_timeout_s
             if service.balancer.wants_probes:
                 self._after_pick(service, monotonic())
-            link = await self._try(connection, backend)
+            link = await self._try(connection, backend, give_up_s)
             if link is not None:
                 return link
             now = monotonic()
@@ -99,12 +104,12 @@ class Reach:
             queue.leave(waiter)
             context.queued_s += monotonic() - now
 
-    async def _try(self, connection: Connection, backend: Backend) -> Link | None:
+    async def _try(self, connection: Connection, backend: Backend, give_up_s: float) -> Link | None:
         """One attempt; None if it failed by the backend's fault."""
         service, context = connection.service, connection.context
         context.tried.append(backend)
         context.connect_began_s = began_s = monotonic()
-        timeout_s = min(service.connect_timeout_s, _give_up_s(connection) - began_s)
+        timeout_s = min(service.connect_timeout_s, give_up_s - began_s)
         lease = self._pool.lease(backend, service.balancer, began_s)
         service.live.add(backend, connection)
         try:
@@ -125,12 +130,6 @@ class Reach:
         context.upstream_local = local_address(upstream)
         lease.connected(now - began_s, now)
         return Link(upstream, lease, events)
-
-
-def _give_up_s(connection: Connection) -> float:
-    """When no further attempt begins. Time in the queue does not count: it has its own limit."""
-    context = connection.context
-    return context.opened_s + context.queued_s + connection.service.total_timeout_s
 
 
 def _failed(lease: Lease, error: BackendError, began_s: float) -> None:

@@ -28,7 +28,7 @@ from nginy.proxy.close_reason import CloseReason
 from nginy.proxy.mover import Flow, Mover
 from nginy.proxy.paced_mover import PacedMover
 from nginy.proxy.poller import GONE, READABLE, SHORT_READS, WRITABLE, Poller
-from nginy.proxy.rate import Rates, TokenBucket
+from nginy.proxy.rate import NO_LIMIT, Rates, TokenBucket
 from nginy.proxy.timers import Timer, TimerWheel
 
 
@@ -50,11 +50,11 @@ class Direction:
 
     __slots__ = ("blocked", "bucket", "mover", "open", "pause", "sink", "to_end")
 
-    def __init__(self, mover: Mover, sink: socket.socket, bucket: TokenBucket | None) -> None:
-        """Open, with nothing known of the source; no faster than `bucket`."""
-        self.mover = mover if bucket is None else PacedMover(mover, bucket, time.monotonic)
+    def __init__(self, mover: Mover, sink: socket.socket) -> None:
+        """Open, with nothing known of the source."""
+        self.mover = mover
         self.sink = sink
-        self.bucket = bucket
+        self.bucket: TokenBucket | None = None
         self.pause: Timer | None = None
         """Until the bucket has something again."""
         self.open = True
@@ -62,6 +62,12 @@ class Direction:
         """Waiting for the sink to become writable."""
         self.to_end = False
         """The source has ended, or sends urgent data: read on until there is nothing more."""
+
+    def pace(self, bytes_per_s: float, now: float) -> None:
+        """Be no faster than that; 0: no limit."""
+        self.bucket = TokenBucket.of(bytes_per_s, now)
+        if self.bucket is not None:
+            self.mover = PacedMover(self.mover, self.bucket, time.monotonic)
 
 
 class Relay:
@@ -107,12 +113,13 @@ class Relay:
         self._limits = limits
         self._over: Callable[[CloseReason], None] | None = None
         self._on_first_byte = on_first_byte
-        self._active_at = now = time.monotonic()
+        self._active_at = time.monotonic()
         self._backend_is_lost = False
-        upload = TokenBucket.of(rates.upload_bytes_per_s, now)
-        download = TokenBucket.of(rates.download_bytes_per_s, now)
-        self.up = Direction(mover(client, upstream), upstream, upload)
-        self.down = Direction(mover(upstream, client), client, download)
+        self.up = Direction(mover(client, upstream), upstream)
+        self.down = Direction(mover(upstream, client), client)
+        if rates != NO_LIMIT:
+            self.up.pace(rates.upload_bytes_per_s, self._active_at)
+            self.down.pace(rates.download_bytes_per_s, self._active_at)
         self.first_byte_at: float | None = None
         """When the backend's first byte was passed on (monotonic seconds)."""
         self.reason: CloseReason | None = None

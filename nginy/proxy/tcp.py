@@ -83,20 +83,27 @@ class TcpProxy:
     async def _serve(
         self, strand: Strand, client: socket.socket, context: ConnectionContext
     ) -> None:
+        service: Service | None = None
         try:
-            service = self._service_for(context)
-            self._enter(service, context)
+            service = self._admit(context)
+            connection = Connection(strand, client, service, context)
+            self._poller.watch(client, connection.on_client)
+            link = await self._reach.backend_for(connection)
             try:
-                await self._serve_by(service, strand, client, context)
+                context.close_reason = await self._relay(connection, link)
             finally:
-                service.door.leave(context.client, monotonic())
+                self._leave_backend(connection, link)
         except ConnectionEnd as end:
             context.close_reason = end.reason
         finally:
+            context.closed_s = monotonic()
+            if service is not None:
+                service.door.leave(context.client, context.closed_s)
             self._poller.close(client)
             self._record(context)
 
-    def _service_for(self, context: ConnectionContext) -> Service:
+    def _admit(self, context: ConnectionContext) -> Service:
+        """The service whose door the client has entered."""
         service = self._find_service(context.client.host, context.listener.port)
         if service is None:
             complaints.say(
@@ -108,27 +115,14 @@ class TcpProxy:
             )
             raise ConnectionEnd(CloseReason.NO_RULE)
         context.rule = service.name
-        return service
-
-    def _enter(self, service: Service, context: ConnectionContext) -> None:
         refusal = service.door.enter(context.client, context.opened_s)
         if refusal is not None:
             raise ConnectionEnd(refusal)
-
-    async def _serve_by(
-        self, service: Service, strand: Strand, client: socket.socket, context: ConnectionContext
-    ) -> None:
-        connection = Connection(strand, client, service, context)
-        self._poller.watch(client, connection.on_client)
-        link = await self._reach.backend_for(connection)
-        try:
-            context.close_reason = await self._relay(connection, link)
-        finally:
-            self._leave_backend(connection, link)
+        return service
 
     async def _relay(self, connection: Connection, link: Link) -> CloseReason:
         service, context, wheel = connection.service, connection.context, self._wheel
-        progress = None
+        progress: Progress | None = None
         if service.balancer.wants_progress:
             progress = Progress(link.lease, context.connect_began_s)
         relay = Relay(
@@ -141,19 +135,17 @@ class TcpProxy:
             service.rates,
             progress.first_byte if progress else None,
         )
-        now = monotonic()
-        timers = [wheel.add(now + service.limits.shortest_s, relay.check)]
-        if progress:
-            timers.append(progress.watch(relay, wheel, now))
+        timer = wheel.add(monotonic() + service.limits.shortest_s, relay.check)
+        if progress is not None:
+            progress.watch(relay, wheel, monotonic())
         try:
             reason = relay.start(connection.events_seen, link.events, connection.strand.resume)
             return reason or await suspended()
         finally:
-            for timer in timers:
-                timer.cancel()
+            timer.cancel()
             relay.close()
-            if progress:
-                progress.report(relay, monotonic())
+            if progress is not None:
+                progress.finish(monotonic())
             context.bytes_up = relay.up.mover.moved
             context.bytes_down = relay.down.mover.moved
             context.first_byte_s = relay.first_byte_at
@@ -174,7 +166,6 @@ class TcpProxy:
         link.lease.release(outcome, now)
 
     def _record(self, context: ConnectionContext) -> None:
-        context.closed_s = monotonic()
         reason = context.close_reason
         self.closed[reason] += 1
         if reason in REFUSALS:
