@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import random
 import time
 from collections.abc import Mapping
@@ -118,8 +119,9 @@ class Monitors:
             await self._listener.start()
         except OSError as error:
             address = self._config.report_address
+            reason = os.strerror(error.errno) if error.errno else str(error)
             raise ReportAddressError(
-                f"cannot listen for load reports on {address} (healthcheck_addr): {error.strerror}"
+                f"cannot listen for load reports on {address} (healthcheck_addr): {reason}"
             ) from error
         log.info("load reports: %s", self._listener.address)
 
