@@ -11,6 +11,7 @@ from experiments.dataset import Run, load_run
 from experiments.progress import RunProgress
 from experiments.run import run_experiment
 from experiments.scenario import Scenario, parse_scenario
+from tests.root.short_runs import run
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -28,17 +29,6 @@ def scenario(loss_pct: float, **settings: object) -> Scenario:
         },
         "test",
     )
-
-
-def run(asked: Scenario, folder: Path) -> Run:
-    """A valid run. A busy machine may invalidate one (that is the point of a verdict): 3 tries."""
-    for attempt in range(3):
-        path = folder / str(attempt)
-        with RunProgress(Console(file=io.StringIO()), "test") as progress:
-            verdict = run_experiment(asked, path, progress)
-        if verdict.valid:
-            return load_run(path)
-    raise AssertionError(verdict.reasons)
 
 
 def client_side(finished: Run) -> dict[str, int]:
