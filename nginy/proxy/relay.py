@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from select import EPOLLERR
 from typing import NamedTuple
 
 from nginy.proxy.close_reason import CloseReason
@@ -79,7 +80,7 @@ class Relay:
 
     __slots__ = (
         "_active_at",
-        "_backend_is_lost",
+        "_backend_is_reset",
         "_client",
         "_limits",
         "_on_first_byte",
@@ -114,7 +115,7 @@ class Relay:
         self._over: Callable[[CloseReason], None] | None = None
         self._on_first_byte = on_first_byte
         self._active_at = time.monotonic()
-        self._backend_is_lost = False
+        self._backend_is_reset = False
         self.up = Direction(mover(client, upstream), upstream)
         self.down = Direction(mover(upstream, client), client)
         if rates != NO_LIMIT:
@@ -159,7 +160,8 @@ class Relay:
         if events & SHORT_READS:
             down.to_end = True
             if events & GONE and up.open:
-                self._backend_lost()
+                # A Unix socket that is closed hangs up at once, without an error; TCP's says FIN.
+                self._backend_lost(reset=bool(events & EPOLLERR))
         if events & READABLE and down.open and not down.blocked:
             self._run(down)
         if events & WRITABLE and up.blocked:
@@ -241,18 +243,18 @@ class Relay:
         direction.open = False
         if not (self.up.open or self.down.open):
             self._finish(
-                CloseReason.BACKEND_RESET if self._backend_is_lost else CloseReason.COMPLETED
+                CloseReason.BACKEND_RESET if self._backend_is_reset else CloseReason.COMPLETED
             )
             return
         with suppress(OSError):  # lost meanwhile: its own event says so
             direction.sink.shutdown(socket.SHUT_WR)
 
-    def _backend_lost(self) -> None:
-        self._backend_is_lost = True
+    def _backend_lost(self, *, reset: bool = True) -> None:
+        self._backend_is_reset = reset
         self.up.open = self.up.blocked = False
         self.down.to_end = True
         if not self.down.open:
-            self._finish(CloseReason.BACKEND_RESET)
+            self._finish(CloseReason.BACKEND_RESET if reset else CloseReason.COMPLETED)
         elif not self.down.blocked:
             self._run(self.down)
 

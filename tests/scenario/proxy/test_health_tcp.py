@@ -240,8 +240,47 @@ def test_a_unix_socket_serves(proxy, echo, asks, tmp_path, wait_until) -> None:
     wait_until(lambda: balancer.server.pool["b1"].healthy, "up")
     assert asks(balancer) == "unix"
     record = balancer.record()
+    assert record["close_reason"] == "completed"
     assert record["backend_address"] == f"unix:{path}"
     assert record["upstream_local"] is None
+
+
+def test_a_unix_socket_closed_before_all_was_read_is_a_reset(proxy, own, tmp_path) -> None:
+    listener = own.enter_context(unix(tmp_path / "web.sock"))
+    balancer = proxy([{"address": f"unix:{tmp_path}/web.sock"}])
+    client = balancer.connect()
+    upstream = own.enter_context(listener.accept()[0])
+    client.sendall(b"unread")
+    assert upstream.recv(6, socket.MSG_PEEK | socket.MSG_WAITALL) == b"unread"
+    upstream.sendall(b"no")
+    upstream.close()
+    assert client.recv(10) == b"no"
+    assert client.recv(10) == b""
+    assert balancer.record()["close_reason"] == "backend_reset"
+
+
+def test_a_unix_socket_takes_bulk_both_ways_and_half_closes(proxy, own, tmp_path) -> None:
+    listener = own.enter_context(unix(tmp_path / "web.sock"))
+    balancer = proxy([{"address": f"unix:{tmp_path}/web.sock"}])
+    client = balancer.connect()
+    upstream = own.enter_context(listener.accept()[0])
+    data = os.urandom(1 << 20)
+
+    def send() -> None:
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    received = b"".join(iter(lambda: upstream.recv(1 << 16), b""))
+    sender.join(10)
+    assert received == data
+    upstream.sendall(b"got it")
+    upstream.close()
+    assert client.recv(10) == b"got it"
+    assert client.recv(10) == b""
+    record = balancer.record()
+    assert (record["close_reason"], record["bytes_up"]) == ("completed", len(data))
 
 
 def test_a_unix_socket_that_is_gone_is_a_reason_to_try_the_next(
