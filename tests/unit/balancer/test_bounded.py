@@ -98,6 +98,7 @@ def test_never_above_the_bound_and_never_a_dead_end(
                 assert chosen.active <= max(1, ceil(factor * fair + 1))
 
 
+@every_bounded
 @given(
     weights=pools,
     factor=FACTORS,
@@ -109,15 +110,16 @@ def test_never_above_the_bound_and_never_a_dead_end(
     ),
 )
 def test_the_running_totals_are_those_of_a_bound_made_afresh(
-    weights: list[int], factor: float, script: list[tuple[str, int]]
+    name: str, weights: list[int], factor: float, script: list[tuple[str, int]]
 ) -> None:
     """Up to the one slot by which shares are rounded while somebody is full."""
-    rig = Rig(bounded("ring_hash", factor), weights)
+    rig = Rig(bounded(name, factor), weights)
     kept: LoadBound = rig.balancer._bound  # type: ignore[attr-defined]
     for operation, number in script:
         backend = rig.backends[number % len(rig.backends)]
         if operation == "open":
-            rig.open(number)
+            for key in range(number % 10):  # several, so that a wrong share is more than a slot
+                rig.open(key)
         elif operation == "close":
             rig.close(number)
         elif operation == "toggle":
@@ -178,6 +180,28 @@ def test_gaps_left_by_full_backends_cost_no_slots() -> None:
         backend.opened(0.0)
     assert rig.balancer.roster.usable == set(rig.backends[::2])
     assert all(bound.admits(backend) for backend in rig.backends[::2])
+
+
+@every_bounded
+def test_a_new_weight_moves_the_bound_at_once(name: str) -> None:
+    rig = Rig(bounded(name, 1.25), [1, 1, 1, 1])
+    bound: LoadBound = rig.balancer._bound  # type: ignore[attr-defined]
+    for key in range(79):
+        rig.open(key)
+    assert [bound.slots(backend) for backend in rig.backends] == [25] * 4
+    rig.backends[0].set_weight(7, 0.0)
+    assert [bound.slots(backend) for backend in rig.backends] == [70, 10, 10, 10]
+
+
+@every_bounded
+def test_a_retry_goes_beyond_the_bound_rather_than_nowhere(name: str) -> None:
+    """What the bound leaves to one backend cannot serve a connection that has tried that one."""
+    rig = Rig(bounded(name, 1.01), [1, 1])
+    crowded, with_room = rig.backends
+    for _ in range(30):
+        crowded.opened(0.0)
+    assert {rig.balancer.pick(Address("192.0.2.1", port), 0.0) for port in range(9)} == {with_room}
+    assert rig.balancer.pick(Address("192.0.2.1", 40000), 0.0, [with_room]) is crowded
 
 
 def test_slow_start_makes_the_bound_of_a_newcomer_smaller() -> None:

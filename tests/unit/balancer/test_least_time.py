@@ -120,6 +120,15 @@ def test_with_inflight_the_sample_counts_once() -> None:
     assert rig.balancer._waiting == {}
 
 
+def test_who_leaves_and_comes_back_while_a_connection_waits_begins_anew() -> None:
+    rig = Rig(metric="first_byte", inflight=True)
+    rig.lease(0, 1.0)
+    rig.balancer.rebuild(rig.backends[1:], 2.0)
+    rig.balancer.rebuild(rig.backends, 3.0)
+    assert rig.pick(4.0) == "1"
+    assert rig.balancer._waiting == {}
+
+
 def test_a_membership_that_stays_keeps_its_averages() -> None:
     rig = Rig(3, metric="first_byte")
     rig.learn(0, Outcome(duration_s=0.2, first_byte_s=0.2), now=1.0)

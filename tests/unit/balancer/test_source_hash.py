@@ -91,8 +91,27 @@ def test_a_connection_that_fell_back_to_round_robin_stays_there() -> None:
         assert balancer.pick(client, 0.0, [first]) is twin.pick(client, 0.0, [first])
 
 
-def walk(key: str, total_weight: int) -> list[int]:
-    """The first 21 points that nginx's stream `hash` tries for `key`."""
-    texts = [key, *(f"{step}{key}" for step in range(1, 21))]
+def test_a_retry_goes_on_with_the_walk_where_the_first_attempt_left_it() -> None:
+    """The way back to where it was is no miss: with 20 misses in all it is not lost yet."""
+    balancer, backends = make([1, 1, 1, 20])
+    backends[3].set_healthy(False, 0.0)
+    clients = [Address(f"10.{i // 250}.7.{i % 250}", 1) for i in range(4000)]
+    checked = 0
+    for client in clients:
+        points = walk(client.host, 23, steps=22)
+        hits = [step for step, point in enumerate(points) if point < 3]
+        first = next(iter(hits), 99)
+        retry = next((step for step in hits if points[step] != points[first]), 99)
+        if first <= 20 and retry == 21:
+            checked += 1
+            chosen = balancer.pick(client, 0.0)
+            assert chosen is backends[points[first]]
+            assert balancer.pick(client, 0.0, [chosen]) is backends[points[retry]]
+    assert checked > 20
+
+
+def walk(key: str, total_weight: int, steps: int = 21) -> list[int]:
+    """The first points that nginx's stream `hash` tries for `key`."""
+    texts = [key, *(f"{step}{key}" for step in range(1, steps))]
     hashes = [(crc32(text.encode()) >> 16) & 0x7FFF for text in texts]
-    return [sum(hashes[: step + 1]) % total_weight for step in range(21)]
+    return [sum(hashes[: step + 1]) % total_weight for step in range(steps)]

@@ -1,8 +1,11 @@
 """Backups, and the last resort."""
 
 import random
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nginy.address import Address
 from nginy.backend.backend import Admin, Backend
@@ -12,6 +15,7 @@ from nginy.backend.pool import BackendPool
 from nginy.balancer.roster import RosterPolicy
 from nginy.balancer.tiers import Tiers
 from nginy.config.strategies import STRATEGIES
+from tests.unit.balancer.test_every_algorithm import World, every_variant, worlds
 
 CLIENT = Address("192.0.2.1", 40000)
 
@@ -89,6 +93,32 @@ def test_the_last_resort_is_balanced_by_the_same_algorithm() -> None:
         assert backend is not None
         pool.lease(backend, tiers, 0.0)
     assert [backend.active for backend in backends] == [2, 2, 2]
+
+
+@every_variant
+@given(weights=st.lists(st.integers(1, 5), min_size=1, max_size=5), steps=worlds)
+@settings(max_examples=15)
+def test_a_tier_alone_is_told_all_that_its_algorithm_would_be(
+    method: str, options: dict[str, Any], weights: list[int], steps: list[tuple[str, int]]
+) -> None:
+    plain, tiered = (World(method, options, weights, seed=4) for _ in range(2))
+    chosen = STRATEGIES[method](type=method, **options)
+    tiered.balancer.rebuild([], 0.0)
+    tiered.balancer = Tiers(chosen, random.Random(4), RosterPolicy(), try_all=False)
+    tiered.balancer.rebuild(tiered.backends, 0.0)
+    for step in steps:
+        for world in (plain, tiered):
+            world.happen(*step)
+    assert plain.picks == tiered.picks
+    for wish in ("wants_progress", "wants_probes"):
+        assert getattr(plain.balancer, wish) is getattr(tiered.balancer, wish)
+
+
+def test_who_is_in_two_tiers_is_probed_once() -> None:
+    tiers, backends = make("pb", "prequal", try_all=True)
+    due = tiers.probes_due(0.0)
+    assert len(due) == 2
+    assert set(due) == set(backends)
 
 
 def test_the_reason_names_the_tier_that_chose() -> None:
