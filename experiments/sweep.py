@@ -24,12 +24,12 @@ from experiments.dataset import Run, is_complete, load_run, load_runs
 from experiments.scenario import (
     Scenario,
     ScenarioError,
-    SettingsModel,
     explain,
     overridden,
     parse_scenario,
     read_yaml,
 )
+from experiments.settings import SettingsModel
 from nginy.errors import NginyError
 
 
