@@ -45,6 +45,8 @@ class LoadBound:
         self._watched = self._roster.members
         for backend in self._watched:
             backend.load_watchers.append(self)
+        self._spans.clear()
+        self._counted.clear()
         self._stale = True
 
     def joined(self, backend: Backend) -> None:

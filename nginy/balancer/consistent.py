@@ -59,6 +59,7 @@ class ConsistentBalancer(Balancer[ConsistentT]):
         super().rebuild(backends, now)
         if self._bound is not None:
             self._bound.rebuild()
+        self._weights.clear()
         self._outdated = True
 
     def joined(self, backend: Backend, now: float) -> None:

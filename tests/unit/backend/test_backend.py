@@ -127,3 +127,21 @@ def test_the_limit_counts_all_workers_together() -> None:
     backend.opened(0.0)
     assert not backend.available(0.0)
     assert listener.seen == [("load", 1), ("state", Obstacle.FULL)]
+
+
+def test_who_was_switched_off_starts_slowly_and_who_was_drained_does_not() -> None:
+    backend = make(weight=4, slow_start=SlowStart(10.0, floor=0.25))
+    backend.set_admin(Admin.DRAIN, 0.0)
+    backend.set_admin(Admin.READY, 1.0)
+    assert backend.share == 400
+    backend.set_admin(Admin.DOWN, 2.0)
+    backend.set_admin(Admin.READY, 3.0)
+    assert backend.share == 100
+
+
+def test_the_trial_after_a_penalty_is_told_so_that_others_stay_away() -> None:
+    backend = make(penalty=Penalty(max_fails=1, fail_timeout_s=10.0))
+    backend.failed(0.0)
+    listener = Listener(backend)
+    backend.opened(11.0)
+    assert listener.seen == [("load", 1), ("state", Obstacle.PENALISED)]

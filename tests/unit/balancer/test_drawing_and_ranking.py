@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,3 +131,29 @@ def test_another_weight_scales_the_wait() -> None:
     turns.weigh(first, 1.0)
     turns.take(second)
     assert abs(turns.of(first) - turns.of(second)) <= 1.0
+
+
+def test_two_that_are_drawn_always_differ() -> None:
+    rng, draws = random.Random(2), DrawList()
+    for backend in BACKENDS[:3]:
+        draws.add(backend)
+    pairs = {draws.draw_two(rng) for _ in range(500)}
+    assert pairs == {(one, two) for one in BACKENDS[:3] for two in BACKENDS[:3] if one is not two}
+
+
+def test_outdated_entries_do_not_pile_up() -> None:
+    ranking = Ranking()
+    for number in range(5000):
+        ranking.set(BACKENDS[number % 8], float(number), 0.0)
+    assert len(ranking._heap) < 100
+    assert ranking.first(()) is BACKENDS[0]
+
+
+def test_turns_of_strangers_are_forgotten() -> None:
+    turns = Turns()
+    for backend in BACKENDS[:2]:
+        turns.weigh(backend, 1.0)
+    turns.keep(BACKENDS[1:])
+    with pytest.raises(KeyError):
+        turns.of(BACKENDS[0])
+    assert turns.of(BACKENDS[1]) == 0.5

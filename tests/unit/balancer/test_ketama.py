@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
+from nginy.backend.outcome import Outcome
 from nginy.backend.pool import BackendPool
 from nginy.balancer.ketama import Ketama
 from nginy.balancer.ketama_ring import KetamaRing, name_text, points_of
@@ -130,3 +131,27 @@ def test_while_nobody_can_be_used_the_ring_is_not_walked() -> None:
     assert balancer.pick(CLIENTS[0], 0.0) is None
     backends[0].set_healthy(True, 0.0)
     assert balancer.pick(CLIENTS[0], 0.0, backends[:1]) is None
+
+
+def test_a_bounded_key_is_handed_on_along_the_ring_however_far() -> None:
+    """Without a bound the 21st miss falls back to round robin, where two would take turns."""
+    balancer, backends = make([1] * 200, load_factor=2.0)
+    for backend in backends[2:]:
+        backend.set_healthy(False, 0.0)
+    for client in CLIENTS[:50]:
+        assert len({balancer.pick(client, 0.0) for _ in range(4)}) == 1
+
+
+def test_a_punished_backend_wins_back_its_weight_by_its_own_picks() -> None:
+    """As nginx has it; what is won back counts when keys fall back to round robin."""
+    balancer, backends = make([4, 4])
+    backends[0].penalty.max_fails = 2
+    pool = BackendPool(backends)
+    pool.lease(backends[0], balancer, 0.0).release(Outcome(failed=True), 0.0)
+    standing = balancer._standings[backends[0]]
+    won_back = [
+        standing.effective / standing.share
+        for client in CLIENTS[:40]
+        if balancer.pick(client, 0.0) is backends[0]
+    ]
+    assert won_back[:3] == [0.75, 1.0, 1.0]

@@ -4,6 +4,7 @@ What one rule's connections do to a backend (full, penalised, busy) the others m
 """
 
 import random
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nginy.backend.backend import Backend, Obstacle
+from nginy.backend.outcome import Outcome
 from nginy.backend.penalty import Penalty
 from nginy.balancer.base import Balancer
 from nginy.balancer.registry import ALGORITHMS
@@ -105,3 +107,28 @@ def test_an_only_primary_that_is_penalised_leaves_its_clients_to_the_backup(meth
     primary.failed(0.0)
     assert tiers.pick(CLIENT, 1.0) is backup
     assert make(method, backends[:1]).pick(CLIENT, 1.0) is primary
+
+
+def mappings(thing: object, depth: int = 2) -> Iterator[Mapping[Any, Any]]:
+    """What `thing`, and what it is made of, keeps by key."""
+    for part in getattr(thing, "__dict__", {}).values():
+        if isinstance(part, Mapping):
+            yield part
+        elif depth and type(part).__module__.startswith("nginy.balancer."):
+            yield from mappings(part, depth - 1)
+
+
+@every_variant
+def test_nothing_is_kept_of_who_is_no_member_any_more(method: str, options: dict[str, Any]) -> None:
+    world = World(method, options, [1, 2, 3], seed=1)
+    gone = world.backends[0]
+    for number in range(60):
+        world.happen("pick", number + 1)
+        world.happen("report", number)
+        world.happen("progress" if number % 3 else "fail", 0)
+        world.balancer.probed(gone, 1, 0.1, world.now)
+    world.balancer.closed(gone, Outcome(failed=True), world.now)
+    world.balancer.rebuild(world.backends[1:], world.now)
+    world.balancer.pick(CLIENT, world.now)
+    kept = [mapping for mapping in mappings(world.balancer) if gone in mapping]
+    assert not kept
