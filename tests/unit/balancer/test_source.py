@@ -108,6 +108,16 @@ def test_what_happens_to_a_backend_that_is_away_makes_no_new_map() -> None:
     assert source._table is table
 
 
+def test_the_end_of_a_penalty_brings_the_map_back_though_nothing_tells_of_it() -> None:
+    source, backends = make([1, 1, 1])
+    home = ids(source)
+    backends[1].penalty.max_fails = 1
+    backends[1].failed(0.0)
+    assert ids(source) == without([1, 1, 1], 1)
+    later = [source.pick(client, 20.0) for client in KEYS]
+    assert [backend and backend.id for backend in later] == home
+
+
 def test_shares_of_the_map_are_exact() -> None:
     source, _ = make([1, 2, 3, 1, 4])
     answers = [source.pick(Address(f"10.0.{i // 100}.{i % 100}", 1), 0.0) for i in range(100)]
