@@ -5,6 +5,7 @@ from typing import Protocol
 
 from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
+from nginy.backend.shared_counts import Columns
 
 
 class LeaseObserver(Protocol):
@@ -74,8 +75,12 @@ class BackendPool(Mapping[str, Backend]):
     A configured backend may stand for several, the addresses of its name: see `expand`.
     """
 
-    def __init__(self, backends: Iterable[Backend]) -> None:
-        """Hold `backends`; their ids are unique (the configuration checks it)."""
+    def __init__(self, backends: Iterable[Backend], columns: Columns | None = None) -> None:
+        """Hold `backends`; their ids are unique (the configuration checks it).
+
+        Each gets one of `columns`; None: there are no other processes to count for.
+        """
+        self._columns = columns
         self._backends = {backend.id: backend for backend in backends}
         self._configured: dict[str, tuple[Backend, ...]] = {
             backend_id: (backend,) for backend_id, backend in self._backends.items()
@@ -83,6 +88,8 @@ class BackendPool(Mapping[str, Backend]):
         """What each configured id stands for."""
         self.open_leases = 0
         """Leases taken and not yet released, over all backends."""
+        if columns is not None:
+            columns.give(self.values())
 
     def __getitem__(self, backend_id: str) -> Backend:
         """The backend of that id; KeyError if there is none."""
@@ -104,10 +111,14 @@ class BackendPool(Mapping[str, Backend]):
         """
         if configured_id not in self._configured:
             raise KeyError(configured_id)
-        self._configured[configured_id] = tuple(backends)
+        before, after = self._configured[configured_id], tuple(backends)
+        self._configured[configured_id] = after
         self._backends = {
             backend.id: backend for group in self._configured.values() for backend in group
         }
+        if self._columns is not None:
+            self._columns.leave(backend for backend in before if backend not in after)
+            self._columns.give(after)
 
     def members(self, ids: Iterable[str]) -> tuple[Backend, ...]:
         """The backends that configured `ids` stand for, in that order, each once.

@@ -11,7 +11,8 @@ class Ramps:
 
     def __init__(self) -> None:
         """Nobody is."""
-        self._ramping: set[Backend] = set()
+        self._ramping: dict[Backend, None] = {}
+        """In the order in which they began: algorithms may decide ties by the order of events."""
         self._next_at = float("-inf")
 
     def watch(self, backend: Backend, now: float) -> None:
@@ -27,12 +28,12 @@ class Ramps:
         self._next_at = now + STEP_S
         for backend in tuple(self._ramping):
             if not backend.ramp(now) or backend.removed:
-                self._ramping.discard(backend)
+                self._ramping.pop(backend, None)
 
     def state_changed(self, backend: Backend, now: float) -> None:
         """It may have come back."""
         if backend.slow_start.ramping(now) and not backend.removed:
-            self._ramping.add(backend)
+            self._ramping[backend] = None
 
     def share_changed(self, backend: Backend, now: float) -> None:
         """Of no interest."""

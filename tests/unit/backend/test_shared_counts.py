@@ -4,7 +4,10 @@ import os
 
 import pytest
 
-from nginy.backend.shared_counts import SharedCounts
+from nginy.address import Address
+from nginy.backend.backend import Backend
+from nginy.backend.pool import BackendPool
+from nginy.backend.shared_counts import Columns, SharedCounts
 
 
 def test_others_are_all_but_oneself() -> None:
@@ -50,3 +53,33 @@ def test_what_a_worker_that_died_carried_is_forgotten_with_its_successor() -> No
     assert counts.others(1) == 4
     counts.be_worker(0)
     assert counts.others(0) == 0
+
+
+def backend(name: str, max_connections: int = 0) -> Backend:
+    return Backend(name, Address("127.0.0.1", 80), max_connections=max_connections)
+
+
+def test_a_limit_counts_what_other_workers_carry() -> None:
+    counts = SharedCounts(rows=2, columns=1)
+    own = backend("a", max_connections=3)
+    BackendPool([own], Columns(counts))
+    counts.be_worker(1)
+    counts.set(own.slot, 2)
+    counts.be_worker(0)
+    own.opened(0.0)
+    assert own.full
+    own.released(1.0)
+    assert not own.full
+
+
+def test_a_column_comes_back_once_nothing_is_open() -> None:
+    web = backend("web")
+    pool = BackendPool([web], Columns(SharedCounts(rows=1, columns=1)))
+    web.opened(0.0)
+    first, second = backend("web@10.0.0.1"), backend("web@10.0.0.2")
+    pool.expand("web", [first])
+    assert first.counts is None, "the one column is still in use"
+    web.released(1.0)
+    pool.expand("web", [second])
+    assert second.counts is not None
+    assert web.counts is None
