@@ -136,3 +136,23 @@ def test_many_closed_at_once_leave_nothing(proxy, peer):
         assert client.recv(1) == b""
     reasons = {record["close_reason"] for record in balancer.records(200)}
     assert reasons == {"backend_down"}
+
+
+def test_a_backend_that_was_tried_in_vain_matters_no_more(proxy, peer):
+    good = peer()
+    balancer = start(proxy, [peer().refuse(), good])
+    client = balancer.connect()
+    upstream = good.accept()
+    set_healthy(balancer, "b1", False)
+    client.sendall(b"still here")
+    assert upstream.recv(100) == b"still here"
+
+
+def test_an_event_does_not_meet_connections_that_have_ended(proxy, peer, caplog):
+    backend = peer()
+    balancer = start(proxy, [backend])
+    with balancer.connect(), backend.accept():
+        pass
+    balancer.records(1)
+    set_healthy(balancer, "b1", False)
+    assert [each for each in caplog.records if each.levelname == "ERROR"] == []

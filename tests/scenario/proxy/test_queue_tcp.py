@@ -1,7 +1,9 @@
 """Waiting for a place while every backend is full, with real connections."""
 
 import socket
+from time import monotonic
 
+from nginy.address import Address
 from nginy.proxy.close_reason import CloseReason
 
 
@@ -185,3 +187,62 @@ def test_another_rule_frees_the_place(proxy, peer, wait_until):
         first.close()
         held.close()
         assert backend.accept().recv(1) == b"a"
+
+
+def test_after_waiting_there_is_time_for_another_try(proxy, peer, wait_until):
+    """Both backends are full for longer than `total_timeout_ms`; then the first one refuses."""
+    b1, b2 = peer(), peer()
+    balancer = start(proxy, [b1, b2], retries={"total_timeout_ms": 50})
+    holders = [(balancer.connect(), backend.accept()) for backend in (b1, b2)]
+    waiting = balancer.connect()
+    waiting.sendall(b"patient")
+    wait_until(lambda: len(queue_of(balancer)) == 1, "one to wait")
+    began = balancer.server.wheel._tick
+    wait_until(lambda: balancer.server.wheel._tick > began + 3, "more than 50 ms to pass")
+    b1.refuse()
+    for holder in holders:
+        for sock in holder:
+            sock.close()
+    assert b2.accept().recv(100) == b"patient"
+
+
+def test_who_comes_when_a_place_is_free_but_others_wait_does_not_overtake(proxy, peer, wait_until):
+    backend = peer()
+    balancer = start(proxy, [backend])
+    balancer.connect()
+    backend.accept()
+    first = balancer.connect()
+    first.sendall(b"first")
+    wait_until(lambda: len(queue_of(balancer)) == 1, "one to wait")
+    server, late = balancer.server, socket.socketpair()
+    late[0].setblocking(False)
+    late[1].sendall(b"late")
+
+    def free_a_place_and_arrive() -> None:
+        server.pool["b1"].set_max_connections(2, monotonic())
+        here = Address("127.0.0.1", balancer.port)
+        server.proxy.accept(late[0], Address("127.0.0.9", 9), here)
+
+    balancer.call(free_a_place_and_arrive)
+    assert backend.accept().recv(10) == b"first"
+    assert len(queue_of(balancer)) == 1
+    late[1].close()
+
+
+def test_a_client_that_left_before_its_turn_to_wait_does_not_wait(proxy, peer, wait_until):
+    stalled, full = peer().stall(), peer()
+    rule = {"clients": ["0.0.0.0/0:PORT"], "targets": ["b1", "b2"], "queue": {"max_waiting": 5}}
+    balancer = proxy(
+        [{"address": stalled.address}, {"address": full.address, "max_connections": 1}],
+        rules=[rule],
+        timeouts={"connect_timeout_ms": 150},
+    )
+    balancer.connect()  # given up by b1, then carried by b2
+    full.accept()
+    client = balancer.connect()
+    wait_until(lambda: balancer.server.pool["b1"].active == 1, "the attempt")
+    client.close()
+    record = balancer.record()
+    assert record["close_reason"] == "client_reset"
+    assert record["backends_tried"] == ["b1"]
+    assert record["queued_ms"] < 5_000

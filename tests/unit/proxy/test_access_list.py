@@ -79,3 +79,9 @@ def test_agrees_with_reading_line_by_line(lines, client):
     rules = access(*(f"{verb} {network}" for verb, network in lines))
     verdict = next((verb for verb, network in lines if client in network), "allow")
     assert allows(rules, str(client)) == (verdict == "allow")
+
+
+def test_an_earlier_line_wins_whichever_lengths_are_looked_at_first():
+    rules = access("deny 10.9.9.9/32", "deny 10.8.8.0/24", "allow 10.1.1.1/32", "deny 10.1.1.0/24")
+    assert allows(rules, "10.1.1.1")
+    assert not allows(rules, "10.1.1.2")

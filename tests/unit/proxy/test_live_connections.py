@@ -219,3 +219,14 @@ def test_an_event_while_nothing_lives_does_not_meet_what_comes_later():
     later = Stub(lives, backend)
     backend.set_max_connections(5, 0.0)
     assert later.ended == []
+
+
+def test_a_spread_is_over_with_its_last_connection():
+    lives, wheel, backend = setting(on_drain="close_spread", spread_s=10.0)
+    first, *others = [Stub(lives, backend) for _ in range(5)]
+    is_drained(backend)
+    for stub in others:
+        lives.discard(backend, stub)
+    wheel.advance(2.1)
+    assert first.ended == [CloseReason.BACKEND_DRAINED]
+    assert len(wheel) == 0

@@ -180,3 +180,11 @@ def test_lost_source(way):
     way.source.send(b"unread")
     way.sender.close()  # with unread bytes: the other end sees a reset
     assert way.mover.move(True) is Flow.SOURCE_LOST
+
+
+def test_what_moves_in_small_portions_needs_no_pipe():
+    before = len(os.listdir("/proc/self/fd"))
+    mover = SpliceMover(Endless(), Swallow())
+    assert mover.move(False, CHUNK_BYTES) is Flow.UNFINISHED
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert mover.moved == CHUNK_BYTES
