@@ -200,10 +200,17 @@ def test_after_waiting_there_is_time_for_another_try(proxy, peer, wait_until):
     began = balancer.server.wheel._tick
     wait_until(lambda: balancer.server.wheel._tick > began + 3, "more than 50 ms to pass")
     b1.refuse()
-    for holder in holders:
-        for sock in holder:
-            sock.close()
-    assert b2.accept().recv(100) == b"patient"
+    for sock in holders[0]:
+        sock.close()
+    balancer.records(1)
+    wait_until(lambda: balancer.server.pool["b1"].active == 0, "the attempt to fail")
+    for sock in holders[1]:
+        sock.close()
+    upstream = b2.accept()
+    assert upstream.recv(100) == b"patient"
+    waiting.close()
+    upstream.close()
+    assert balancer.records(3)[-1]["backends_tried"] == ["b1", "b2"]
 
 
 def test_who_comes_when_a_place_is_free_but_others_wait_does_not_overtake(proxy, peer, wait_until):

@@ -153,11 +153,11 @@ def test_no_source_gets_more_than_burst_and_rate(attempts, rate, burst):
 
 
 def test_who_comes_back_is_not_the_one_longest_silent_any_more():
-    limited = sources(new_per_s_per_source=0.001, burst_per_source=2, max_sources=2)
-    first, second, third = (at(f"10.0.0.{number}") for number in (1, 2, 3))
-    for now, client in enumerate((first, second, first)):
+    limited = sources(new_per_s_per_source=0.001, burst_per_source=2, max_sources=3)
+    first, second, third, fourth = (at(f"10.0.0.{number}") for number in range(4))
+    for now, client in enumerate((first, second, first, third)):
         assert limited.enter(client, now) is None
+        assert len(limited) == (1, 2, 2, 3)[now]
         limited.leave(client, now)
-        assert len(limited) == min(now + 1, 2)
-    assert limited.enter(third, 3) is None
-    assert limited.enter(first, 4) is RATE
+    assert limited.enter(fourth, 4) is None
+    assert limited.enter(first, 5) is RATE
