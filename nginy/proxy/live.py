@@ -119,7 +119,8 @@ class LiveConnections:
     def _act(self, carried: Carried, event: Event, now: float) -> None:
         what = self._policy_of(event)
         if what == "close_spread":
-            self._begin_spread(carried, event.value, now)
+            if carried.lives:
+                self._begin_spread(carried, event.value, now)
             return
         for live in tuple(carried.lives):
             if live not in carried.lives:  # ended because another one did

@@ -212,13 +212,16 @@ def test_a_removed_backend_is_forgotten_once_nothing_lives_on_it(policy):
     assert backend.watchers == []
 
 
-def test_an_event_while_nothing_lives_does_not_meet_what_comes_later():
-    lives, _, backend = setting(on_down="close")
+@pytest.mark.parametrize("policy", ["close", "close_spread"])
+def test_an_event_while_nothing_lives_does_not_meet_what_comes_later(policy):
+    lives, wheel, backend = setting(on_down=policy, spread_s=1.0)
     lives.discard(backend, Stub(lives, backend))
     is_unhealthy(backend)
     later = Stub(lives, backend)
     backend.set_max_connections(5, 0.0)
+    wheel.advance(2.0)
     assert later.ended == []
+    assert len(wheel) == 0
 
 
 def test_a_spread_is_over_with_its_last_connection():
