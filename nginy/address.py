@@ -1,6 +1,7 @@
 """An address on the network: what clients have, backends have and listeners bind."""
 
 import socket
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -17,11 +18,7 @@ class Address(NamedTuple):
     @property
     def family(self) -> socket.AddressFamily:
         """AF_INET, AF_INET6 or AF_UNIX; AF_UNSPEC for a name."""
-        if self.host.startswith("/"):
-            return socket.AF_UNIX
-        if ":" in self.host:
-            return socket.AF_INET6
-        return socket.AF_INET if self.host.replace(".", "").isdecimal() else socket.AF_UNSPEC
+        return _family(self.host)
 
     @property
     def sockaddr(self) -> "Address | str":
@@ -33,3 +30,13 @@ class Address(NamedTuple):
         if self.host.startswith("/"):
             return f"unix:{self.host}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@lru_cache(maxsize=16_384)
+def _family(host: str) -> socket.AddressFamily:
+    """Of a backend's host; asked for every connection, so it is remembered."""
+    if host.startswith("/"):
+        return socket.AF_UNIX
+    if ":" in host:
+        return socket.AF_INET6
+    return socket.AF_INET if host.replace(".", "").isdecimal() else socket.AF_UNSPEC

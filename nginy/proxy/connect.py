@@ -68,10 +68,8 @@ def begin(address: Address) -> socket.socket:
 
 def local_address(sock: socket.socket) -> Address | None:
     """The address that the other end sees; None for a Unix socket, which has none."""
-    if sock.family == socket.AF_UNIX:
-        return None
-    host, port, *_ = sock.getsockname()
-    return Address(host, port)
+    name = sock.getsockname()  # not sock.family, which looks up an enum each time
+    return Address(name[0], name[1]) if isinstance(name, tuple) else None
 
 
 class PortShortage:
