@@ -57,6 +57,16 @@ class ConnectionTimeouts(Settings):
     """A connection without a byte in either direction is closed after this (default 10 min)."""
     half_closed_timeout_ms: Positive = 30_000
     """The same once one side has finished sending (default 30 s)."""
+    keepalive_idle_s: Annotated[int, Field(strict=True, ge=0, le=32_767)] = 0
+    """TCP keepalive on both sides: the first probe after so long a silence; 0 (default): off. A
+    peer that vanished is found; a quiet one that lives stays, up to idle_timeout_ms."""
+    keepalive_interval_s: Annotated[int, Field(strict=True, ge=1, le=32_767)] = 10
+    """From probe to probe (default 10)."""
+    keepalive_count: Annotated[int, Field(strict=True, ge=1, le=127)] = 3
+    """Probes without an answer until the connection is dead (default 3)."""
+    user_timeout_ms: Count = 0
+    """TCP_USER_TIMEOUT (RFC 5482) on both sides: sent data may stay unacknowledged for so long;
+    0 (default): the system's limit, about 15 minutes."""
 
 
 class Timeouts(ConnectionTimeouts):

@@ -128,6 +128,8 @@ class Reach:
         context.backend = backend
         context.connected_s = now = monotonic()
         context.upstream_local = local_address(upstream)
+        if service.dead_peers is not None:
+            service.dead_peers.watch(upstream)
         lease.connected(now - began_s, now)
         return Link(upstream, lease, events)
 

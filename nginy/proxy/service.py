@@ -10,6 +10,7 @@ from nginy.balancer.base import Balancer
 from nginy.balancer.for_rule import balancer_for
 from nginy.config.guard_settings import UdpSettings
 from nginy.config.model import Rule
+from nginy.proxy.dead_peers import DeadPeers
 from nginy.proxy.door import Census, Door
 from nginy.proxy.live import LiveConnections
 from nginy.proxy.queue import WaitingQueue
@@ -33,6 +34,8 @@ class Service:
     """None: nobody waits (`max_waiting: 0`)."""
     live: LiveConnections
     rates: Rates
+    dead_peers: DeadPeers | None
+    """None: neither keepalive nor a user timeout."""
     udp: UdpSettings
 
 
@@ -70,6 +73,7 @@ def make_service(
         door=Door(rule.access, rule.limits, census),
         queue=queue if rule.queue.max_waiting else None,
         live=LiveConnections(rule.live_connections, wheel),
+        dead_peers=DeadPeers.of(timeouts),
         rates=Rates(rule.limits.upload_bytes_per_s, rule.limits.download_bytes_per_s),
         udp=rule.udp,
     )

@@ -87,6 +87,8 @@ class TcpProxy:
         try:
             service = self._admit(context)
             connection = Connection(strand, client, service, context)
+            if service.dead_peers is not None:
+                service.dead_peers.watch(client)
             self._poller.watch(client, connection.on_client)
             link = await self._reach.backend_for(connection)
             try:
