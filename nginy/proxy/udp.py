@@ -22,7 +22,8 @@ from nginy.proxy.udp_registry import Registry
 from nginy.proxy.udp_session import Session
 from nginy.proxy.udp_socket import BUFFER_BYTES, Key, client_socket, kernel_drops
 
-complaints = Complaints(logging.getLogger(__name__))
+log = logging.getLogger(__name__)
+complaints = Complaints(log)
 
 DATAGRAMS_PER_TURN = 64
 """Read at once from a listening socket, before others have their turn."""
@@ -156,9 +157,12 @@ class UdpPort:
                 size, key = receive(_buffer)
             except OSError:  # BlockingIOError: no more for now
                 return
-            flow = flows.get(key) or self._begin(key, now)
-            if flow is not None:
-                flow.datagram(_view[:size], now)
+            try:
+                flow = flows.get(key) or self._begin(key, now)
+                if flow is not None:
+                    flow.datagram(_view[:size], now)
+            except Exception:  # a fault of nginy costs this one datagram, not the others
+                log.exception("a datagram was lost by a fault of nginy")
 
     def _begin(self, key: Key, now: float) -> Flow | None:
         """Who serves a client unknown so far; None: nobody."""

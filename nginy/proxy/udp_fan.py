@@ -6,23 +6,18 @@ the client is one; `requests` does not apply. A backend that refused gets nothin
 `HOLD_S`, or the next datagram could be sent there again and again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from time import monotonic
 
 from nginy.address import Address
-from nginy.backend.backend import Backend, Obstacle
+from nginy.backend.backend import Backend
 from nginy.proxy.close_reason import CloseReason, ConnectionEnd
 from nginy.proxy.service import Service
 from nginy.proxy.udp_counters import Drop
 from nginy.proxy.udp_link import Link
 from nginy.proxy.udp_registry import HOLD_S, Registry
-from nginy.proxy.udp_session import Session
+from nginy.proxy.udp_session import Session, left_because
 from nginy.proxy.udp_socket import Reply
-
-LEFT_BECAUSE = {
-    Obstacle.REMOVED: CloseReason.BACKEND_REMOVED,
-    Obstacle.DRAINING: CloseReason.BACKEND_DRAINED,
-}
-"""Any other obstacle: BACKEND_DOWN."""
 
 
 class Fan:
@@ -119,14 +114,21 @@ class FanSession(Session):
 
     def rebind(self) -> None:
         """The datagrams to come go to others."""
-        obstacle = self.key.obstacle(self.registry.poller.now)
-        self.end(LEFT_BECAUSE.get(obstacle, CloseReason.BACKEND_DOWN))
+        self.end(left_because(self.key, monotonic()))
 
     def _bind(self, now: float) -> Link:
         link = self._open_link(self.key, now)
         if link is None:
             raise ConnectionEnd(CloseReason.CONNECT_FAILED)
         return link
+
+    def _unreachable(
+        self, waiting: Sequence[memoryview | bytes], reason: CloseReason, now: float
+    ) -> None:
+        if reason is CloseReason.CONNECT_FAILED:
+            self._move_on([bytes(datagram) for datagram in waiting], now)
+        else:
+            super()._unreachable(waiting, reason, now)
 
     def _move_on(self, datagrams: list[bytes], now: float) -> None:
         if not self._fan.resend(self.key, datagrams, now):

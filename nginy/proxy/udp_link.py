@@ -1,5 +1,6 @@
 """A session's socket towards one backend, and the lease that counts it there."""
 
+import socket
 from collections.abc import Callable
 
 from nginy.address import Address
@@ -28,7 +29,6 @@ class Link:
         "bytes_down",
         "bytes_up",
         "first_byte_s",
-        "local",
         "recv_into",
         "requests",
         "responses",
@@ -48,21 +48,17 @@ class Link:
     ) -> None:
         """`ready` is called while answers or errors wait. Raises OSError, which the backend is
         blamed for unless it is one of OWN_FAULTS."""
+        self.backend = backend
         self._poller = poller
         self._lease = pool.lease(backend, service.balancer, now)
         try:
-            self.sock = connect(backend.address, service.udp.receive_buffer_bytes)
+            self.sock = self._connect(service.udp.receive_buffer_bytes, ready)
         except OSError as error:
             failed = error.errno not in OWN_FAULTS
             self._lease.release(Outcome(failed=failed), now)
             raise
-        # Level-triggered and one read per event: an answer that comes alone, as most do, costs no
-        # read in vain (1.1 us with its exception), and nobody keeps others waiting.
-        poller.watch_listener(self.sock, ready)
         self.send = self.sock.send
         self.recv_into = self.sock.recv_into
-        self.backend = backend
-        self.local = Address(*self.sock.getsockname()[:2])
         self.began_s = now
         self.first_byte_s: float | None = None
         self.requests = self.responses = self.undelivered = 0
@@ -70,6 +66,11 @@ class Link:
         self._wants_progress = service.balancer.wants_progress
         self._reported_bytes = 0
         self._reported_s = now
+
+    @property
+    def local(self) -> Address:
+        """Our address that the backend sees."""
+        return Address(*self.sock.getsockname()[:2])
 
     def sent(self, size: int, now: float) -> None:
         """A datagram of the client went to the backend."""
@@ -120,6 +121,17 @@ class Link:
         if self._wants_progress:
             self._tell_bytes(now)
         self._lease.release(outcome, now)
+
+    def _connect(self, receive_buffer_bytes: int, ready: Callable[[int], None]) -> socket.socket:
+        sock = connect(self.backend.address, receive_buffer_bytes)
+        try:
+            # Level-triggered and one read per event: an answer that comes alone, as most do, costs
+            # no read in vain (1.1 us with its exception), and nobody keeps others waiting.
+            self._poller.watch_listener(sock, ready)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     def _report(self, now: float) -> None:
         if now - self._reported_s >= PROGRESS_S:

@@ -64,6 +64,11 @@ class Registry:
         self._second = 0
         self._records_left = REFUSED_RECORDS_PER_S
 
+    @property
+    def keeps_records(self) -> bool:
+        """Whether there is an access log."""
+        return self._write_record is not None
+
     def __len__(self) -> int:
         """Sessions that live."""
         return sum(map(len, self._tables.values()))

@@ -17,14 +17,14 @@ A session that was rebound has no link until its client speaks again: the new ba
 the client before that. Of what the old backend still says nothing is passed on.
 """
 
-import errno
 import logging
 import select
+from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Protocol
 
-from nginy.backend.backend import Backend
+from nginy.backend.backend import Backend, Obstacle
 from nginy.proxy.close_reason import CloseReason, ConnectionEnd
 from nginy.proxy.complaints import Complaints
 from nginy.proxy.context import ConnectionContext
@@ -37,6 +37,7 @@ from nginy.proxy.udp_registry import HOLD_S, Registry
 from nginy.proxy.udp_socket import (
     BACKEND_FAULTS,
     BUFFER_BYTES,
+    EVICTION_HELPS,
     OWN_FAULTS,
     Key,
     Reply,
@@ -44,10 +45,21 @@ from nginy.proxy.udp_socket import (
     kernel_drops,
 )
 
-complaints = Complaints(logging.getLogger(__name__))
+log = logging.getLogger(__name__)
+complaints = Complaints(log)
+
+ANSWERS_BEFORE_REFUSAL = 64
+"""Read at most, before others have their turn."""
 
 _buffer = bytearray(BUFFER_BYTES)
 _view = memoryview(_buffer)
+
+
+LEFT_BECAUSE: dict[Obstacle | None, CloseReason] = {
+    Obstacle.REMOVED: CloseReason.BACKEND_REMOVED,
+    Obstacle.DRAINING: CloseReason.BACKEND_DRAINED,
+}
+"""Any other obstacle: BACKEND_DOWN."""
 
 
 class Owner(Protocol):
@@ -129,7 +141,7 @@ class Session:
         if self._upload is not None and not self._upload.take(len(datagram), now):
             self._drop(Drop.RATE)
             return
-        link = self.link or self._bound(1, now)
+        link = self.link or self._bound((datagram,), now)
         if link is None:
             return
         self._table.touch(self, now)
@@ -159,7 +171,8 @@ class Session:
             self._drop(Drop.NOT_SENT)
             return
         link.sent(len(datagram), now)
-        self._keep(datagram, now)
+        if self._trial or self._rebinds:
+            self._kept.add(datagram)
         self._refused(link, error, now)
         if self.link is link:
             with suppress(OSError):
@@ -172,7 +185,13 @@ class Session:
         link = self.link
         if link is None:
             return
-        now = self.registry.poller.now
+        try:
+            self._read(link, events, self.registry.poller.now)
+        except Exception:  # a fault of nginy ends this one session, not the others
+            log.exception("a UDP session was lost by a fault of nginy")
+            self.end(CloseReason.INTERNAL_ERROR)
+
+    def _read(self, link: Link, events: int, now: float) -> None:
         try:
             size = link.recv_into(_buffer)
         except BlockingIOError:
@@ -226,7 +245,10 @@ class Session:
 
     def rebind(self) -> None:
         """Leave the backend; the client's next datagram goes to another one."""
-        if self.link is not None:
+        link = self.link
+        if link is not None and self._said_all(link):
+            self.end(left_because(link.backend, monotonic()))
+        elif link is not None:
             self._close_link(monotonic())
             self._kept.clear()
             self._trial = True
@@ -250,6 +272,10 @@ class Session:
         self._trial = False
         self._tried = []
 
+    def _said_all(self, link: Link) -> bool:
+        """Whether the client's next datagram, if limited, is of another session."""
+        return 0 < self.service.udp.requests <= self.context.datagrams_up + link.requests
+
     def _end_if_complete(self, now: float) -> None:
         udp = self.service.udp
         link = self.link
@@ -269,8 +295,12 @@ class Session:
     def _refused(self, link: Link, error: OSError, now: float) -> None:
         """The backend says that nobody is there (any more)."""
         _complain(link.backend, error, now)
+        kept = self._kept.take()
+        if self._answered_before(link, now):
+            kept = kept[-1:]  # nobody knows which were answered: rather lost than said twice
+        if not self.open:
+            return
         if self._trial or self._rebinds:
-            kept = self._kept.take()
             link.not_taken(kept)
             self._close_link(now, failed=True)
             if not self._trial:
@@ -285,10 +315,24 @@ class Session:
         else:
             self._end(CloseReason.BACKEND_RESET, now, failed=True)
 
+    def _answered_before(self, link: Link, now: float) -> bool:
+        """Pass on what came before a refusal, which the kernel tells first (udp(7): a pending error
+        is returned by the next call, whatever waits). Gives whether there was any."""
+        before = link.responses
+        for _ in range(ANSWERS_BEFORE_REFUSAL):
+            try:
+                size = link.recv_into(_buffer)
+            except OSError:
+                break
+            self._answer(link, _view[:size], now)
+            if not self.open:
+                break
+        return link.responses > before
+
     def _move_on(self, datagrams: list[bytes], now: float) -> None:
         """Send what was refused to somebody else; with nothing to send, wait for the client."""
         while datagrams:
-            link = self._bound(len(datagrams), now)
+            link = self._bound(datagrams, now)
             if link is None:
                 return
             error = self._send_again(link, datagrams, now)
@@ -312,14 +356,20 @@ class Session:
                 self._kept.add(datagram)
         return None
 
-    def _bound(self, waiting: int, now: float) -> Link | None:
-        """A link for `waiting` datagrams; None: they are lost and the session has ended."""
+    def _bound(self, waiting: Sequence[memoryview | bytes], now: float) -> Link | None:
+        """A link for those that wait; None: there is none, and the session has ended."""
         try:
             return self._bind(now)
         except ConnectionEnd as end:
-            self._drop(Drop.NO_BACKEND, waiting)
-            self._end(end.reason, now)
+            self._unreachable(waiting, end.reason, now)
             return None
+
+    def _unreachable(
+        self, waiting: Sequence[memoryview | bytes], reason: CloseReason, now: float
+    ) -> None:
+        """No backend can be reached for those that wait."""
+        self._drop(Drop.NO_BACKEND, len(waiting))
+        self._end(reason, now)
 
     def _bind(self, now: float) -> Link:
         """Try backend after backend. Raises ConnectionEnd."""
@@ -354,17 +404,16 @@ class Session:
                 self._make_room(error, now)
         self.link = link
         context.backend = backend
-        context.upstream_local = link.local
         self._keep_until = now + HOLD_S
         self._queue(now)
         self.service.live.add(backend, self)
         return link
 
     def _make_room(self, error: OSError, now: float) -> None:
-        """End the oldest session for want of a descriptor. Raises ConnectionEnd if that is no
-        use: there is none, it is not wanted, or it is something else that has run out."""
+        """End the oldest session for what it holds. Raises ConnectionEnd if that is no use: there
+        is none, it is not wanted, or it is something else that has run out."""
         oldest = self._table.oldest
-        evicts = self.service.udp.when_full == "evict_oldest" and error.errno == errno.EMFILE
+        evicts = self.service.udp.when_full == "evict_oldest" and error.errno in EVICTION_HELPS
         if evicts and oldest is not None and oldest is not self:
             oldest.evict(now, at_once=True)
             return
@@ -385,14 +434,16 @@ class Session:
         lost = kernel_drops(link.sock)
         if lost:
             self._drop(Drop.KERNEL, lost)
+        if failed and self._trial:
+            context.backend = context.upstream_local = None
+        elif self.registry.keeps_records:
+            context.upstream_local = link.local
         link.close(now, failed=failed, at_once=at_once)
         context.datagrams_up += link.requests
         context.datagrams_down += link.responses - link.undelivered
         context.bytes_up += link.bytes_up
         context.bytes_down += link.bytes_down
         context.first_byte_s = link.first_byte_s
-        if failed and self._trial:
-            context.backend = context.upstream_local = None
 
     def _end(
         self, reason: CloseReason, now: float, *, failed: bool = False, at_once: bool = False
@@ -411,6 +462,11 @@ class Session:
     def _drop(self, why: Drop, datagrams: int = 1) -> None:
         self.registry.counters.dropped[why] += datagrams
         self.context.dropped += datagrams
+
+
+def left_because(backend: Backend, now: float) -> CloseReason:
+    """Why a session that cannot go anywhere else ends when it leaves `backend`."""
+    return LEFT_BECAUSE.get(backend.obstacle(now), CloseReason.BACKEND_DOWN)
 
 
 def _complain(backend: Backend, error: OSError, now: float) -> None:

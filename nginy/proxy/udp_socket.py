@@ -40,9 +40,13 @@ OWN_FAULTS = {
     errno.ENOBUFS,
     errno.ENOMEM,
     errno.EAGAIN,
-    errno.EADDRNOTAVAIL,
+    errno.ENOSPC,
 }
-"""No descriptor or memory for a socket towards a backend; the last two: no local port left."""
+"""No descriptor or memory for a socket towards a backend, no local port left (EAGAIN), no more
+sockets to be watched (ENOSPC, epoll_ctl(2)). Not EADDRNOTAVAIL: the host has no address of the
+backend's family, and others can still be reached."""
+EVICTION_HELPS = OWN_FAULTS - {errno.ENOBUFS, errno.ENOMEM}
+"""A session that ends gives back what is missing."""
 
 Key = Any
 """Who sent a datagram to which of our addresses: hashable, and opaque outside of its socket."""

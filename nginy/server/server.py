@@ -165,6 +165,8 @@ class Server:
         self.udp.abort_all()
 
     def _tick(self) -> None:
+        # First: a fault below must not stop the clock.
+        self._ticking = self._loop.call_later(TICK_S, self._tick)
         now = time.monotonic()
         self.wheel.advance(now)
         self.udp.sweep(now)
@@ -173,7 +175,6 @@ class Server:
             self._access_log.flush()
         if self._stopping.is_set() and not self.open_connections:
             self._drained.set()
-        self._ticking = self._loop.call_later(TICK_S, self._tick)
 
     def _close(self) -> None:
         if self._ticking is not None:

@@ -52,6 +52,38 @@ def test_who_is_denied_is_refused(udp_proxy, udp_peer):
     assert b1.receive()[0] == b"yes"
 
 
+def test_two_rules_on_one_port_each_serve_their_clients(proxy, udp_peer):
+    b1, b2 = udp_peer(), udp_peer()
+    rule = {"protocol": "udp", "limits": {"max_connections": 1}}
+    rules = [
+        {**rule, "clients": ["127.0.0.0/8:PORT"], "targets": ["b1"]},
+        {**rule, "clients": ["127.0.0.2/32:PORT"], "targets": ["b2"]},
+    ]
+    server = proxy([b1, b2], rules=rules)
+    for host, peer in (("127.0.0.1", b1), ("127.0.0.2", b2)):
+        client = server.client(host=host)
+        client.send(host.encode())
+        peer.answer()
+        assert client.recv(100) == host.encode()
+        server.client(host=host).send(b"one too many")
+    assert [record["close_reason"] for record in server.records(2)] == ["rule_full"] * 2
+
+
+def test_a_backend_without_sessions_has_none_to_end_little_by_little(udp_proxy, udp_peer):
+    b1 = udp_peer()
+    policy = {"on_down": "close_spread"}
+    server = udp_proxy([b1], live_connections=policy, udp={"responses": 1})
+    client = server.client()
+    client.send(b"x")
+    b1.answer()
+    client.recv(100)
+    backend = server.server.pool["b1"]
+    server.call(lambda: backend.set_healthy(False, 0.0))
+    server.call(lambda: backend.set_healthy(True, 0.0))
+    client.send(b"y")
+    assert b1.receive()[0] == b"y"
+
+
 def test_sessions_may_end_little_by_little(udp_proxy, udp_peer):
     b1 = udp_peer()
     policy = {"on_down": "close_spread", "spread_s": 0.2}

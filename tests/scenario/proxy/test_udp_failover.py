@@ -1,8 +1,11 @@
 """UDP sessions and backends that refuse, go down, are drained or come back."""
 
+import errno
+
 import pytest
 
 from nginy.backend.backend import Admin
+from nginy.proxy import udp_link
 from nginy.proxy.udp_counters import Drop
 
 EXCHANGES = 5
@@ -120,6 +123,76 @@ def test_a_one_way_flow_leaves_a_dead_backend(udp_proxy, udp_peer):
     for number in range(3, 6):
         client.send(b"%d" % number)
         assert b2.receive()[0] == b"%d" % number
+
+
+def test_of_two_datagrams_at_once_to_a_backend_that_died_both_move(udp_proxy, udp_peer):
+    b1, b2 = udp_peer(), udp_peer()
+    server = udp_proxy([b1, b2])
+    client = server.client()
+    exchange(client, b1, b"before")
+
+    def send_both() -> None:
+        b1.refuse()
+        client.send(b"1")
+        client.send(b"2")  # read in the same turn: it meets the first one's refusal
+
+    server.call(send_both)
+    assert [b2.receive()[0] for _ in range(2)] == [b"1", b"2"]
+    server.call(server.server.udp.abort_all)
+    record = server.record()
+    assert (record["datagrams_up"], record["dropped"]) == (3, 0)
+
+
+def test_the_last_answer_of_a_backend_that_died_arrives(udp_proxy, udp_peer):
+    b1, b2 = udp_peer(), udp_peer()
+    server = udp_proxy([b1, b2])
+    client = server.client()
+    client.send(b"1")
+    _, sender = b1.receive()
+
+    def answer_and_die() -> None:
+        client.send(b"2")  # it is refused before the answer to the first one is read
+        b1.socket.sendto(b"the last", sender)
+        b1.refuse()
+
+    server.call(answer_and_die)
+    assert client.recv(100) == b"the last"
+    b2.answer(b"to ")
+    assert client.recv(100) == b"to 2"
+    assert not b2.waits(), "what may have been answered is not sent twice"
+
+
+def test_a_session_that_takes_no_more_datagrams_ends_with_its_backend(udp_proxy, udp_peer):
+    b1 = udp_peer()
+    server = udp_proxy([b1, udp_peer()], udp={"requests": 1})
+    server.client().send(b"the only one")
+    b1.receive()
+    server.call(lambda: server.server.pool["b1"].set_healthy(False, 0.0))
+    assert server.record()["close_reason"] == "backend_down"
+
+
+@pytest.mark.parametrize("per_datagram", [False, True])
+def test_a_backend_that_cannot_be_connected_to_has_refused(
+    udp_proxy, udp_peer, monkeypatch, per_datagram
+):
+    """As IPv6 backends of a host without IPv6."""
+    connect = udp_link.connect
+    far, b2 = udp_peer(), udp_peer()
+
+    def no_such_family(address, buffer_bytes):
+        if str(address) == far.address:
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        return connect(address, buffer_bytes)
+
+    monkeypatch.setattr(udp_link, "connect", no_such_family)
+    first = {"address": far.address, "max_fails": 1, "fail_timeout_s": 60}
+    server = udp_proxy([first, b2], udp={"per_datagram": per_datagram})
+    client = server.client()
+    for number in range(3):
+        exchange(client, b2, b"%d" % number)
+    assert not server.server.pool["b1"].available(0.0)
+    server.call(server.server.udp.abort_all)
+    assert server.server.udp.counters.dropped == {}
 
 
 def test_a_session_may_stay_with_a_backend_that_refuses(udp_proxy, udp_peer, wait_until):

@@ -1,10 +1,14 @@
 """UDP sessions: whose datagram goes where, and when a session ends."""
 
+import errno
 import resource
 import socket
 from contextlib import ExitStack, suppress
 
 import pytest
+
+from nginy.proxy import udp_link
+from nginy.proxy.udp_session import Session
 
 LARGEST = 65_507
 
@@ -245,6 +249,65 @@ def test_out_of_descriptors_the_oldest_session_goes(udp_proxy, udp_peer):
             clients[number].send(b"%d" % number)
             assert b1.receive()[0] == b"%d" % number
     assert [record["close_reason"] for record in server.records(2)] == ["evicted"] * 2
+
+
+def test_out_of_source_ports_the_oldest_session_goes(udp_proxy, udp_peer, monkeypatch):
+    """What the kernel says when net.ipv4.ip_local_port_range is used up; here it has two ports."""
+    connect, taken = udp_link.connect, []
+
+    def from_few_ports(address, buffer_bytes):
+        taken[:] = [sock for sock in taken if sock.fileno() != -1]
+        if len(taken) == 2:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        taken.append(connect(address, buffer_bytes))
+        return taken[-1]
+
+    monkeypatch.setattr(udp_link, "connect", from_few_ports)
+    b1 = udp_peer()
+    server = udp_proxy([b1])
+    for number in range(4):
+        server.client().send(b"%d" % number)
+        assert b1.receive()[0] == b"%d" % number
+    assert [record["close_reason"] for record in server.records(2)] == ["evicted"] * 2
+
+
+def test_a_socket_that_cannot_be_watched_leaves_nothing(udp_proxy, udp_peer, monkeypatch):
+    """fs.epoll.max_user_watches."""
+    b1 = udp_peer()
+    server = udp_proxy([b1], udp={"when_full": "shed"})
+    with monkeypatch.context() as patch:
+
+        def full(sock, handler):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patch.setattr(server.server.poller, "watch_listener", full)
+        server.client().send(b"1")
+        assert server.record()["close_reason"] == "no_resources"
+    assert server.server.pool.open_leases == 0
+    server.client().send(b"2")
+    assert b1.receive()[0] == b"2"
+
+
+def test_a_fault_of_ours_ends_one_session_and_not_the_others(udp_proxy, udp_peer, monkeypatch):
+    b1 = udp_peer()
+    server = udp_proxy([b1])
+    unlucky, other = server.client(), server.client()
+    with monkeypatch.context() as patch:
+        unlucky.send(b"1")
+        _, sender = b1.receive()
+
+        def broken(session, link, datagram, now):
+            raise ZeroDivisionError
+
+        patch.setattr(Session, "_answer", broken)
+        b1.socket.sendto(b"answer", sender)
+        assert server.record()["close_reason"] == "internal_error"
+        patch.setattr(Session, "_bind", broken)
+        other.send(b"lost")
+        server.call(lambda: None)
+    other.send(b"2")
+    other.send(b"3")
+    assert {b1.receive()[0] for _ in range(2)} == {b"2", b"3"}
 
 
 def test_out_of_descriptors_a_new_session_is_shed(udp_proxy, udp_peer):
