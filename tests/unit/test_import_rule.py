@@ -31,7 +31,7 @@ LAYERS = (
 HOMES = {
     "mininet": ("topologies/", "experiments/run.py"),
     "scapy": ("experiments/capture.py", "experiments/flows.py"),
-    "matplotlib": ("experiments/plot.py",),
+    "matplotlib": ("experiments/plot/",),
 }
 
 

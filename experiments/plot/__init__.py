@@ -1,0 +1,25 @@
+"""Every figure, in one style: frames and a caption in, a matplotlib Figure out.
+
+The only package that draws.
+"""
+
+from experiments.plot.against import GOODPUT, JAIN, P99, THROUGHPUT, Quantity, sweep_against
+from experiments.plot.latency import latency_ccdf
+from experiments.plot.over_time import backend_load, datagrams_over_time, throughput_over_time
+from experiments.plot.page import save
+from experiments.plot.time_axis import Marker
+
+__all__ = [
+    "GOODPUT",
+    "JAIN",
+    "P99",
+    "THROUGHPUT",
+    "Marker",
+    "Quantity",
+    "backend_load",
+    "datagrams_over_time",
+    "latency_ccdf",
+    "save",
+    "sweep_against",
+    "throughput_over_time",
+]
