@@ -12,6 +12,9 @@ from nginy.backend.backend import Admin
 from nginy.config.settings import LARGEST
 
 ADMIN = {"ready": Admin.READY, "drain": Admin.DRAIN, "maint": Admin.DOWN}
+LARGEST_WEIGHT = 256
+"""HAProxy's. An agent is a remote party: a weight of some millions would have hash rings take
+all memory."""
 HEALTH = {"up": True, "down": False, "stopped": False, "fail": False}
 
 
@@ -37,13 +40,15 @@ class AgentAnswer:
     def weight_of(self, configured: int) -> int | None:
         """The backend's weight from now on, if anything was said of it.
 
-        A share above 0 % leaves at least 1, because 0 would drain the backend.
+        A share above 0 % leaves at least 1, because 0 would drain the backend. At most
+        LARGEST_WEIGHT or the configured weight.
         """
+        largest = max(LARGEST_WEIGHT, configured)
         if self.weight is not None:
-            return self.weight
+            return min(self.weight, largest)
         if self.weight_pct is None:
             return None
-        weight = min(LARGEST, configured * self.weight_pct // 100)
+        weight = min(largest, configured * self.weight_pct // 100)
         return max(weight, 1) if configured and self.weight_pct else weight
 
 

@@ -1,6 +1,7 @@
 """`nginy run` and `nginy check`."""
 
 import logging
+from collections.abc import Sized
 from pathlib import Path
 
 import click
@@ -40,9 +41,20 @@ def run(path: Path, seed: int | None, verbose: bool) -> None:
 def check(path: Path) -> None:
     """Check a configuration file: a one-line summary, or every error with file, line and key.
 
+    Exit code 0: it is right; 2: it is not.
+
     \b
     nginy check -c nginy.yaml && systemctl restart nginy
     """
     config = load_or_exit(path)
     ports = ", ".join(f"{port}/{protocol}" for protocol, port in config.ports)
-    click.echo(f"{path}: {len(config.rules)} rules, {len(config.backends)} backends, ports {ports}")
+    click.echo(
+        f"{path}: {_count(config.rules, 'rule')}, {_count(config.backends, 'backend')},"
+        f" {_count(config.ports, 'port')} {ports}"
+    )
+    if clash := config.report_clash:
+        click.echo(f"{path}: warning: {clash}", err=True)
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"1 {name}" if len(things) == 1 else f"{len(things)} {name}s"

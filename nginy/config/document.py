@@ -51,6 +51,10 @@ class Document:
             self._located.append(location)
             self._problem(self.line(location), location, message, expected)
 
+    def faulty(self, location: Location) -> bool:
+        """Whether a problem of the setting at `location` is known."""
+        return location in self._located
+
     def line(self, location: Location) -> int | None:
         """The line of a setting, counting from 1, or of the nearest one around it."""
         while location and location not in self._lines:
@@ -96,6 +100,10 @@ class Document:
                 continue
             key = self._read_scalar(key_node)
             inside = (*location, str(key))
+            if not isinstance(key, str):
+                self._lines[inside] = key_node.start_mark.line + 1
+                self.report(inside, f"the key {key!r} is not text", "a name, quoted if need be")
+                continue
             line = key_node.start_mark.line + 1
             if key in data:
                 first = self._lines[inside]

@@ -83,7 +83,7 @@ class AgentCheckSettings(Settings):
     agent-check): `75%` (of the configured weight), `weight:5`, `maxconn:100`, `ready`, `drain`,
     `maint`, `up`, `down`. Backends at Unix sockets have none."""
 
-    port: Port
+    port: Port = Field(description="a port, 1 to 65535")
     """The agent's port on the backend's host."""
     interval_s: PositiveSeconds = 2.0
     """From question to question (default 2)."""
@@ -100,6 +100,13 @@ class QueueSettings(Settings):
     """Connections that may wait; 0 (default): none, they are refused at once."""
     timeout_ms: Positive = 5_000
     """Waiting longer than this, a connection is refused (default 5 s)."""
+
+    @model_validator(mode="after")
+    def _somebody_waits(self) -> "QueueSettings":
+        written = self.model_fields_set
+        if "timeout_ms" in written and "max_waiting" not in written:
+            raise InvalidValue("has no effect without max_waiting", "max_waiting", "timeout_ms")
+        return self
 
 
 EventPolicy = Literal["keep", "close", "close_spread", "rebind"]
@@ -130,8 +137,12 @@ class AccessSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _one_of_both(cls, data: Any) -> Any:
-        if isinstance(data, dict) and len(data.keys() & {"allow", "deny"}) != 1:
+        # Unknown keys have an error of their own.
+        if isinstance(data, dict) and data.keys() in (set(), {"allow", "deny"}):
             raise InvalidValue("needs one of allow and deny", "allow: CIDR or deny: CIDR")
+        for key in ("allow", "deny"):
+            if isinstance(data, dict) and key in data and data[key] is None:
+                raise InvalidValue("no value is not a network", "a CIDR, or all", key)
         return data
 
 

@@ -93,6 +93,9 @@ def _strategy(
     except InvalidValue as error:
         document.report((*inside, error.key), error.message, error.expected)
         return {"strategy": RoundRobinSettings()}
+    if isinstance(data, str):
+        document.report(inside, f"{data!r} is not a mapping", f"{{type: {data}}}")
+        return {"strategy": RoundRobinSettings()}
     typed = data | {"type": model.model_fields["type"].default} if isinstance(data, dict) else data
     return {"strategy": validate(document, model, typed, inside) or RoundRobinSettings()}
 

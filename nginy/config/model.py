@@ -63,6 +63,29 @@ class Config:
     """Where load reports are listened for (setting `healthcheck_addr`)."""
 
     @property
+    def report_clash(self) -> str:
+        """Why `healthcheck_addr` cannot be listened to beside the rules; empty: it can.
+
+        No error of the file, because files of the original project have it.
+        """
+        address = self.report_address
+        if address is None or ("tcp", address.port) not in self.ports:
+            return ""
+        wildcard = "::" if ":" in address.host else "0.0.0.0"
+        own = {host for host in self.bind_addresses if (":" in host) == (":" in address.host)}
+        if not own or (address.host != wildcard and own.isdisjoint({address.host, wildcard})):
+            return ""
+        names = [
+            rule.name
+            for rule in self.rules
+            if rule.protocol == "tcp" and any(match.port == address.port for match in rule.clients)
+        ]
+        return (
+            f"healthcheck_addr {address} (load reports) has the TCP port of {', '.join(names)};"
+            " give one of them another port, or leave healthcheck_addr out"
+        )
+
+    @property
     def ports(self) -> tuple[tuple[Protocol, int], ...]:
         """What to listen to: protocol and port, ascending."""
         return tuple(

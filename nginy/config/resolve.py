@@ -10,6 +10,7 @@ from nginy.config.endpoints import agent_check, check_endpoint, check_ids_of_nam
 from nginy.config.guard_settings import LiveSettings
 from nginy.config.model import Config, Rule
 from nginy.config.parse import ClientMatch, suggestion
+from nginy.config.rule_checks import check_points, check_protocol
 from nginy.config.schema import BackendSettings, FileSettings, RuleSettings
 from nginy.config.settings import Settings
 
@@ -127,6 +128,8 @@ def _resolve_rule(index: int, rule: RuleSettings, parts: Parts, document: Docume
     backend_ids = tuple(dict.fromkeys(_target_backends(index, rule, parts, document)))
     if rule.protocol == "udp":
         _check_udp_targets(index, backend_ids, parts, document)
+    check_protocol(index, rule, document)
+    check_points(index, rule, frozenset(backend_ids), parts.backends.values(), document)
     return Rule(
         name=_rule_name(index, rule),
         clients=tuple(dict.fromkeys(rule.clients)),

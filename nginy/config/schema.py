@@ -121,12 +121,23 @@ class BackendSettings(Settings):
     @classmethod
     def _join_port(cls, data: Any) -> Any:
         """`ip` and `port` apart, as in the original project's file."""
-        if not isinstance(data, dict) or "port" not in data or "ip" not in data:
+        if not isinstance(data, dict):
+            return data
+        for key in ("ip", "port"):
+            if "address" in data and key in data:
+                expected = "address: IP:port alone, or ip and port"
+                raise InvalidValue("stands beside address, which says it all", expected, key)
+        if "port" not in data or "ip" not in data:
             return data
         host = parse_at("ip", _parse_ip, data["ip"])
         port = parse_at("port", parse_port, data["port"])
         rest = {key: value for key, value in data.items() if key != "port"}
         return rest | {"ip": Address(host, port)}
+
+    @model_validator(mode="after")
+    def _penalty_makes_sense(self) -> "BackendSettings":
+        _check_penalty(self)
+        return self
 
 
 def _parse_ip(value: object) -> str:
@@ -135,6 +146,19 @@ def _parse_ip(value: object) -> str:
     except InvalidValue as error:
         hint = f"{error.expected}; a name goes into address, as name:port"
         raise InvalidValue(error.message, hint) from None
+
+
+def _check_penalty(backend: BackendSettings) -> None:
+    """Raises InvalidValue for what would have no effect."""
+    written = backend.model_fields_set
+    for key in ("fail_timeout_s", "fail_timeout_max_s"):
+        if key in written and "max_fails" not in written:
+            expected = "max_fails: 1, say, which is nginx's default and not this program's"
+            raise InvalidValue("has no effect without max_fails", expected, key)
+    longest_s = backend.fail_timeout_max_s
+    if longest_s is not None and longest_s < backend.fail_timeout_s:
+        expected = f"at least {backend.fail_timeout_s:g}"
+        raise InvalidValue(f"{longest_s:g} is below fail_timeout_s", expected, "fail_timeout_max_s")
 
 
 class RuleSettings(Settings):

@@ -13,7 +13,16 @@ from nginy.config.settings import Settings
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 _EMPTY = {"too_short": "at least one entry", "string_too_short": "text"}
-_SHAPES = {"model_type": "a mapping", "dict_type": "a mapping", "tuple_type": "a list"}
+_EXPECTED = {
+    "model_type": "a mapping",
+    "dict_type": "a mapping",
+    "tuple_type": "a list",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+}
 
 
 def validate(
@@ -50,8 +59,7 @@ def _report(
         below = (cause.key,) if cause.key else ()
         document.report((*location, *inside, *below), cause.message, cause.expected)
     elif details["type"] == "missing":
-        group = _group_at(model, inside[:-1])
-        expected = group.model_fields[str(inside[-1])].description or ""
+        expected = _missing(_group_at(model, inside[:-1]), inside[-1])
         document.report((*location, *inside), "is missing", expected)
     elif details["type"] == "extra_forbidden":
         known = list(_known_keys(_group_at(model, inside[:-1])))
@@ -65,11 +73,20 @@ def _explain(details: ErrorDetails) -> tuple[str, str]:
     """A message, and what is expected instead."""
     if details["type"] in _EMPTY:
         return "is empty", _EMPTY[details["type"]]
+    if details["type"] == "too_long":
+        return "has too many entries", f"at most {details['ctx']['max_length']}"
     what = _describe(details["input"])
-    if details["type"] in _SHAPES:
-        return f"{what} is not valid", _SHAPES[details["type"]]
+    if details["type"] in _EXPECTED:
+        return f"{what} is not valid", _EXPECTED[details["type"]]
     before, should, expected = details["msg"].partition(" should ")
     return (f"{what} is not valid", expected.removeprefix("be ")) if should else (before, "")
+
+
+def _missing(group: type[BaseModel], part: str | int) -> str:
+    """What is expected where a setting, or an entry of a list of fixed length, is missing."""
+    if isinstance(part, int):
+        return "more entries"
+    return group.model_fields[part].description or ""
 
 
 def _describe(value: Any) -> str:

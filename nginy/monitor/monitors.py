@@ -115,6 +115,8 @@ class Monitors:
     async def _listen(self) -> None:
         if self._listener is None:
             return
+        if clash := self._config.report_clash:
+            raise ReportAddressError(clash)
         try:
             await self._listener.start()
         except OSError as error:

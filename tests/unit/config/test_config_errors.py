@@ -226,7 +226,7 @@ MISTAKES = {
     "text as number": (
         "id: srv-2",
         "weight: heavy, id: srv-2",
-        "f:3: backends[1].weight: 'heavy' is not valid (expected a valid integer)",
+        "f:3: backends[1].weight: 'heavy' is not valid (expected a whole number)",
     ),
     "unknown key": (
         "id: srv-2",
@@ -247,7 +247,8 @@ MISTAKES = {
         "    targets: [main]\n    timeouts:\n      connect_timeout: 5\n",
         "f:10: rules[0].timeouts.connect_timeout: unknown setting; did you mean"
         " 'connect_timeout_ms'? (expected one of connect_timeout_ms, idle_timeout_ms,"
-        " half_closed_timeout_ms)",
+        " half_closed_timeout_ms, keepalive_idle_s, keepalive_interval_s, keepalive_count,"
+        " user_timeout_ms)",
     ),
     "unknown strategy": (
         "type: random",
@@ -263,7 +264,7 @@ MISTAKES = {
     "strategy as text": (
         "{type: random}",
         "random",
-        "f:9: rules[0].strategy: 'random' is not valid (expected a mapping)",
+        "f:9: rules[0].strategy: 'random' is not a mapping (expected {type: random})",
     ),
     "unknown protocol": (
         "    targets: [main]\n",
@@ -328,12 +329,12 @@ MISTAKES = {
     "tag that does not fit": (
         'address: "10.0.1.12:82"}',
         'address: "10.0.1.12:82", down: !!bool maybe}',
-        "f:3: backends[1].down: 'maybe' is not valid (expected a valid boolean)",
+        "f:3: backends[1].down: 'maybe' is not valid (expected true or false)",
     ),
     "tag of nothing": (
         'address: "10.0.1.12:82"}',
         'address: "10.0.1.12:82", weight: !!int ""}',
-        "f:3: backends[1].weight: '' is not valid (expected a valid integer)",
+        "f:3: backends[1].weight: '' is not valid (expected a whole number)",
     ),
     "timeout for ever": (
         "    targets: [main]\n",
@@ -344,7 +345,7 @@ MISTAKES = {
     "number too long to print": (
         'address: "10.0.1.12:82"}',
         f'address: "10.0.1.12:82", weight: -{HEX}}}',
-        f"f:3: backends[1].weight: '-{HEX}' is not valid (expected a valid integer)",
+        f"f:3: backends[1].weight: '-{HEX}' is not valid (expected a whole number)",
     ),
     "port too long to read": (
         "10.0.1.12:82",
