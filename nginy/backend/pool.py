@@ -86,6 +86,8 @@ class BackendPool(Mapping[str, Backend]):
             backend_id: (backend,) for backend_id, backend in self._backends.items()
         }
         """What each configured id stands for."""
+        self._stale = False
+        """Whether `_backends` is to be made again: once for any number of names that change."""
         self.open_leases = 0
         """Leases taken and not yet released, over all backends."""
         if columns is not None:
@@ -93,15 +95,15 @@ class BackendPool(Mapping[str, Backend]):
 
     def __getitem__(self, backend_id: str) -> Backend:
         """The backend of that id; KeyError if there is none."""
-        return self._backends[backend_id]
+        return self._by_id()[backend_id]
 
     def __iter__(self) -> Iterator[str]:
         """Ids in order."""
-        return iter(self._backends)
+        return iter(self._by_id())
 
     def __len__(self) -> int:
         """Number of backends."""
-        return len(self._backends)
+        return len(self._by_id())
 
     def expand(self, configured_id: str, backends: Iterable[Backend]) -> None:
         """From now on `configured_id` stands for `backends`, which may be none.
@@ -113,12 +115,17 @@ class BackendPool(Mapping[str, Backend]):
             raise KeyError(configured_id)
         before, after = self._configured[configured_id], tuple(backends)
         self._configured[configured_id] = after
-        self._backends = {
-            backend.id: backend for group in self._configured.values() for backend in group
-        }
+        self._stale = True
         if self._columns is not None:
             self._columns.leave(backend for backend in before if backend not in after)
             self._columns.give(after)
+
+    def _by_id(self) -> dict[str, Backend]:
+        if self._stale:
+            groups = self._configured.values()
+            self._backends = {backend.id: backend for group in groups for backend in group}
+            self._stale = False
+        return self._backends
 
     def members(self, ids: Iterable[str]) -> tuple[Backend, ...]:
         """The backends that configured `ids` stand for, in that order, each once.

@@ -1,6 +1,7 @@
 """All that watches the backends of one process, started and stopped together."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -11,7 +12,6 @@ from socket import AF_UNSPEC
 
 from nginy.backend.pool import BackendPool
 from nginy.config.model import Config, Rule
-from nginy.config.schema import BackendSettings
 from nginy.config.strategies import PrequalSettings
 from nginy.errors import NginyError
 from nginy.monitor.load_listener import LoadListener
@@ -47,8 +47,7 @@ class Monitors:
         own_rng = random.Random(rng.getrandbits(64))
         users = [(rule, services[rule.name]) for rule in config.rules]
         self._watch = Watch(own_rng)
-        self._membership = Membership(pool, self._watch, users)
-        self._names: list[NameMonitor] = []
+        self._membership = Membership(pool, self._watch, users, self._know_reporters)
         self._tasks: list[asyncio.Task[None]] = []
         self._reports = Reports([service.balancer for service in services.values()])
         self._listener = (
@@ -59,11 +58,11 @@ class Monitors:
         self._prober = Prober(
             [(service.balancer, _probe_port(rule)) for rule, service in users], own_rng
         )
-        self._started = False
 
     async def start(self) -> None:
         """Resolve names, then watch; to be awaited before anybody is served.
 
+        Names get the time of one question: who is not resolved by then is served when it is.
         Raises ReportAddressError if the address for load reports is taken.
         """
         await self._resolve_names()
@@ -71,11 +70,9 @@ class Monitors:
         for settings in self._config.backends:
             if settings.address.family is not AF_UNSPEC:
                 self._watch.add(self._pool[settings.id], settings, now, new=False)
-        self._reports.know(self._pool.values())
+        self._know_reporters()
         self._prober.start()
         await self._listen()
-        self._tasks = [asyncio.create_task(name.run()) for name in self._names]
-        self._started = True
 
     def tick(self, now: float) -> None:
         """What is due by time: ramps, probes. Called by the server every 50 ms."""
@@ -91,25 +88,34 @@ class Monitors:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._membership.close()
         await self._watch.close()
         self._prober.close()
         if self._listener is not None:
             await self._listener.close()
 
     async def _resolve_names(self) -> None:
-        """The first time; a name without an answer stands for nobody."""
+        """Begin to; a name without an answer stands for nobody."""
         named = [each for each in self._config.backends if each.address.family is AF_UNSPEC]
         if not named:
             return
         resolver, dns = Resolver(self._config.dns), self._config.dns
+        names = []
         for settings in named:
-            change = partial(self._change, settings)
-            change((), time.monotonic())
-            self._names.append(NameMonitor(settings, dns, resolver, change))
-        await asyncio.gather(*(name.resolve() for name in self._names))
+            change = partial(self._membership.change, settings)
+            change(())
+            names.append(NameMonitor(settings, dns, resolver, change))
+        self._membership.settle(time.monotonic(), new=False)
+        self._tasks = [asyncio.create_task(name.run()) for name in names]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(dns.timeout_s):
+                for name in names:
+                    await name.asked.wait()
+        self._membership.settle(time.monotonic(), new=False)
+        if waiting := sum(not name.asked.is_set() for name in names):
+            log.warning("%d of %d names not resolved yet: the start goes on", waiting, len(names))
 
-    def _change(self, settings: BackendSettings, hosts: tuple[str, ...], now: float) -> None:
-        self._membership.change(settings, hosts, now, new=self._started)
+    def _know_reporters(self) -> None:
         self._reports.know(self._pool.values())
 
     async def _listen(self) -> None:

@@ -12,8 +12,8 @@ from nginy.monitor.resolver import NoAnswer, Resolver
 
 log = logging.getLogger(__name__)
 
-Change = Callable[[tuple[str, ...], float], None]
-"""Takes all addresses, and the time."""
+Change = Callable[[tuple[str, ...]], None]
+"""Takes all addresses."""
 
 
 class NameMonitor:
@@ -28,6 +28,8 @@ class NameMonitor:
         self._resolver = resolver
         self._resolution = Resolution(dns.min_ttl_s, dns.max_ttl_s)
         self._change = change
+        self.asked = asyncio.Event()
+        """Set once there was an answer, or it is known that there is none."""
         self._troubled = False
 
     async def resolve(self) -> None:
@@ -45,7 +47,7 @@ class NameMonitor:
         hosts = self._resolution.hosts
         if hosts != before:
             log.info("backend %s: %s is %s", self._id, self._name, ", ".join(hosts))
-            self._change(hosts, now)
+            self._change(hosts)
 
     async def run(self) -> None:
         """Ask whenever it is due, until cancelled."""
@@ -55,6 +57,7 @@ class NameMonitor:
                 await self.resolve()
             except Exception:
                 log.exception("backend %s: %s not resolved", self._id, self._name)
+            self.asked.set()
 
     def _complain(self, trouble: str) -> None:
         """Once, until it resolves again."""
