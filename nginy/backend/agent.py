@@ -12,9 +12,9 @@ from nginy.backend.backend import Admin
 from nginy.config.settings import LARGEST
 
 ADMIN = {"ready": Admin.READY, "drain": Admin.DRAIN, "maint": Admin.DOWN}
-LARGEST_WEIGHT = 256
-"""HAProxy's. An agent is a remote party: a weight of some millions would have hash rings take
-all memory."""
+LARGEST_WEIGHT = 1_000
+"""HAProxy's is 256. An agent is a remote party: a weight of some millions would have a hash ring
+take all memory."""
 HEALTH = {"up": True, "down": False, "stopped": False, "fail": False}
 
 

@@ -62,9 +62,9 @@ def test_a_line_that_does_not_end_is_none(data: bytes) -> None:
         (AgentAnswer(weight_pct=50), 0, 0),
         (AgentAnswer(weight_pct=2**31 - 1), 2**31 - 1, 2**31 - 1),
         (AgentAnswer(weight=0), 100, 0),
-        (AgentAnswer(weight=2**31 - 1), 100, 256),
-        (AgentAnswer(weight=2**31 - 1), 1000, 1000),
-        (AgentAnswer(weight_pct=100_000), 100, 256),
+        (AgentAnswer(weight=2**31 - 1), 100, 1000),
+        (AgentAnswer(weight=2**31 - 1), 5000, 5000),
+        (AgentAnswer(weight_pct=100_000), 100, 1000),
         (AgentAnswer(weight=7), 100, 7),
     ],
 )
