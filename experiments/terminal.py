@@ -34,6 +34,12 @@ class _Column:
         return f"{row['mean']:.{self.digits}f}{width}" if math.isfinite(row["mean"]) else "-"
 
 
+_FAULT_WORDS = (
+    "detected: the balancer chose that backend for the last time (after restore: again). "
+    "re-balanced: which backend answers requests, and how many get no answer, is from then on what "
+    "it stays until the next fault. at once: too soon to be told from chance."
+)
+
 _COLUMNS = (
     _Column("goodput_mbps", "Mbit/s", 1),
     _Column("p50_ms", "p50 ms", 0),
@@ -134,12 +140,15 @@ def _backends(run: Run) -> Table:
 def _faults(run: Run) -> Table:
     rows = fault_summary(run)
     table = Table("fault", "applied s", "detected after s", "re-balanced after s")
+    table.caption, table.caption_justify = _FAULT_WORDS, "left"
     for row, marker in zip(rows.to_dict("records"), markers(run.faults), strict=True):
         table.add_row(
             marker.label,
             f"{row['applied_s']:.2f}",
             _seconds(row["detect_s"], row["detect_reason"]),
-            _seconds(row["rebalance_s"], row["rebalance_reason"]),
+            "at once"
+            if row["rebalance_s"] == 0
+            else _seconds(row["rebalance_s"], row["rebalance_reason"]),
         )
     return table
 

@@ -74,7 +74,10 @@ def cell_intervals(table: pd.DataFrame, value: str, confidence: float = 0.95) ->
 
 
 def fault_summary(run: Run) -> pd.DataFrame:
-    """One row of `experiments.analysis.faults.fault_table` per fault of a run."""
+    """One row of `experiments.analysis.faults.fault_table` per fault of a run.
+
+    What is measured, and how: `experiments/analysis/detection.py` and `rebalancing.py`.
+    """
     where = Conditions.of_manifest(run.manifest)
     return fault_table(
         run.faults, run.connections, run.requests, run.flows, where.backends, where.duration_s

@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
@@ -13,7 +14,7 @@ from experiments.analysis.summary import sweep_table
 from experiments.dataset import RunWriter, load_run, load_runs
 from experiments.report import draw_all, draw_run, draw_sweep
 from experiments.sweep import SWEEP_FILE, Sweep, cells
-from experiments.tables import empty_frame, to_arrow
+from experiments.tables import empty_frame, faults_frame, to_arrow
 from experiments.terminal import show_run, show_sweep
 
 RUNS = Path(__file__).resolve().parents[2] / "golden" / "runs" / "golden"
@@ -54,6 +55,22 @@ def test_a_run_without_any_request_shows_no_numbers_that_are_none(
     show_run(load_run(tmp_path / ONE), [], screen)
     assert "0 from" in printed(screen)
     assert "nan" not in printed(screen)
+
+
+def test_faults_are_shown_with_what_their_times_mean(tmp_path: Path, screen: Console) -> None:
+    shutil.copytree(RUNS / ONE, tmp_path / ONE)
+    requests = pd.concat([load_run(tmp_path / ONE).requests] * 10)  # enough to tell
+    end_s = requests["sent_s"].max()
+    first = {"at_s": 0.25 * end_s, "applied_s": 0.25 * end_s, "action": "kill", "backend": "b2"}
+    faults = to_arrow("faults", faults_frame([first], 0.0))
+    pq.write_table(faults, tmp_path / ONE / "faults.parquet")
+    gone = (requests["sent_s"] >= 0.25 * end_s) & (requests["backend"] == "b2")
+    served = requests.assign(backend=requests["backend"].mask(gone, "b1"))
+    pq.write_table(to_arrow("requests", served), tmp_path / ONE / "requests.parquet")
+    show_run(load_run(tmp_path / ONE), [], screen)
+    text = " ".join(printed(screen).split())
+    assert "re-balanced after s" in text
+    assert text.count("at once") == 2, "in the table, and below it what it means"
 
 
 def test_an_invalid_run_shows_its_reasons_and_no_numbers(tmp_path: Path, screen: Console) -> None:
