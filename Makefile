@@ -27,6 +27,7 @@ OVERRIDES = $(call override,SCENARIO,scenario) $(call override,PROTO,proto) \
 
 # A misspelt variable (LOS=1) would otherwise be ignored, and the run be another than was asked.
 VARIABLES := ALG PROTO SCENARIO LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION SEED SWEEP PYTHON
+SCENARIOS = $(basename $(notdir $(sort $(wildcard experiments/scenarios/*.yaml))))
 GIVEN := $(foreach given,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(given))))
 ifneq ($(filter-out $(VARIABLES),$(GIVEN)),)
 $(error unknown variable $(filter-out $(VARIABLES),$(GIVEN)); there are: $(VARIABLES))
@@ -41,8 +42,8 @@ help: ## this text
 	@echo "  ALG       round_robin | least_conn | random_two | ketama | least_time | peak_ewma | prequal"
 	@echo "            | adaptive | ...: .venv/bin/nginy algorithms lists all              ALG=least_conn"
 	@echo "  PROTO     tcp | udp                                                           PROTO=udp"
-	@echo "  SCENARIO  a file with more: faults, options of the algorithm, health checks,"
-	@echo "            weights; see experiments/scenarios/              SCENARIO=experiments/scenarios/failover.yaml"
+	@echo "  SCENARIO  a file with more (faults, options of the algorithm, health checks,"
+	@echo "            weights), or the name of one: $(SCENARIOS)   SCENARIO=failover"
 	@echo "  LOSS      packet loss in percent, each direction, on every client link        LOSS=1"
 	@echo "  DELAY     one-way delay in ms, each direction, on every client link           DELAY=20"
 	@echo "  RATE      rate in Mbit/s, each direction, of every client link                RATE=100"
@@ -51,7 +52,7 @@ help: ## this text
 	@echo "  LOAD      offered load as a fraction of the backends' capacity                LOAD=0.7"
 	@echo "  DURATION  seconds during which requests are sent                              DURATION=30"
 	@echo "  SEED      of arrivals, service demands, drops; same seed, same workload       SEED=1"
-	@echo "make sweep takes SWEEP=experiments/sweeps/default.yaml; make test needs root for its network tests"
+	@echo "make sweep takes SWEEP=FILE or a name in experiments/sweeps (default); make test needs root for its network tests"
 
 setup: ## install what is missing (Debian packages, .venv); the other targets do it themselves
 	@experiments/setup.sh
@@ -59,7 +60,7 @@ setup: ## install what is missing (Debian packages, .venv); the other targets do
 experiment: setup ## one run in a virtual network: make experiment ALG=least_conn LOSS=1 DELAY=20
 	@$(ROOT) $(PY) -m experiments run $(OVERRIDES)
 
-SWEEP ?= experiments/sweeps/default.yaml
+SWEEP ?= default
 sweep: setup ## a matrix of runs (algorithms x loss x delay, replicates); resumes where it stopped
 	@$(ROOT) $(PY) -m experiments sweep $(SWEEP)
 

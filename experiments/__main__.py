@@ -21,7 +21,7 @@ from experiments.processes import ProcessFailed
 from experiments.progress import RunProgress
 from experiments.report import draw_all, draw_run, draw_sweep
 from experiments.run import run_experiment
-from experiments.scenario import Scenario, ScenarioError, load_scenario
+from experiments.scenario import Scenario, ScenarioError, load_scenario, named_file
 from experiments.sweep import (
     SWEEP_FILE,
     Cell,
@@ -58,9 +58,8 @@ def cli() -> None:
 @click.option(
     "--scenario",
     "path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Scenario file; the options below override single values of it. Default: "
-    "scenarios/default.yaml, with --proto udp scenarios/udp.yaml.",
+    help="Scenario file, or the name of one in experiments/scenarios; the options below override "
+    "single values of it. Default: default, with --proto udp: udp.",
 )
 @click.option("--proto", type=click.Choice(["tcp", "udp"]), help="What clients speak.")
 @click.option("--alg", type=click.Choice(sorted(ALGORITHMS)), help="Balancing algorithm.")
@@ -93,15 +92,14 @@ def cli() -> None:
     "--seed", type=click.IntRange(0, 2**32 - 1), help="Of arrivals, demands and packet drops."
 )
 @_results
-def run(path: Path | None, results: Path, **overrides: Any) -> None:
+def run(path: str | None, results: Path, **overrides: Any) -> None:
     """Make one run, draw its figures, print its summary."""
-    _need_root("run")
-    if path is None:
-        path = SCENARIOS / ("udp.yaml" if overrides["proto"] == "udp" else "default.yaml")
+    asked = path or ("udp" if overrides["proto"] == "udp" else "default")
     given = {_KEYS[name]: value for name, value in overrides.items() if value is not None}
     if "duration_s" in given:
         given["warmup_s"] = min(3.0, 0.1 * given["duration_s"])
-    scenario = load_scenario(path, given)
+    scenario = load_scenario(named_file(asked, SCENARIOS), given)
+    _need_root("run")
     folder = results / scenario.name / _run_id(scenario)
     try:
         valid = _run_once(scenario, folder, scenario.algorithm)
@@ -130,13 +128,17 @@ _KEYS = {
 
 @cli.command()
 @click.argument(
-    "path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=HERE / "sweeps" / "default.yaml",
+    "asked",
+    metavar="[FILE|NAME]",
+    default="default",
 )
 @_results
-def sweep(path: Path, results: Path) -> None:
-    """Make all runs of a sweep file that are not there yet, then draw its figures."""
+def sweep(asked: str, results: Path) -> None:
+    """Make all runs of a sweep that are not there yet, then draw its figures.
+
+    It is a file, or the name of one in experiments/sweeps (default: default).
+    """
+    path = named_file(asked, HERE / "sweeps")
     matrix = load_sweep(path)
     todo = cells(matrix, str(path))
     _need_root("sweep")

@@ -132,6 +132,22 @@ class Scenario(SettingsModel):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def named_file(asked: str, shipped: Path) -> Path:
+    """The file that is meant: a path, or the name of a YAML file in the folder `shipped`.
+
+    Raises:
+        ScenarioError: neither; the message lists the names there are.
+    """
+    for path in (Path(asked), shipped / f"{asked}.yaml"):
+        if path.is_file():
+            return path
+    names = ", ".join(sorted(path.stem for path in shipped.glob("*.yaml")))
+    raise ScenarioError(
+        f"{asked}: neither a file nor a name in {shipped.parent.name}/{shipped.name}; "
+        f"there are: {names}"
+    )
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 

@@ -51,6 +51,45 @@ def test_a_bad_value_names_its_option_and_the_good_range(
     assert range_ in output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "there_are"),
+    [
+        (
+            ["run", "--scenario", "fialover"],
+            ["failover", "default", "udp", "experiments/scenarios"],
+        ),
+        (["sweep", "defualt"], ["default", "experiments/sweeps"]),
+        (["run", "--scenario", "experiments"], ["failover"]),
+    ],
+)
+def test_an_unknown_name_lists_what_there_is(
+    arguments: list[str],
+    there_are: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["experiments", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert f"{arguments[-1]}: neither a file nor a name" in error
+    assert all(name in error for name in there_are)
+
+
+@pytest.mark.parametrize("asked", ["failover", "experiments/scenarios/failover.yaml"])
+def test_a_scenario_is_found_by_name_and_by_path(
+    asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(
+        "experiments.__main__.run_experiment", a_run_whose_link_is_not_what_was_asked
+    )
+    result = CliRunner().invoke(cli, ["run", "--scenario", asked, "--results", str(tmp_path)])
+    assert result.exit_code == 3, result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["failover"]
+
+
 def test_without_root_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     result = CliRunner().invoke(cli, ["run"])
