@@ -18,6 +18,8 @@ from nginy.monitor.schedule import Schedule
 log = logging.getLogger(__name__)
 
 LONGEST_LINE_BYTES = 1_024
+SHOWN_CHARACTERS = 80
+"""Of unknown words, in the log."""
 JITTER_PCT = 10.0
 _LINE_END = re.compile(rb"[\r\n]")
 
@@ -58,12 +60,12 @@ class AgentMonitor:
         try:
             answer = await ask_agent(self._address, self._settings.send, self._settings.timeout_s)
         except (BackendError, IncompleteLine, CheckImpossible) as error:
-            self._complain(f"no answer, what it said last stays: {error}")
+            self._complain("silent", f"no answer, what it said last stays: {error}")
         except Exception:
             log.exception("agent of backend %s", self._backend.id)
         else:
-            unknown = " ".join(map(repr, answer.unknown))
-            self._complain(f"unknown words {unknown}" if unknown else "")
+            unknown = " ".join(map(repr, answer.unknown))[:SHOWN_CHARACTERS]
+            self._complain("unknown" if unknown else "", f"unknown words {unknown}")
             self._apply(answer, time.monotonic())
 
     def _apply(self, answer: AgentAnswer, now: float) -> None:
@@ -88,12 +90,12 @@ class AgentMonitor:
             log.info("backend %s: %s, says its agent%s", self._backend.id, word, why)
         self._backend.set_healthy(self._health.up, now)
 
-    def _complain(self, trouble: str) -> None:
-        """Once per trouble; its end is worth a line, too."""
+    def _complain(self, trouble: str, message: str) -> None:
+        """Once per kind of trouble; its end is worth a line, too. No trouble: empty."""
         if trouble == self._trouble:
             return
         if trouble:
-            log.warning("agent of backend %s: %s", self._backend.id, trouble)
+            log.warning("agent of backend %s: %s", self._backend.id, message)
         else:
             log.info("agent of backend %s: answers again", self._backend.id)
         self._trouble = trouble

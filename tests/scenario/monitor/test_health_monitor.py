@@ -344,8 +344,8 @@ def test_unknown_words_are_complained_of_once_and_the_others_count(caplog) -> No
         agent = Agent()
         async with tcp_server(agent) as address:
             backend, monitor = with_agent(address, address.port)
-            agent.line = b"fine drain\n"
-            for _ in range(3):
+            for words in (b"fine", b"\xff" * 900, b"better"):
+                agent.line = words + b" drain\n"
                 await monitor.ask_once()
             assert backend.admin is Admin.DRAIN
 
