@@ -23,7 +23,7 @@ def scenario(loss_pct: float, **settings: object) -> Scenario:
             "algorithm": "least_conn",
             "network": network,
             "workload": {"load": 0.5, "mean_demand_ms": 20, "response_bytes": 10_000},
-            "duration_s": 8,
+            "duration_s": 5,
             "warmup_s": 1,
             **settings,
         },

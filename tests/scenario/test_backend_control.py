@@ -44,6 +44,7 @@ def test_probes_and_health_checks_are_answered(tmp_path: Path) -> None:
         assert ask(("127.0.0.1", health_port)) == b""
 
 
+@pytest.mark.slow
 def test_load_is_reported_from_the_first_second_on_and_again_after_a_broken_connection(
     tmp_path: Path,
 ) -> None:
@@ -135,6 +136,7 @@ def test_drained_and_ready_again(tmp_path: Path, host: str) -> None:
         assert all(each.applied_s <= began_s for each in testbed.backends.applied)
 
 
+@pytest.mark.slow
 def test_slowed_and_fast_again(tmp_path: Path, host: str) -> None:
     scenario = one_backend([{"at": "1 s", "slow": "b1 x0.25"}, {"at": "2 s", "restore": "b1"}])
     with ProcessGroup(_popen, tmp_path) as group, LoopbackTestbed(tmp_path) as clients:

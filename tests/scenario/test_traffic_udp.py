@@ -101,6 +101,7 @@ def test_what_is_not_answered_is_lost_and_nothing_is_sent_again(tmp_path: Path) 
     assert len({request["local"] for request in traffic.requests}) == 1, "the flow goes on"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["per_request", "persistent"])
 def test_an_answer_after_the_timeout_is_late_and_not_lost(tmp_path: Path, mode: str) -> None:
     with LoopbackTestbed(tmp_path) as testbed:
@@ -122,6 +123,7 @@ def test_an_answer_after_the_timeout_is_late_and_not_lost(tmp_path: Path, mode: 
         assert request["late_s"] > request["ended_s"]
 
 
+@pytest.mark.slow
 def test_an_answer_after_two_timeouts_is_lost(tmp_path: Path) -> None:
     with LoopbackTestbed(tmp_path) as testbed:
         backend = testbed.backend("b1", protocol="udp", servers=1000)
@@ -139,6 +141,7 @@ def test_an_answer_after_two_timeouts_is_lost(tmp_path: Path) -> None:
     assert (counts.lost, counts.late) == (counts.requests, 0)
 
 
+@pytest.mark.slow
 def test_second_copies_are_counted(tmp_path: Path) -> None:
     def twice(request: Request, send: Send) -> None:
         send(served(request))
@@ -151,6 +154,7 @@ def test_second_copies_are_counted(tmp_path: Path) -> None:
     assert traffic.summary["completed"] == counts.requests
 
 
+@pytest.mark.slow
 def test_answers_that_overtake_each_other_are_told(tmp_path: Path) -> None:
     held: list[tuple[Request, Send]] = []
 
@@ -169,6 +173,7 @@ def test_answers_that_overtake_each_other_are_told(tmp_path: Path) -> None:
     assert counts.reordered_down == len(traffic.requests) // 2 > 0
 
 
+@pytest.mark.slow
 def test_a_port_where_nobody_listens_refuses(tmp_path: Path) -> None:
     with LoopbackTestbed(tmp_path) as testbed:
         traffic = testbed.send(f"127.0.0.1:{free_port()}", protocol="udp", rate=50, timeout_ms=500)
@@ -176,6 +181,7 @@ def test_a_port_where_nobody_listens_refuses(tmp_path: Path) -> None:
     assert traffic.summary["reasons"] == {"ECONNREFUSED": len(traffic.requests)}
 
 
+@pytest.mark.slow
 def test_noise_is_no_answer(tmp_path: Path) -> None:
     with (
         LoopbackTestbed(tmp_path) as testbed,

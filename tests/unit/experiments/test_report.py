@@ -60,6 +60,8 @@ def test_a_run_without_any_request_shows_no_numbers_that_are_none(
 def test_faults_are_shown_with_what_their_times_mean(tmp_path: Path, screen: Console) -> None:
     shutil.copytree(RUNS / ONE, tmp_path / ONE)
     requests = pd.concat([load_run(tmp_path / ONE).requests] * 10)  # enough to tell
+    turns = [f"b{i % 4 + 1}" for i in range(len(requests))]
+    requests = requests.sort_values("sent_s").assign(backend=turns, status="ok")
     end_s = requests["sent_s"].max()
     first = {"at_s": 0.25 * end_s, "applied_s": 0.25 * end_s, "action": "kill", "backend": "b2"}
     faults = to_arrow("faults", faults_frame([first], 0.0))
