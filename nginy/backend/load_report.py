@@ -7,13 +7,12 @@ The four are the original project's, utilisation in percent, 0 to 100, all requi
 "latency_ms". Other keys are ignored.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from ipaddress import IPv6Address
 from math import isfinite
 
 import orjson
 
-from nginy.backend.backend import Backend
 from nginy.backend.load import LoadReport
 
 LARGEST_COUNT = 2**31 - 1
@@ -79,14 +78,3 @@ def plain_host(host: str) -> str:
         return host
     address = IPv6Address(host.partition("%")[0])
     return str(address.ipv4_mapped or address)
-
-
-def reporters(backends: Iterable[Backend], host: str, backend_id: str | None) -> list[Backend]:
-    """Whom a report from `host` is about: all backends there, or the one there with this id.
-
-    One of the backends behind a name (`web@10.0.0.1`) may call itself by the configured id (`web`).
-    """
-    here = [backend for backend in backends if plain_host(backend.address.host) == host]
-    if backend_id is None:
-        return here
-    return [backend for backend in here if backend_id in (backend.id, backend.id.partition("@")[0])]

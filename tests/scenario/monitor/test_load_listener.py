@@ -3,15 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
 
 import pytest
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.load import LoadReport
-from nginy.backend.load_report import reporters
 from nginy.monitor.load_listener import LONGEST_LINE_BYTES, LoadListener
+from nginy.monitor.reports import Reports
 from tests.scenario.monitor.event_loop import PATIENCE_S, hung_up, run, until
 
 LINE = b'{"cpu": %d, "mem": 2, "net": 3, "io": 4}\n'
@@ -27,11 +26,10 @@ class Scene:
             for backend_id, last in hosts.items()
         ]
         self.delivered: list[tuple[str, float]] = []
-        self.listener = LoadListener(Address("127.0.0.1", 0), self._find, self._deliver)
+        self.reports = Reports([])
+        self.reports.know(self.backends)
+        self.listener = LoadListener(Address("127.0.0.1", 0), self.reports.find, self._deliver)
         self._writers: list[asyncio.StreamWriter] = []
-
-    def _find(self, host: str, backend_id: str | None) -> Sequence[Backend]:
-        return reporters(self.backends, host, backend_id)
 
     def _deliver(self, backend: Backend, report: LoadReport, now: float) -> None:
         assert abs(now - time.monotonic()) < PATIENCE_S
@@ -144,10 +142,10 @@ def test_closing_ends_the_connections_and_frees_the_port() -> None:
             address = s.listener.address
             await s.listener.close()
             await hung_up(reader)
-        again = LoadListener(address, s._find, s._deliver)
+        again = LoadListener(address, s.reports.find, s._deliver)
         await again.start()
         with pytest.raises(OSError, match="in use"):
-            await LoadListener(address, s._find, s._deliver).start()
+            await LoadListener(address, s.reports.find, s._deliver).start()
         await again.close()
 
     run(scene())

@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nginy.address import Address
-from nginy.backend.backend import Backend
 from nginy.backend.load import LoadReport
-from nginy.backend.load_report import InvalidReport, parse_report, plain_host, reporters
+from nginy.backend.load_report import InvalidReport, parse_report, plain_host
 from nginy.backend.probe import parse_answer, probe_request
 
 PLAIN = b'{"cpu": 12.5, "mem": 40, "net": 3, "io": 0.5}'
@@ -91,24 +89,6 @@ def test_what_is_taken_is_within_bounds(values: tuple[object, ...]) -> None:
 )
 def test_plain_host(told: str, plain: str) -> None:
     assert plain_host(told) == plain
-
-
-def test_reports_are_matched_by_address_and_an_id_narrows_that_down() -> None:
-    one, two, away, named = (
-        Backend(backend_id, Address(host, 80))
-        for backend_id, host in [
-            ("one", "10.0.0.1"),
-            ("two", "10.0.0.1"),
-            ("away", "10.0.0.2"),
-            ("web@10.0.0.3", "10.0.0.3"),
-        ]
-    )
-    everybody = [one, two, away, named]
-    assert reporters(everybody, "10.0.0.1", None) == [one, two]
-    assert reporters(everybody, "10.0.0.1", "two") == [two]
-    assert reporters(everybody, "10.0.0.1", "away") == []
-    assert reporters(everybody, "10.0.0.9", None) == []
-    assert reporters(everybody, "10.0.0.3", "web") == [named]
 
 
 def test_probes() -> None:

@@ -11,7 +11,7 @@ from nginy.backend.backend import Admin, Backend
 from nginy.backend.penalty import Penalty
 from nginy.backend.slow_start import SlowStart
 from nginy.monitor.penalty_log import PenaltyLog
-from nginy.monitor.ramps import STEP_S, Ramps
+from nginy.monitor.ramps import MOST_AT_ONCE, STEP_S, Ramps
 from nginy.monitor.schedule import Schedule
 
 
@@ -64,6 +64,20 @@ def test_shares_change_no_more_often_than_the_step() -> None:
         shares.add(slow.share)
     assert len(shares) <= 10.0 / STEP_S + 1
     assert slow.share == 1000
+
+
+def test_many_at_once_are_spread_over_ticks_and_none_is_forgotten() -> None:
+    ramps = Ramps()
+    every = [backend(slow_start=SlowStart(10.0), weight=10) for _ in range(2 * MOST_AT_ONCE + 1)]
+    for each in every:
+        ramps.watch(each, 0.0)
+        each.set_healthy(False, 0.0)
+        each.set_healthy(True, 100.0)
+    ramped = []
+    for tick in range(4):
+        ramps.tick(105.0 + tick / 1000)
+        ramped.append(sum(each.share > 100 for each in every))
+    assert ramped == [MOST_AT_ONCE, 2 * MOST_AT_ONCE, len(every), len(every)]
 
 
 def test_one_that_is_removed_ramps_no_more() -> None:
