@@ -16,7 +16,7 @@ from experiments.analysis.detection import (
     time_to_return,
 )
 from experiments.analysis.measured import Measured
-from experiments.analysis.rebalancing import UNANSWERED, Around, time_to_rebalance
+from experiments.analysis.rebalancing import Around, time_to_rebalance
 
 Fault = Mapping[Hashable, Any]
 """A row of table `faults`."""
@@ -38,14 +38,15 @@ def fault_table(
     carried = datagrams_carried(requests, flows)
     sent = requests.dropna(subset=["sent_s"])
     times_s = sent["sent_s"].to_list()
-    ended_with = sent["backend"].where(sent["status"] == "ok").fillna(UNANSWERED).to_list()
+    answered = (sent["status"] == "ok").map({True: "answered", False: "unanswered"})
+    ends = (answered + " " + sent["backend"].fillna("by none")).to_list()
     rows = []
     for fault in faults.to_dict("records"):
         detect = _detect(fault, faults, chosen, carried, duration_s)
         around = Around(
             _before_s(faults, fault), fault["applied_s"], _after_s(faults, fault, duration_s)
         )
-        rebalance = time_to_rebalance(times_s, ended_with, backends, around)
+        rebalance = time_to_rebalance(times_s, ends, len(backends), around)
         rows.append(
             {
                 **fault,

@@ -1,7 +1,8 @@
 """How fast load was balanced anew after a fault. Pure functions.
 
 **Time to re-balance**, in seconds: from the fault until requests end as they go on to end. A
-request ends with the backend that answered it in time, or unanswered; it counts when it was sent.
+request ends with the backend that answered it in time, or unanswered by the one that had it (or by
+none); it counts when it was sent.
 So both are over by then: shares of the backends that are not yet the new ones, and requests that
 get no answer. What counts is what clients saw: where the balancer tries another backend when the
 first refuses (TCP), a dead one costs time of the balancer, which is the time to detect, and no
@@ -29,8 +30,6 @@ from scipy import special
 from experiments.analysis.measured import FALSE_ALARM, Measured
 
 REQUESTS_PER_BACKEND = 40
-UNANSWERED = ""
-"""How a request ended that no backend answered in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,42 +42,45 @@ class Around:
 
 
 def time_to_rebalance(
-    times_s: Sequence[float], ended_with: Sequence[str], backends: Sequence[str], around: Around
+    times_s: Sequence[float], ends: Sequence[str], backends: int, around: Around
 ) -> Measured:
     """Until requests end as in the second half of the time until `around.after_s`.
 
-    `times_s`: when each request was sent; `ended_with`: the backend that answered it in time, or
-    UNANSWERED.
+    `times_s`: when each request was sent; `ends`: how it ended, equal for equal ends; `backends`:
+    how many there are.
     """
-    times, ends = _in_order(times_s, ended_with, (*backends, UNANSWERED))
+    times, ended = _in_order(times_s, ends)
     length_s = around.after_s - around.fault_s
     marks_s = (
         (around.before_s + around.fault_s) / 2,
         *(around.fault_s + part * length_s for part in (0, 0.5, 0.75, 1)),
     )
     settled, fault, half, late, after = (int(i) for i in np.searchsorted(times, marks_s))
-    enough = REQUESTS_PER_BACKEND * len(backends)
+    enough = REQUESTS_PER_BACKEND * backends
     if after - fault < enough:
         return Measured(None, "too few requests until the next fault")
-    if _p_same(_sum(ends[half:late]), _sum(ends[late:after])) < FALSE_ALARM:
+    if _p_same(_sum(ended[half:late]), _sum(ended[late:after])) < FALSE_ALARM:
         return Measured(None, "not settled by the next fault")
-    target = _sum(ends[half:after])
-    last = _last_that_departs(ends[fault:half], target)
+    target = _sum(ended[half:after])
+    last = _last_that_departs(ended[fault:half], target)
     if last is not None:
         return Measured(float(times[fault + last]) - around.fault_s)
-    if 2 * (fault - settled) >= enough and _p_same(_sum(ends[settled:fault]), target) > FALSE_ALARM:
+    if (
+        2 * (fault - settled) >= enough
+        and _p_same(_sum(ended[settled:fault]), target) > FALSE_ALARM
+    ):
         return Measured(None, "nothing changed")
     return Measured(0.0)
 
 
 def _in_order(
-    times_s: Sequence[float], ended_with: Sequence[str], known: Sequence[str]
+    times_s: Sequence[float], ends: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Times, rising, and for each a row that is true at its end's place among those known."""
+    """Times, rising, and for each a row that is true in the column of its end."""
     times = np.asarray(times_s, dtype=float)
     order = np.argsort(times, kind="stable")
-    ended = np.asarray(ended_with, dtype=object)[order]
-    return times[order], ended[:, np.newaxis] == np.asarray(known, dtype=object)
+    ended = np.asarray(ends, dtype=np.str_)[order]
+    return times[order], ended[:, np.newaxis] == np.unique(ended)
 
 
 def _last_that_departs(ends: NDArray[np.bool_], target: NDArray[np.int64]) -> int | None:
@@ -87,7 +89,8 @@ def _last_that_departs(ends: NDArray[np.bool_], target: NDArray[np.int64]) -> in
         return None
     departure = _departure(ends.cumsum(axis=0), target)
     last = int(departure.argmax())
-    p = _p(float(departure[last]), len(target) - 1)
+    used = int((ends.any(axis=0) | (target > 0)).sum())
+    p = _p(float(departure[last]), used - 1)
     return last if p < FALSE_ALARM / len(ends) else None
 
 

@@ -155,3 +155,18 @@ def test_a_backend_that_was_only_slow_was_not_left_and_does_not_come_back(
         20.0,
     )
     assert pd.notna(table["detect_s"].iloc[-1]) == left
+
+
+def test_a_few_lost_at_the_dead_backend_show_where_links_lose_some_all_the_time() -> None:
+    links = shares(0, 20, 1, 0, 1).iloc[::50].assign(status="timeout", backend=None)
+    lost = shares(5, 5.5, 0, 1, 0).iloc[::12].assign(status="timeout")
+    table = fault_table(
+        faults_frame([fault(5, "kill", "b2")], 0.0),
+        connections_frame([connection(t_s, "b2") for t_s in every(0.05, 0, 5)], 0.0),
+        pd.concat([shares(0, 5, 1, 1, 1), shares(5, 20, 1, 0, 1), links, lost]),
+        empty_frame("flows"),
+        BACKENDS,
+        20.0,
+    )
+    assert len(lost) < 10
+    assert table["rebalance_s"][0] == pytest.approx(lost["sent_s"].max() - 5)

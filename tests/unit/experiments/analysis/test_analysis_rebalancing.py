@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from experiments.analysis.rebalancing import UNANSWERED, Around, time_to_rebalance
+from experiments.analysis.rebalancing import Around, time_to_rebalance
 
 BACKENDS = ("b1", "b2", "b3")
-ENDS = (*BACKENDS, UNANSWERED)
+ENDS = (*BACKENDS, "unanswered")
 EVEN = (1, 1, 1, 0)
 Requests = list[tuple[float, str]]
 """When each was sent, and how it ended."""
@@ -27,9 +27,9 @@ def sent(
 def rebalance(
     *parts: Requests, fault_s: float = 5, after_s: float = 15, before_s: float = 0
 ) -> tuple[float | None, str]:
-    times_s, ended_with = zip(*(request for part in parts for request in part), strict=True)
+    times_s, ends = zip(*(request for part in parts for request in part), strict=True)
     around = Around(before_s, fault_s, after_s)
-    measured = time_to_rebalance(times_s, ended_with, BACKENDS, around)
+    measured = time_to_rebalance(times_s, ends, len(BACKENDS), around)
     return measured.seconds, measured.reason
 
 
