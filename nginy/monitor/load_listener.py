@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 LONGEST_LINE_BYTES = 4_096
 MOST_CONNECTIONS = 4_096
+MOST_PER_BACKEND = 8
+"""Of one host, per backend that it has: beyond, the one silent longest is closed, so that a host
+that connects again and again without closing locks out neither the others nor itself."""
 SILENCE_S = 300.0
 """A connection without a byte for this long is closed: its peer may have vanished without a word.
 A reporter that is alive connects again."""
@@ -44,6 +47,7 @@ class LoadListener:
         self._complaints = Complaints(log)
         self._server: asyncio.Server | None = None
         self._reporters: set[_Reporter] = set()
+        self._at_host: dict[str, set[_Reporter]] = {}
         self._sweep: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -77,7 +81,8 @@ class LoadListener:
     def enter(self, reporter: "_Reporter") -> bool:
         """A connection came; whether it may stay."""
         now = time.monotonic()
-        if not self._find(reporter.host, None):
+        backends = self._find(reporter.host, None)
+        if not backends:
             self._complaints.say(
                 "stranger", now, "load reports: no backend has the address %s", reporter.host
             )
@@ -87,12 +92,20 @@ class LoadListener:
                 "full", now, "load reports: more than %d connections", MOST_CONNECTIONS
             )
             return False
+        own = self._at_host.setdefault(reporter.host, set())
+        if len(own) >= MOST_PER_BACKEND * len(backends):
+            min(own, key=lambda each: each.heard_at).drop()
+        own.add(reporter)
         self._reporters.add(reporter)
         return True
 
     def leave(self, reporter: "_Reporter") -> None:
         """A connection is closed."""
         self._reporters.discard(reporter)
+        own = self._at_host.get(reporter.host, set())
+        own.discard(reporter)
+        if not own:
+            self._at_host.pop(reporter.host, None)
 
     def line(self, host: str, line: bytes) -> None:
         """A line came from `host`."""
@@ -166,6 +179,7 @@ class _Reporter(asyncio.Protocol):
 
     def drop(self) -> None:
         """Close the connection now."""
+        self._listener.leave(self)
         if self._transport is not None:
             self._transport.abort()
 

@@ -9,7 +9,7 @@ import pytest
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.load import LoadReport
-from nginy.monitor.load_listener import LONGEST_LINE_BYTES, LoadListener
+from nginy.monitor.load_listener import LONGEST_LINE_BYTES, MOST_PER_BACKEND, LoadListener
 from nginy.monitor.reports import Reports
 from tests.scenario.monitor.event_loop import PATIENCE_S, hung_up, run, until
 
@@ -147,5 +147,26 @@ def test_closing_ends_the_connections_and_frees_the_port() -> None:
         with pytest.raises(OSError, match="in use"):
             await LoadListener(address, s.reports.find, s._deliver).start()
         await again.close()
+
+    run(scene())
+
+
+def test_a_host_that_connects_again_and_again_replaces_its_own_connections() -> None:
+    async def scene() -> None:
+        async with Scene() as s:
+            other, other_writer = await s.connect(2)
+            other_writer.write(LINE % 1)
+            await until(lambda: len(s.delivered) == 1)
+            first, first_writer = await s.connect(4)
+            first_writer.write(LINE % 2)
+            await until(lambda: len(s.delivered) == 2)
+            for n in range(MOST_PER_BACKEND):
+                _, writer = await s.connect(4)
+                writer.write(LINE % (10 + n))
+                await until(lambda n=n: ("b4", 10.0 + n) in s.delivered)  # type: ignore[misc]
+            await hung_up(first)
+            other_writer.write(LINE % 3)
+            await until(lambda: ("b2", 3.0) in s.delivered)
+            assert not other.at_eof()
 
     run(scene())
