@@ -80,7 +80,7 @@ def test_check_of_a_good_file(write_config):
     path, port = write_config("127.0.0.1:1")
     done = nginy("check", "-c", str(path))
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{path}: 1 rules, 1 backends, ports {port}/tcp\n"
+    assert done.stdout == f"{path}: 1 rule, 1 backend, 1 port {port}/tcp\n"
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
