@@ -1,7 +1,7 @@
 """`python -m experiments.bench.udp`: UDP through nginy beside nginx's stream module.
 
-Two workloads: round trips of sessions that live on, and new sessions (each ends with its first
-answer, so every datagram begins one). All on loopback: one process is the clients and the backend
+Two workloads: round trips of sessions that live on, and new sessions (of one request and one
+response, so every datagram begins one). All on loopback: one process is the clients and the backend
 (an echo), on one core; the two balancers, one worker each and no access log, on another, idle but
 for the one being measured. Both are measured in every round, in alternating order. The clients
 keep a fixed number of datagrams under way, so the balancer is what is waited for. Exit codes:
@@ -61,7 +61,6 @@ def main(rounds: int, seconds: float, clients: int, window: int, size: int) -> N
             directory = Path(own.enter_context(tempfile.TemporaryDirectory(prefix="nginy-bench-")))
             load = Load(own, window, size)
             balancers = start_balancers(own, directory, load)
-            # A client has one datagram under way where its answer ends the session.
             clients_of = {"round trips": clients, "new sessions": window}
             measured = {
                 workload: _rounds(load, balancers, workload, rounds, seconds, clients_of[workload])

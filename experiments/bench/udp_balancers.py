@@ -19,7 +19,10 @@ NGINX_CONF = """
 stream {{
     upstream backend {{ server 127.0.0.1:{backend}; }}
     server {{ listen 127.0.0.1:{ports[round trips]} udp; proxy_pass backend; }}
-    server {{ listen 127.0.0.1:{ports[new sessions]} udp; proxy_pass backend; proxy_responses 1; }}
+    server {{
+        listen 127.0.0.1:{ports[new sessions]} udp; proxy_pass backend;
+        proxy_requests 1; proxy_responses 1;
+    }}
 }}
 """
 
@@ -29,7 +32,7 @@ class Balancer(NamedTuple):
 
     ports: dict[str, int]
     """By workload. `round trips`: sessions live on, all but the first datagram of a client belong
-    to a known one; `new sessions`: the first answer ends the session, every datagram begins one."""
+    to a known one; `new sessions`: every datagram begins one, which ends with its answer."""
     pid: int
 
     def cpu_s(self) -> float:
@@ -73,7 +76,11 @@ def _nginy(directory: Path, ports: dict[str, int], backend_port: int) -> list[st
         "backends": [{"id": "b1", "address": f"127.0.0.1:{backend_port}"}],
         "rules": [
             {**rule, "clients": [f"0.0.0.0/0:{ports['round trips']}"]},
-            {**rule, "clients": [f"0.0.0.0/0:{ports['new sessions']}"], "udp": {"responses": 1}},
+            {
+                **rule,
+                "clients": [f"0.0.0.0/0:{ports['new sessions']}"],
+                "udp": {"requests": 1, "responses": 1},
+            },
         ],
         "bind_addresses": ["127.0.0.1"],
         "timeouts": {"drain_timeout_ms": 1},

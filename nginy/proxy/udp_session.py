@@ -256,8 +256,6 @@ class Session:
 
     def settle(self, now: float) -> bool:
         """Whether to look again later; else what was kept is let go: nobody has refused it."""
-        if not self.open:
-            return False
         if now < self._keep_until:
             return True
         self._queued = False
@@ -454,6 +452,7 @@ class Session:
         self._close_link(now, failed=failed, at_once=at_once)
         self._kept.clear()
         self._table.remove(self)
+        self.registry.release(self)
         self.context.close_reason = reason
         self.context.closed_s = now
         self.owner.ended(self, now)

@@ -178,7 +178,7 @@ def test_sessions_count_as_connections(udp_proxy, udp_peer):
 
 def test_a_datagram_does_not_wait_for_a_place(udp_proxy, udp_peer):
     b1 = udp_peer()
-    server = udp_proxy([{"address": b1.address, "max_connections": 1}], queue={"max_waiting": 5})
+    server = udp_proxy([{"address": b1.address, "max_connections": 1}])
     server.client().send(b"x")
     b1.receive()
     server.client().send(b"y")

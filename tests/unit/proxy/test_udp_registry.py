@@ -1,5 +1,7 @@
 """The registry of UDP sessions: who is asked when."""
 
+import weakref
+
 from nginy.proxy.udp_registry import HOLD_S, Registry
 
 
@@ -24,3 +26,17 @@ def test_a_session_settles_when_its_time_is_over_and_again_if_it_wants():
         registry.sweep(tenths / 10)
     assert once.asked_at == [HOLD_S]
     assert twice.asked_at == [0.5 + HOLD_S, 0.5 + 2 * HOLD_S]
+
+
+def test_who_has_ended_is_neither_asked_nor_remembered():
+    registry = Registry(poller=None, pool=None, write_record=None, after_pick=None)
+    ended, other = Member(more=0), Member(more=0)
+    registry.hold(ended, 0.0)
+    registry.hold(other, 0.0)
+    registry.release(ended)
+    registry.release(ended)
+    remembered = weakref.ref(ended)
+    del ended
+    assert remembered() is None
+    registry.sweep(HOLD_S)
+    assert other.asked_at == [HOLD_S]
