@@ -45,15 +45,17 @@ def start_balancers(own: ExitStack, directory: Path, load: Load) -> dict[str, Ba
     """By name; on another core than this process where there are two. Raises BenchError."""
     cores = sorted(os.sched_getaffinity(0))
     started = {}
+    free = iter(_free_ports(4))
     for name, command in (("nginx", _nginx), ("nginy", _nginy)):
-        ports = {workload: _free_port() for workload in ("round trips", "new sessions")}
+        ports = {"round trips": next(free), "new sessions": next(free)}
         argv = command(directory, ports, load.backend_port)
         program = own.enter_context(_program(argv, directory / f"{name}.log", cores[-1]))
         started[name] = Balancer(ports, program.pid)
     os.sched_setaffinity(0, {cores[0]})
     for balancer in started.values():
         for port in balancer.ports.values():
-            _await(load, port)
+            _await_bound(port)
+    for balancer in started.values():
         load.check_new_sessions(balancer.ports["new sessions"])
     return started
 
@@ -105,17 +107,16 @@ def _program(argv: list[str], log: Path, core: int) -> Iterator[subprocess.Popen
             program.wait()
 
 
-def _await(load: Load, port: int) -> None:
+def _await_bound(port: int) -> None:
+    """Until then a client must not be made: it could be given the port, and talk to itself."""
     deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
-        try:
-            load.run(port, 0.1, clients=1)
-            return
-        except (BenchError, ConnectionRefusedError) as error:
-            if time.monotonic() > deadline:
-                raise BenchError(f"no balancer at port {port}") from error
+    while f"0100007F:{port:04X} " not in Path("/proc/net/udp").read_text():
+        if time.monotonic() > deadline:
+            raise BenchError(f"no balancer at port {port}")
+        time.sleep(0.01)
 
 
-def _free_port() -> int:
-    with udp_socket() as sock:
-        return int(sock.getsockname()[1])
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as own:
+        sockets = [own.enter_context(udp_socket()) for _ in range(count)]
+        return [int(sock.getsockname()[1]) for sock in sockets]
