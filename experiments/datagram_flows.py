@@ -5,8 +5,8 @@ between; the links' own counters tell how many they dropped. Both must agree, or
 lost packets: then the loss that clients see is not the loss that was asked for.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +16,14 @@ from experiments.flows import address_text, read_capture
 from experiments.pcap_datagrams import (
     DatagramFlow,
     Packet,
-    count_packets,
     packets,
     track_datagrams,
 )
 from experiments.tables import flows_frame
 
+NEVER, FOREVER = float("-inf"), float("inf")
 TAIL_S = 0.5
-"""Packets this near to the end of a capture may still be under way when the other one ends."""
+"""Packets sent this shortly before a moment may still be under way at that moment."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,14 @@ class DatagramCapture:
     point: str
     flows: pd.DataFrame
     """Table `flows`, without backends."""
-    counts: Counter[tuple[str, str]]
-    """Packets, fragments each for itself, by source and destination address."""
-    tail: Counter[tuple[str, str]]
-    """Those of the last TAIL_S."""
+    times_s: Mapping[tuple[str, str], Sequence[float]]
+    """When packets passed, fragments each for itself, by source and destination address."""
+    end_s: float
+    """When the last packet passed; -inf: none did."""
+
+    def count(self, way: tuple[str, str], since_s: float = NEVER, until_s: float = FOREVER) -> int:
+        """Packets that passed after `since_s`, up to and including `until_s`."""
+        return sum(since_s < time_s <= until_s for time_s in self.times_s.get(way, ()))
 
 
 def read_datagrams(
@@ -44,13 +48,12 @@ def read_datagrams(
 ) -> DatagramCapture:
     """One pcap file; arguments and errors as in `experiments.flows.read_flows`."""
     captured = read_capture(path, lambda frames, link_type: list(packets(frames, link_type)))
-    end_s = captured[-1].time_s if captured else 0.0
     zero_s = clock_offset_s + t0_s
     return DatagramCapture(
         point,
         flows_frame(_row(flow, point, zero_s) for flow in track_datagrams(captured)),
-        _counts(captured),
-        _counts(packet for packet in captured if packet.time_s > end_s - TAIL_S),
+        _times(captured),
+        captured[-1].time_s if captured else NEVER,
     )
 
 
@@ -61,12 +64,13 @@ class WayCheck:
     direction: str
     missing: int
     dropped: int
-    dropped_after: int
+    at_least: int
+    at_most: int
 
     @property
     def ok(self) -> bool:
         """What is missing was dropped by the link, and all that it dropped is missing."""
-        return self.dropped <= self.missing <= self.dropped_after
+        return self.at_least <= self.missing <= self.at_most
 
 
 def check_ways(
@@ -80,31 +84,41 @@ def check_ways(
 
     `dropped`: per direction (`c1->s1`) before the captures ended, `dropped_after` once they had;
     a direction without impairment is missing in both. `addresses`: of each host.
+
+    Captures end one after another, and late answers may still flow then: compared is what passed
+    until the first of the two ended. What the link dropped later cannot be more than what passed
+    later (at losses below one half).
     """
     up = (addresses[client.point], addresses[balancer.point])
+    until_s = min(client.end_s, balancer.end_s)
     ways = (
         (f"{client.point}->s1", client, balancer, up),
         (f"s1->{client.point}", balancer, client, up[::-1]),
     )
-    return [
-        WayCheck(
-            direction,
-            sender.counts[way] - receiver.counts[way],
-            dropped.get(direction, 0),
-            dropped_after.get(direction, 0) + sender.tail[way],
+    checks = []
+    for direction, sender, receiver, way in ways:
+        later = sender.count(way, until_s) + receiver.count(way, until_s)
+        under_way = sender.count(way, until_s - TAIL_S, until_s)
+        checks.append(
+            WayCheck(
+                direction,
+                missing=sender.count(way, NEVER, until_s) - receiver.count(way, NEVER, until_s),
+                dropped=dropped.get(direction, 0),
+                at_least=dropped.get(direction, 0) - later,
+                at_most=dropped_after.get(direction, 0) + under_way,
+            )
         )
-        for direction, sender, receiver, way in ways
-    ]
+    return checks
 
 
-def _counts(captured: Iterable[Packet]) -> Counter[tuple[str, str]]:
-    counted = count_packets(captured)
-    return Counter(
-        {
-            (address_text((source, 0)), address_text((destination, 0))): count
-            for (source, destination), count in counted.items()
-        }
-    )
+def _times(captured: Iterable[Packet]) -> dict[tuple[str, str], list[float]]:
+    times: dict[tuple[bytes, bytes], list[float]] = defaultdict(list)
+    for packet in captured:
+        times[packet.source, packet.destination].append(packet.time_s)
+    return {
+        (address_text((source, 0)), address_text((destination, 0))): at
+        for (source, destination), at in times.items()
+    }
 
 
 def _row(flow: DatagramFlow, point: str, zero_s: float) -> dict[str, object]:

@@ -4,7 +4,6 @@ A datagram larger than the links' MTU travels as fragments, of which only the fi
 others are told by addresses and identification (RFC 791, 3.2). IPv4 only, as the virtual networks.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import NamedTuple
@@ -126,8 +125,3 @@ def track_datagrams(captured: Iterable[Packet]) -> list[DatagramFlow]:
         flow, upward = ways[ends]
         flow.add(packet, upward=upward)
     return flows
-
-
-def count_packets(captured: Iterable[Packet]) -> Counter[tuple[bytes, bytes]]:
-    """Packets, fragments each for itself, by source and destination address."""
-    return Counter((packet.source, packet.destination) for packet in captured)
