@@ -195,7 +195,7 @@ class UdpSettings(Settings):
     per_datagram: Flag = False
     """Every datagram is balanced by itself; replies still find their client (default false)."""
     receive_buffer_bytes: Count = 4_194_304
-    """Kernel buffer of the listening socket (default 4 MiB)."""
+    """Kernel buffer of the listening socket, and of those towards backends (default 4 MiB)."""
 
 
 class DnsSettings(Settings):

@@ -11,10 +11,13 @@ Rules of this file:
    back while events of its former owner are still in the batch.
 """
 
+import logging
 import select
 import socket
 import time
 from collections.abc import Callable
+
+log = logging.getLogger(__name__)
 
 Handler = Callable[[int], None]
 """Takes the epoll events of one socket (a bit mask)."""
@@ -111,9 +114,15 @@ class Poller:
         for fd, mask in events:
             handler = handlers.get(fd)
             if handler is not None:
-                handler(mask)
+                try:
+                    handler(mask)
+                except Exception:  # the others' events would not come again
+                    log.exception("a fault of nginy while a socket was handled")
         for callback in soon:
-            callback()
+            try:
+                callback()
+            except Exception:
+                log.exception("a fault of nginy in a turn that was due")
         if self._closing:
             self._close_closing()
 

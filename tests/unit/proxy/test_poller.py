@@ -149,3 +149,39 @@ def test_a_listener_is_reported_as_long_as_connections_wait(poller):
             before = len(turns)
             poller.dispatch()
             assert 0 < before < len(turns)
+
+
+def test_a_fault_in_one_handler_costs_no_other_socket_its_event(poller, loop) -> None:
+    with ExitStack() as own:
+        pairs = [socket.socketpair() for _ in range(3)]
+        for near, far in pairs:
+            own.enter_context(near)
+            own.enter_context(far)
+            near.setblocking(False)
+        seen = []
+
+        def faulty(_events: int) -> None:
+            seen.append("faulty")
+            raise RuntimeError("a fault")
+
+        poller.watch(pairs[0][0], lambda events: seen.append("first"))
+        poller.watch(pairs[1][0], faulty)
+        poller.watch(pairs[2][0], lambda events: seen.append("last"))
+        for _, far in pairs:
+            far.send(b"x")
+        poller.dispatch()
+        assert sorted(seen) == ["faulty", "first", "last"]
+        for near, _ in pairs:
+            poller.unwatch(near)
+
+
+def test_a_fault_in_a_turn_costs_no_other_turn(poller, loop) -> None:
+    seen = []
+
+    def faulty() -> None:
+        raise RuntimeError("a fault")
+
+    poller.run_soon(faulty)
+    poller.run_soon(lambda: seen.append("next"))
+    loop.run()
+    assert seen == ["next"]
