@@ -85,20 +85,21 @@ def check_ways(
     `dropped`: per direction (`c1->s1`) before the captures ended, `dropped_after` once they had;
     a direction without impairment is missing in both. `addresses`: of each host.
 
-    Captures end one after another, and late answers may still flow then: compared is what passed
-    until the first of the two ended. What the link dropped later cannot be more than what passed
-    later (at losses below one half).
+    Captures end one after another, and late answers may still flow then: if their ends lie apart,
+    compared is what passed until the first of the two ended. What the link dropped later cannot be
+    more than what passed later (at losses below one half).
     """
     up = (addresses[client.point], addresses[balancer.point])
-    until_s = min(client.end_s, balancer.end_s)
+    end_s = min(client.end_s, balancer.end_s)
+    until_s = end_s if max(client.end_s, balancer.end_s) - end_s > TAIL_S else FOREVER
     ways = (
         (f"{client.point}->s1", client, balancer, up),
         (f"s1->{client.point}", balancer, client, up[::-1]),
     )
     checks = []
     for direction, sender, receiver, way in ways:
-        later = sender.count(way, until_s) + receiver.count(way, until_s)
-        under_way = sender.count(way, until_s - TAIL_S, until_s)
+        later = sender.count(way, end_s) + receiver.count(way, end_s)
+        under_way = sender.count(way, end_s - TAIL_S, until_s)
         checks.append(
             WayCheck(
                 direction,

@@ -134,3 +134,13 @@ def test_what_the_link_dropped_after_the_first_end_need_not_be_missing(tmp_path:
     up, down = check_ways(client, balancer, ADDRESSES, {"s1->c1": 7}, {"s1->c1": 7})
     assert up.ok
     assert down.ok
+
+
+def test_the_last_answer_is_not_missing_because_it_arrives_after_it_was_sent(
+    tmp_path: Path,
+) -> None:
+    sent = [udp(True, 30), udp(False, 5)] * 100
+    client = captured(tmp_path, "c1", [None, *sent])
+    balancer = captured(tmp_path, "lb", sent)
+    _, down = check_ways(client, balancer, ADDRESSES, {}, {})
+    assert (down.missing, down.ok) == (0, True)
