@@ -1,19 +1,17 @@
 """Hashes modulo the sum of weights: what nginx's hash and ip_hash have in common."""
 
-import random
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.balancer.base import SettingsT
-from nginy.balancer.roster import RosterPolicy
-from nginy.balancer.weight_table import WeightTable
-from nginy.balancer.weighted import MAX_MISSES, WeightedBalancer
+from nginy.balancer.laid_out import LaidOutBalancer
+from nginy.balancer.weighted import MAX_MISSES
 
 
-class ModuloHash(WeightedBalancer[SettingsT]):
+class ModuloHash(LaidOutBalancer[SettingsT]):
     """Members lie end to end by weight; a client's hash modulo the sum of weights falls into one.
 
     A client whose choice is unavailable hashes on, so that the clients of that backend alone move,
@@ -25,15 +23,10 @@ class ModuloHash(WeightedBalancer[SettingsT]):
     has changed.
     """
 
-    def __init__(
-        self,
-        settings: SettingsT,
-        rng: random.Random,
-        policy: RosterPolicy = RosterPolicy(),  # noqa: B008  (frozen)
-    ) -> None:
-        """No members until `rebuild`."""
-        super().__init__(settings, rng, policy)
-        self._table = WeightTable(lambda backend: backend.place_weight)
+    @staticmethod
+    def length(backend: Backend) -> int:
+        """Neither slow start nor draining changes it."""
+        return backend.place_weight
 
     @abstractmethod
     def hashes(self, client: Address) -> Iterator[int]:
@@ -42,16 +35,6 @@ class ModuloHash(WeightedBalancer[SettingsT]):
     @abstractmethod
     def key_text(self, client: Address) -> str:
         """What is hashed, to read."""
-
-    def rebuild(self, backends: Sequence[Backend], now: float) -> None:
-        """Take a new membership."""
-        super().rebuild(backends, now)
-        self._table.rebuild(self.roster.members)
-
-    def reweighed(self, backend: Backend, now: float) -> None:
-        """Another weight: other places, but not for slow start or draining."""
-        super().reweighed(backend, now)
-        self._table.check(self.roster.position[backend])
 
     def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
         """The backend of the client's hash."""

@@ -1,17 +1,15 @@
 """Random: nginx's random."""
 
-import random
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.balancer.base import SettingsT
-from nginy.balancer.roster import RosterPolicy
-from nginy.balancer.weight_table import WeightTable
-from nginy.balancer.weighted import MAX_MISSES, WeightedBalancer, in_weights
+from nginy.balancer.laid_out import LaidOutBalancer
+from nginy.balancer.weighted import MAX_MISSES, in_weights
 
 
-class RandomChoice(WeightedBalancer[SettingsT]):
+class RandomChoice(LaidOutBalancer[SettingsT]):
     """Each pick independent, with probability proportional to weight, slow start included.
 
     A draw that cannot be used is repeated; the 21st miss falls back to a step of smooth round
@@ -20,25 +18,10 @@ class RandomChoice(WeightedBalancer[SettingsT]):
     Source: ngx_stream_upstream_random_module.c (nginx 1.22.1).
     """
 
-    def __init__(
-        self,
-        settings: SettingsT,
-        rng: random.Random,
-        policy: RosterPolicy = RosterPolicy(),  # noqa: B008  (frozen)
-    ) -> None:
-        """No members until `rebuild`."""
-        super().__init__(settings, rng, policy)
-        self._table = WeightTable(lambda backend: backend.share)
-
-    def rebuild(self, backends: Sequence[Backend], now: float) -> None:
-        """Take a new membership."""
-        super().rebuild(backends, now)
-        self._table.rebuild(self.roster.members)
-
-    def reweighed(self, backend: Backend, now: float) -> None:
-        """Another share, for draws as well as for the fallback."""
-        super().reweighed(backend, now)
-        self._table.check(self.roster.position[backend])
+    @staticmethod
+    def length(backend: Backend) -> int:
+        """Slow start included."""
+        return backend.share
 
     def draws(self) -> Iterator[Backend]:
         """Up to 21 members, usable or not, drawn by weight; none where there is no choice."""
