@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.flows import address_text, read_capture
+from experiments.flows import address_text, read_capture, whose_and_when
 from experiments.pcap_datagrams import (
     DatagramFlow,
     Packet,
@@ -126,14 +126,7 @@ def _row(flow: DatagramFlow, point: str, zero_s: float) -> dict[str, object]:
     ways = {"up": flow.up, "down": flow.down}
     counts = ("packets", "wire_bytes", "payload_bytes")
     return {
-        "capture_point": point,
-        "client_address": address_text(flow.client),
-        "client_port": flow.client[1],
-        "server_address": address_text(flow.server),
-        "server_port": flow.server[1],
-        "first_s": flow.first_s - zero_s,
-        "last_s": flow.last_s - zero_s,
-        "duration_s": flow.last_s - flow.first_s,
+        **whose_and_when(flow, point, zero_s),
         "protocol": "udp",
         "last_up_s": flow.last_up_s - zero_s,
         **{f"{what}_{way}": getattr(sent, what) for way, sent in ways.items() for what in counts},

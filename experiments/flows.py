@@ -15,6 +15,7 @@ import pandas as pd
 from scapy.error import Scapy_Exception
 from scapy.utils import RawPcapReader
 
+from experiments.pcap_datagrams import DatagramFlow
 from experiments.pcap_flows import Endpoint, Flow, track
 from experiments.pcap_segments import segments
 from experiments.serving_backend import nearest_backend
@@ -147,9 +148,8 @@ def address_text(endpoint: Endpoint) -> str:
     return socket.inet_ntop(family, endpoint[0])
 
 
-def _row(flow: Flow, point: str, zero_s: float) -> dict[str, object]:
-    ways = {"up": flow.up, "down": flow.down}
-    counts = ("packets", "wire_bytes", "payload_bytes", "retransmissions", "out_of_order")
+def whose_and_when(flow: Flow | DatagramFlow, point: str, zero_s: float) -> dict[str, object]:
+    """The columns of table `flows` that TCP and UDP have alike; times count from `zero_s`."""
     return {
         "capture_point": point,
         "client_address": address_text(flow.client),
@@ -159,6 +159,14 @@ def _row(flow: Flow, point: str, zero_s: float) -> dict[str, object]:
         "first_s": flow.first_s - zero_s,
         "last_s": flow.last_s - zero_s,
         "duration_s": flow.last_s - flow.first_s,
+    }
+
+
+def _row(flow: Flow, point: str, zero_s: float) -> dict[str, object]:
+    ways = {"up": flow.up, "down": flow.down}
+    counts = ("packets", "wire_bytes", "payload_bytes", "retransmissions", "out_of_order")
+    return {
+        **whose_and_when(flow, point, zero_s),
         "syn_retries": flow.syn_retries,
         "synack_retries": flow.synack_retries,
         "handshake_rtt_ms": flow.handshake_rtt_ms,
