@@ -6,11 +6,11 @@ import socket
 from collections.abc import Callable
 
 from nginy.address import Address
+from nginy.complaints import Complaints
+from nginy.engine.poller import Poller
+from nginy.engine.timers import TimerWheel
 from nginy.errors import NginyError
-from nginy.proxy.complaints import Complaints
-from nginy.proxy.poller import Poller
-from nginy.proxy.timers import TimerWheel
-from nginy.proxy.udp_socket import enlarge_receive_buffer, receive_buffer_bytes
+from nginy.udp.socket import enlarge_receive_buffer, receive_buffer_bytes
 
 Accepted = Callable[[socket.socket, Address, Address], None]
 """Takes the connection, its peer, and the address it was accepted on."""

@@ -12,18 +12,18 @@ from nginy.backend.pool import BackendPool
 from nginy.backend.shared_counts import Columns, SharedCounts
 from nginy.config.model import Config, Protocol, Rule
 from nginy.config.route import RouteTable
-from nginy.monitor.monitors import Monitors
-from nginy.proxy.access_log import open_access_log
-from nginy.proxy.close_reason import CloseReason
-from nginy.proxy.door import Census
-from nginy.proxy.poller import Poller
-from nginy.proxy.service import Service, make_service
-from nginy.proxy.tcp import TcpProxy
-from nginy.proxy.timers import TimerWheel
-from nginy.proxy.udp import UdpProxy
-from nginy.proxy.udp_counters import Drop
-from nginy.proxy.udp_registry import Registry
+from nginy.engine.access_log import open_access_log
+from nginy.engine.poller import Poller
+from nginy.engine.timers import TimerWheel
 from nginy.server.listener import Listener, bind, bind_datagrams
+from nginy.tcp.proxy import TcpProxy
+from nginy.traffic.close_reason import CloseReason
+from nginy.traffic.door import Census
+from nginy.traffic.service import Service, make_service
+from nginy.udp.counters import Drop
+from nginy.udp.port import UdpProxy
+from nginy.udp.registry import Registry
+from nginy.watch.monitors import Monitors
 
 log = logging.getLogger(__name__)
 

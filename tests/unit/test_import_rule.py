@@ -18,11 +18,12 @@ SOURCES = sorted(
 
 # A module imports its own row and the rows above it.
 LAYERS = (
-    {"", "__version__", "errors", "address"},
+    {"", "__version__", "errors", "address", "complaints"},
     {"config"},
     {"backend"},
     {"balancer"},
-    {"proxy", "nat", "monitor"},
+    {"traffic", "engine"},
+    {"tcp", "udp", "watch"},
     {"server", "admin"},
     {"cli", "__main__"},
 )
@@ -80,14 +81,14 @@ def test_imports_of(path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("nginy/balancer/random_two.py", "import nginy.proxy.tcp"),
-        ("nginy/balancer/random_two.py", "from nginy.proxy import tcp"),
-        ("nginy/balancer/random_two.py", "from ..proxy.tcp import serve"),
-        ("nginy/balancer/random_two.py", "from .. import proxy"),
+        ("nginy/balancer/random_two.py", "import nginy.tcp.proxy"),
+        ("nginy/balancer/random_two.py", "from nginy.traffic import rule"),
+        ("nginy/balancer/random_two.py", "from ..tcp.proxy import serve"),
+        ("nginy/balancer/random_two.py", "from .. import tcp"),
         ("nginy/config/schema.py", "def f():\n    from nginy.backend.pool import BackendPool"),
         ("nginy/errors.py", "from nginy.config import load"),
         ("nginy/server/listener.py", "from nginy import cli"),
-        ("nginy/proxy/tcp.py", "if TYPE_CHECKING:\n    from nginy.server import listener"),
+        ("nginy/tcp/proxy.py", "if TYPE_CHECKING:\n    from nginy.server import listener"),
         ("nginy/cli.py", "from experiments import scenario"),
         ("nginy/cli.py", "import topologies.star"),
         ("nginy/cli.py", "import mininet.net"),
@@ -104,7 +105,7 @@ def test_a_wrong_import_is_noticed(path: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("nginy/proxy/tcp.py", "from nginy.balancer.base import Balancer"),
+        ("nginy/tcp/proxy.py", "from nginy.balancer.base import Balancer"),
         ("nginy/config/load.py", "from nginy.config import schema"),
         ("nginy/config/load.py", "from .schema import FileSettings"),
         ("nginy/server/listener.py", "from nginy import errors"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nginy.proxy.close_reason import CloseReason
+from nginy.traffic.close_reason import CloseReason
 
 
 def rule(**settings: object) -> dict[str, object]:

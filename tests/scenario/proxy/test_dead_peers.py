@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nginy.config.schema import ConnectionTimeouts
-from nginy.proxy.dead_peers import DeadPeers
+from nginy.tcp.dead_peers import DeadPeers
 
 KEEPALIVE_TIMER = "02"
 

@@ -17,9 +17,9 @@ import uvloop
 
 from nginy.backend.backend import Admin
 from nginy.config.load import parse
-from nginy.monitor.monitors import ReportAddressError
 from nginy.server.server import Server
-from tests.scenario.monitor.dns_server import Zone
+from nginy.watch.monitors import ReportAddressError
+from tests.scenario.watch.dns_server import Zone
 
 FAST = {"interval_s": 0.02, "timeout_s": 5.0}
 

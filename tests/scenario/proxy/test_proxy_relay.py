@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from nginy.proxy.mover import CopyMover
-from nginy.proxy.splice_mover import SpliceMover
+from nginy.engine.mover import CopyMover
+from nginy.engine.splice_mover import SpliceMover
 
 MIB = 1 << 20
 
@@ -26,7 +26,7 @@ def splicing(source: socket.socket, sink: socket.socket) -> SpliceMover:
 @pytest.fixture(params=[CopyMover, SpliceMover, splicing], ids=lambda mover: mover.__name__)
 def proxy(request, monkeypatch, proxy):
     """As in conftest.py, with every byte mover there is."""
-    monkeypatch.setattr("nginy.proxy.tcp.SpliceMover", request.param)
+    monkeypatch.setattr("nginy.tcp.proxy.SpliceMover", request.param)
     return proxy
 
 

@@ -4,7 +4,7 @@ import socket
 from time import monotonic
 
 from nginy.address import Address
-from nginy.proxy.close_reason import CloseReason
+from nginy.traffic.close_reason import CloseReason
 
 
 def start(proxy, backends, max_waiting=10, timeout_ms=10_000, **settings):

@@ -6,8 +6,8 @@ from time import monotonic
 
 import pytest
 
-from nginy.proxy.mover import CopyMover
-from nginy.proxy.splice_mover import SpliceMover
+from nginy.engine.mover import CopyMover
+from nginy.engine.splice_mover import SpliceMover
 
 RATE = 400_000
 TOTAL = 600_000
@@ -24,7 +24,7 @@ def splicing(source, sink):
 @pytest.fixture(params=[CopyMover, SpliceMover, splicing], ids=lambda mover: mover.__name__)
 def proxy(request, monkeypatch, proxy):
     """As in conftest.py, with every byte mover there is."""
-    monkeypatch.setattr("nginy.proxy.tcp.SpliceMover", request.param)
+    monkeypatch.setattr("nginy.tcp.proxy.SpliceMover", request.param)
     return proxy
 
 

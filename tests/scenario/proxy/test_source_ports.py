@@ -5,8 +5,8 @@ import socket
 from types import SimpleNamespace
 
 from nginy.address import Address
-from nginy.proxy import connect
-from nginy.proxy.connect import PortShortage
+from nginy.tcp import connect
+from nginy.tcp.connect import PortShortage
 
 
 def test_no_source_port_left_is_counted_and_said_with_the_remedy(

@@ -5,8 +5,8 @@ import errno
 import pytest
 
 from nginy.backend.backend import Admin
-from nginy.proxy import udp_link
-from nginy.proxy.udp_counters import Drop
+from nginy.udp import link as udp_link
+from nginy.udp.counters import Drop
 
 EXCHANGES = 5
 

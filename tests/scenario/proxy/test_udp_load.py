@@ -1,7 +1,7 @@
 """UDP: bursts, floods, rates; nothing is lost without being counted."""
 
-from nginy.proxy.udp_counters import Drop
-from nginy.proxy.udp_socket import enlarge_receive_buffer
+from nginy.udp.counters import Drop
+from nginy.udp.socket import enlarge_receive_buffer
 
 BURST = 1000
 

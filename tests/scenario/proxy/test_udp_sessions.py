@@ -7,8 +7,8 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from nginy.proxy import udp_link
-from nginy.proxy.udp_session import Session
+from nginy.udp import link as udp_link
+from nginy.udp.session import Session
 
 LARGEST = 65_507
 

@@ -1,0 +1,1 @@
+"""Sockets without meaning: event loop, timers, byte movers, the log's writer."""

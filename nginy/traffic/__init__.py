@@ -1,0 +1,1 @@
+"""What happens to a client by its rule: no socket, no clock."""

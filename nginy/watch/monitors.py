@@ -1,0 +1,138 @@
+"""All that watches the backends of one process, started and stopped together."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import time
+from collections.abc import Mapping
+from functools import partial
+from socket import AF_UNSPEC
+
+from nginy.backend.pool import BackendPool
+from nginy.config.model import Config, Rule
+from nginy.config.strategies import PrequalSettings
+from nginy.errors import NginyError
+from nginy.traffic.service import Service
+from nginy.watch.load_listener import LoadListener
+from nginy.watch.membership import Membership
+from nginy.watch.name_monitor import NameMonitor
+from nginy.watch.prober import Prober
+from nginy.watch.reports import Reports
+from nginy.watch.resolver import Resolver
+from nginy.watch.watch import Watch
+
+log = logging.getLogger(__name__)
+
+
+class ReportAddressError(NginyError):
+    """Load reports cannot be listened for at `healthcheck_addr`."""
+
+
+class Monitors:
+    """Health checks, agents, name resolution, load reports and probes, as configured."""
+
+    def __init__(
+        self,
+        config: Config,
+        pool: BackendPool,
+        services: Mapping[str, Service],
+        rng: random.Random,
+    ) -> None:
+        """`services` by the names of their rules. Nothing runs before `start`."""
+        self._config = config
+        self._pool = pool
+        # Of its own, so that checks, which come when they come, do not disturb the algorithms'.
+        own_rng = random.Random(rng.getrandbits(64))
+        users = [(rule, services[rule.name]) for rule in config.rules]
+        self._watch = Watch(own_rng)
+        self._membership = Membership(pool, self._watch, users, self._know_reporters)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._reports = Reports([service.balancer for service in services.values()])
+        self._listener = (
+            LoadListener(config.report_address, self._reports.find, self._reports.deliver)
+            if config.report_address
+            else None
+        )
+        self._prober = Prober(
+            [(service.balancer, _probe_port(rule)) for rule, service in users], own_rng
+        )
+
+    async def start(self) -> None:
+        """Resolve names, then watch; to be awaited before anybody is served.
+
+        Names get the time of one question: who is not resolved by then is served when it is.
+        Raises ReportAddressError if the address for load reports is taken.
+        """
+        await self._resolve_names()
+        now = time.monotonic()
+        for settings in self._config.backends:
+            if settings.address.family is not AF_UNSPEC:
+                self._watch.add(self._pool[settings.id], settings, now, new=False)
+        self._know_reporters()
+        self._prober.start()
+        await self._listen()
+
+    def tick(self, now: float) -> None:
+        """What is due by time: ramps, probes. Called by the server every 50 ms."""
+        self._watch.ramps.tick(now)
+        self._prober.tick(now)
+
+    def after_pick(self, service: Service, now: float) -> None:
+        """A backend was picked for a connection of `service`."""
+        self._prober.after_pick(service.balancer, now)
+
+    async def close(self) -> None:
+        """Stop watching."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._membership.close()
+        await self._watch.close()
+        self._prober.close()
+        if self._listener is not None:
+            await self._listener.close()
+
+    async def _resolve_names(self) -> None:
+        """Begin to; a name without an answer stands for nobody."""
+        named = [each for each in self._config.backends if each.address.family is AF_UNSPEC]
+        if not named:
+            return
+        resolver, dns = Resolver(self._config.dns), self._config.dns
+        names = []
+        for settings in named:
+            change = partial(self._membership.change, settings)
+            change(())
+            names.append(NameMonitor(settings, dns, resolver, change))
+        self._membership.settle(time.monotonic(), new=False)
+        self._tasks = [asyncio.create_task(name.run()) for name in names]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(dns.timeout_s):
+                for name in names:
+                    await name.asked.wait()
+        self._membership.settle(time.monotonic(), new=False)
+        if waiting := sum(not name.asked.is_set() for name in names):
+            log.warning("%d of %d names not resolved yet: the start goes on", waiting, len(names))
+
+    def _know_reporters(self) -> None:
+        self._reports.know(self._pool.values())
+
+    async def _listen(self) -> None:
+        if self._listener is None:
+            return
+        if clash := self._config.report_clash:
+            raise ReportAddressError(clash)
+        try:
+            await self._listener.start()
+        except OSError as error:
+            address = self._config.report_address
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise ReportAddressError(
+                f"cannot listen for load reports on {address} (healthcheck_addr): {reason}"
+            ) from error
+        log.info("load reports: %s", self._listener.address)
+
+
+def _probe_port(rule: Rule) -> int | None:
+    return rule.strategy.probe_port if isinstance(rule.strategy, PrequalSettings) else None

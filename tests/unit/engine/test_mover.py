@@ -1,0 +1,190 @@
+"""Every byte mover against the same contract, over real socket pairs."""
+
+import errno
+import os
+import random
+import socket
+from contextlib import ExitStack, suppress
+
+import pytest
+
+from nginy.engine.mover import CHUNK_BYTES, CHUNKS_PER_TURN, CopyMover, Flow
+from nginy.engine.splice_mover import Pipe, SpliceMover
+
+
+def splicing(source: socket.socket, sink: socket.socket) -> SpliceMover:
+    mover = SpliceMover(source, sink)
+    mover.splice_from_now_on()
+    return mover
+
+
+MOVERS = [CopyMover, SpliceMover, splicing]
+
+
+@pytest.fixture(params=MOVERS, ids=lambda mover: mover.__name__)
+def way(request):
+    """`(sender, mover, receiver)`: sender - source, mover, sink - receiver."""
+    with ExitStack() as own:
+        sender, source = map(own.enter_context, socket.socketpair())
+        sink, receiver = map(own.enter_context, socket.socketpair())
+        for sock in (source, sink, receiver):
+            sock.setblocking(False)
+        way = Way(sender, source, sink, receiver, request.param)
+        own.callback(way.mover.close)
+        yield way
+
+
+class Way:
+    def __init__(self, sender, source, sink, receiver, mover) -> None:
+        self.sender, self.source, self.sink, self.receiver = sender, source, sink, receiver
+        self.mover = mover(source, sink)
+
+    def fill_sink(self) -> int:
+        """Move into a sink nobody reads until it blocks; bytes sent in all."""
+        self.sender.setblocking(False)
+        sent = 0
+        while True:
+            with suppress(BlockingIOError):
+                sent += self.sender.send(bytes(CHUNK_BYTES))
+            if self.mover.move(False) is Flow.BLOCKED:
+                return sent
+
+    def received(self) -> bytes:
+        pieces = []
+        try:
+            while piece := self.receiver.recv(1 << 20):
+                pieces.append(piece)
+        except BlockingIOError:
+            pass
+        return b"".join(pieces)
+
+
+def test_moves_what_there_is(way):
+    way.sender.sendall(b"hello")
+    assert way.mover.move(False) is Flow.DRAINED
+    assert way.received() == b"hello"
+    assert way.mover.moved == 5
+
+
+def test_nothing_to_move(way):
+    assert way.mover.move(False) is Flow.DRAINED
+    assert way.mover.moved == 0
+
+
+def test_end_is_seen_after_the_last_bytes(way):
+    way.sender.sendall(b"bye")
+    way.sender.shutdown(socket.SHUT_WR)
+    assert way.mover.move(True) is Flow.FIN
+    assert way.received() == b"bye"
+
+
+class Endless:
+    """As a socket whose peer is as fast as we are."""
+
+    def recv_into(self, buffer, size) -> int:
+        return size
+
+
+class Swallow:
+    def send(self, data) -> int:
+        return len(data)
+
+
+def test_one_turn_of_copying_is_bounded():
+    """A source that always has more does not keep the others waiting."""
+    mover = CopyMover(Endless(), Swallow())
+    assert mover.move(False) is Flow.UNFINISHED
+    assert mover.moved == CHUNK_BYTES * CHUNKS_PER_TURN
+
+
+def test_splicing_begins_after_a_full_turn_and_its_pipe_is_closed():
+    before = len(os.listdir("/proc/self/fd"))
+    mover = SpliceMover(Endless(), Swallow())
+    assert mover.move(False) is Flow.UNFINISHED
+    assert len(os.listdir("/proc/self/fd")) == before + 2
+    mover.close()
+    mover.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert mover.moved == CHUNK_BYTES * CHUNKS_PER_TURN
+
+
+def test_without_a_pipe_it_goes_on_copying(monkeypatch):
+    def exhausted(_flags: int) -> tuple[int, int]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pipe2", exhausted)
+    mover = SpliceMover(Endless(), Swallow())
+    for turns in (1, 2):
+        assert mover.move(False) is Flow.UNFINISHED
+        assert mover.moved == turns * CHUNK_BYTES * CHUNKS_PER_TURN
+
+
+def test_a_pipe_that_cannot_be_enlarged_is_used_as_it_is(monkeypatch):
+    def no_memory(*_: object) -> int:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr("nginy.engine.splice_mover.fcntl.fcntl", no_memory)
+    before = len(os.listdir("/proc/self/fd"))
+    pipe = Pipe()
+    assert len(os.listdir("/proc/self/fd")) == before + 2
+    pipe.close()
+
+
+def test_full_sink_blocks_and_the_source_is_not_read_on(way):
+    sent = way.fill_sink()
+    moved = way.mover.moved
+    with suppress(BlockingIOError):
+        while True:
+            sent += way.sender.send(bytes(CHUNK_BYTES))
+    assert way.mover.move(False) is Flow.BLOCKED
+    with pytest.raises(BlockingIOError):
+        way.sender.send(b"x")  # still full: the mover took nothing
+    assert way.mover.moved == moved
+    assert sent > moved
+
+
+def test_nothing_is_lost_or_reordered_over_a_slow_sink(way):
+    payload = random.Random(1).randbytes(4 << 20)
+    way.sender.setblocking(False)
+    left = memoryview(payload)
+    arrived = bytearray()
+    flow = Flow.DRAINED
+    while flow is not Flow.FIN:
+        if left:
+            with suppress(BlockingIOError):
+                left = left[way.sender.send(left) :]
+            if not left:
+                way.sender.shutdown(socket.SHUT_WR)
+        flow = way.mover.move(not left)
+        if flow is Flow.BLOCKED or not left:
+            arrived += way.received()
+    arrived += way.received()
+    assert bytes(arrived) == payload
+    assert way.mover.moved == len(payload)
+
+
+def test_lost_sink(way):
+    way.receiver.close()
+    way.sender.sendall(b"to nobody")
+    assert way.mover.move(False) is Flow.SINK_LOST
+    assert way.mover.moved == 0
+
+
+def test_sink_lost_while_bytes_wait_for_it(way):
+    way.fill_sink()
+    way.receiver.close()
+    assert way.mover.move(False) is Flow.SINK_LOST
+
+
+def test_lost_source(way):
+    way.source.send(b"unread")
+    way.sender.close()  # with unread bytes: the other end sees a reset
+    assert way.mover.move(True) is Flow.SOURCE_LOST
+
+
+def test_what_moves_in_small_portions_needs_no_pipe():
+    before = len(os.listdir("/proc/self/fd"))
+    mover = SpliceMover(Endless(), Swallow())
+    assert mover.move(False, CHUNK_BYTES) is Flow.UNFINISHED
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert mover.moved == CHUNK_BYTES
