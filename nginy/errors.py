@@ -41,13 +41,14 @@ class ConfigError(NginyError):
         super().__init__("\n".join(str(problem) for problem in problems))
 
 
-class NoBackendAvailable(NginyError):
-    """Nobody is left to try: every backend is tried, down, penalised or full."""
-
-
 class BackendError(NginyError):
     """The backend's fault: it refused, timed out, reset or vanished."""
 
+    def __init__(self, message: str, kind: str = "error") -> None:
+        """`kind` is what is counted: a word of few, such as `ECONNREFUSED` or `timeout`."""
+        super().__init__(message)
+        self.kind = kind
 
-class ClientError(NginyError):
-    """The client's fault: it reset, vanished, or stalled."""
+
+class NoResources(NginyError):
+    """The balancer's own lack (descriptors, memory, ports): no backend is to blame."""

@@ -1,10 +1,9 @@
 """How the use of a backend ended: what the pool counts and an algorithm may learn from."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a lease ended; `failed` is the backend's fault: refused, timed out, reset on connect.
 
     Times are seconds from the start of the attempt; None: it did not come to that.

@@ -35,14 +35,18 @@ class Lease:
     def __init__(
         self, pool: "BackendPool", backend: Backend, observer: LeaseObserver, now: float
     ) -> None:
-        """Count it; use `BackendPool.lease`."""
+        """Count it; use `BackendPool.lease`. If an observer raises, nothing stays counted."""
         self._pool = pool
         self._observer = observer
         self._released = False
         self.backend = backend
         pool.open_leases += 1
-        backend.opened(now)
-        observer.opened(backend, now)
+        try:
+            backend.opened(now)
+            observer.opened(backend, now)
+        except BaseException:
+            self.release(Outcome(), now)
+            raise
 
     def connected(self, seconds: float, now: float) -> None:
         """The backend was reached, `seconds` after the attempt began."""
@@ -58,15 +62,20 @@ class Lease:
         self._observer.moved(self.backend, byte_count, now)
 
     def release(self, outcome: Outcome, now: float) -> None:
-        """Stop counting it. Only the first call has an effect, so a `finally` may repeat it."""
+        """Stop counting it, whatever an observer raises. Only the first call has an effect, so a
+        `finally` may repeat it."""
         if self._released:
             return
         self._released = True
         self._pool.open_leases -= 1
-        if outcome.failed:
-            self.backend.failed(now)
-        self.backend.released(now)
-        self._observer.closed(self.backend, outcome, now)
+        try:
+            if outcome.failed:
+                self.backend.failed(now)
+        finally:
+            try:
+                self.backend.released(now)
+            finally:
+                self._observer.closed(self.backend, outcome, now)
 
 
 class BackendPool(Mapping[str, Backend]):

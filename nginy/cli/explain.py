@@ -23,6 +23,7 @@ from nginy.cli.common import CANNOT_RUN, config_option, fail, load_or_exit
 from nginy.config.model import Config, Rule
 from nginy.config.parse import InvalidValue, parse_address, parse_host, suggestion
 from nginy.config.route import RouteTable
+from nginy.traffic.rule import stream
 
 MOST_ACTIVE = 1_000_000
 """Each is opened, one by one."""
@@ -102,7 +103,8 @@ def explain(
     pool = BackendPool(make_backend(settings) for settings in config.backends)
     now = time.monotonic()
     _check_ids([*(backend_id for backend_id, _ in active), *down, *drain], rule)
-    balancer = balancer_for(rule, pool.members(rule.backend_ids), random.Random(seed), now)
+    seed = random.getrandbits(64) if seed is None else seed
+    balancer = balancer_for(rule, pool.members(rule.backend_ids), stream(seed, rule.name), now)
     for backend_id, count in active:
         for _ in range(count):
             pool.lease(pool[backend_id], balancer, now)

@@ -46,7 +46,7 @@ class Poller:
         self._epoll = select.epoll()
         self._call_soon = call_soon
         self._handlers: dict[int, Handler] = {}
-        self._soon: list[Callable[[], None]] = []
+        self._soon: list[Callable[[float], None]] = []
         self._closing: list[socket.socket] = []
         self._scheduled = False
 
@@ -89,8 +89,9 @@ class Poller:
         self._closing.append(sock)
         self._schedule()
 
-    def run_soon(self, callback: Callable[[], None]) -> None:
-        """Call `callback` after the sockets that are ready now have had their turn."""
+    def run_soon(self, callback: Callable[[float], None]) -> None:
+        """Call `callback` with the turn's time, once the sockets that are ready now have had their
+        turn."""
         self._soon.append(callback)
         self._schedule()
 
@@ -120,7 +121,7 @@ class Poller:
                     log.exception("a fault of nginy while a socket was handled")
         for callback in soon:
             try:
-                callback()
+                callback(self.now)
             except Exception:
                 log.exception("a fault of nginy in a turn that was due")
         if self._closing:

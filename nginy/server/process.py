@@ -26,7 +26,7 @@ def run(config: Config, seed: int | None) -> None:
     """
     open_standard_descriptors()
     raise_descriptor_limit()
-    uvloop.run(_serve(config, random.Random(seed)))
+    uvloop.run(_serve(config, random.getrandbits(64) if seed is None else seed))
 
 
 def open_standard_descriptors() -> None:
@@ -44,8 +44,8 @@ def raise_descriptor_limit() -> None:
     log.debug("open files: %d allowed, %d before", hard, soft)
 
 
-async def _serve(config: Config, rng: random.Random) -> None:
-    server = Server(config, rng)
+async def _serve(config: Config, seed: int) -> None:
+    server = Server(config, seed)
     _relieve_collector()
     with _signals_handled(server):
         await server.run()

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable, Mapping
 
@@ -10,19 +9,19 @@ from nginy.address import Address
 from nginy.backend.make import make_backend
 from nginy.backend.pool import BackendPool
 from nginy.backend.shared_counts import Columns, SharedCounts
-from nginy.config.model import Config, Protocol, Rule
+from nginy.config.model import Config, Protocol
 from nginy.config.route import RouteTable
 from nginy.engine.access_log import open_access_log
 from nginy.engine.poller import Poller
 from nginy.engine.timers import TimerWheel
 from nginy.server.listener import Listener, bind, bind_datagrams
-from nginy.tcp.proxy import TcpProxy
+from nginy.tcp.connection import TcpProxy
+from nginy.traffic.admission import Census
 from nginy.traffic.close_reason import CloseReason
-from nginy.traffic.door import Census
-from nginy.traffic.service import Service, make_service
-from nginy.udp.counters import Drop
+from nginy.traffic.ledger import Drop, Ledger
+from nginy.traffic.rule import RunningRule, Surroundings, stream
 from nginy.udp.port import UdpProxy
-from nginy.udp.registry import Registry
+from nginy.udp.sessions import Sessions
 from nginy.watch.monitors import Monitors
 
 log = logging.getLogger(__name__)
@@ -40,8 +39,8 @@ class Server:
     To be made and used inside a running event loop.
     """
 
-    def __init__(self, config: Config, rng: random.Random) -> None:
-        """Serve `config`; `rng` is for the algorithms that draw lots. Nothing listens yet.
+    def __init__(self, config: Config, seed: int) -> None:
+        """Serve `config`; `seed` is of all that draws lots. Nothing listens yet.
 
         Raises AccessLogError if the access log cannot be opened.
         """
@@ -51,29 +50,17 @@ class Server:
         self.pool = BackendPool(map(make_backend, config.backends), columns)
         now = time.monotonic()
         self._access_log = open_access_log(config.access_log) if config.access_log else None
-        write_record = self._access_log.add if self._access_log else None
+        self.ledger = Ledger(self._access_log.add if self._access_log else None)
         self.poller = Poller(self._loop.call_soon)
         self.wheel = TimerWheel(TICK_S, now)
         census = Census(config.limits.max_connections)
-        self._services = {
-            rule.name: make_service(
-                rule, self.pool, rng, now, self.wheel, census, self.poller.run_soon
-            )
-            for rule in config.rules
-        }
-        self.monitors = Monitors(config, self.pool, self._services, rng)
-        self.proxy = TcpProxy(
-            self.poller,
-            self.wheel,
-            self.pool,
-            self._service_finder("tcp"),
-            write_record,
-            self.monitors.after_pick,
+        around = Surroundings(
+            self.pool, census, self.ledger, self.wheel, self.poller.run_soon, seed
         )
-        self.udp = UdpProxy(
-            Registry(self.poller, self.pool, write_record, self.monitors.after_pick),
-            self._service_finder("udp"),
-        )
+        self.rules = tuple(RunningRule(rule, around, now) for rule in config.rules)
+        self.monitors = Monitors(config, self.pool, self.rules, stream(seed, "monitors"))
+        self.tcp = TcpProxy(self.poller, self.wheel, self.ledger, self._rule_finder("tcp"))
+        self.udp = UdpProxy(Sessions(self.poller, self.ledger), self._rule_finder("udp"))
         self._listeners: list[Listener] = []
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()
@@ -100,7 +87,7 @@ class Server:
     @property
     def open_connections(self) -> int:
         """Connections and UDP sessions that are served now."""
-        return self.proxy.open_connections + self.udp.open_sessions
+        return self.tcp.open_connections + self.udp.open_sessions
 
     def stop(self) -> None:
         """Accept no more and drain; called again: close what is still open at once."""
@@ -109,15 +96,9 @@ class Server:
             self._abort_all()
         self._stopping.set()
 
-    def _service_finder(self, protocol: Protocol) -> Callable[[str, int], Service | None]:
+    def _rule_finder(self, protocol: Protocol) -> Callable[[str, int], RunningRule | None]:
         """Takes a client's host and the port it arrived at."""
-        routes = RouteTable(rule for rule in self._config.rules if rule.protocol == protocol)
-
-        def find(client_host: str, port: int) -> Service | None:
-            rule = routes.lookup(client_host, port)
-            return None if rule is None else self._services[rule.name]
-
-        return find
+        return RouteTable(rule for rule in self.rules if rule.protocol == protocol).lookup
 
     def _open(self) -> None:
         self._loop.add_reader(self.poller.fileno(), self.poller.dispatch)
@@ -135,13 +116,13 @@ class Server:
             self.udp.listen(bind_datagrams(address, names, buffer_bytes), address)
         else:
             sock = bind(address, names)
-            listener = Listener(sock, address, self.poller, self.wheel, self.proxy.accept)
+            listener = Listener(sock, address, self.poller, self.wheel, self.tcp.accept)
             self._listeners.append(listener)
 
-    def _rules_on(self, protocol: Protocol, port: int) -> list[Rule]:
+    def _rules_on(self, protocol: Protocol, port: int) -> list[RunningRule]:
         return [
             rule
-            for rule in self._config.rules
+            for rule in self.rules
             if rule.protocol == protocol and any(match.port == port for match in rule.clients)
         ]
 
@@ -161,7 +142,7 @@ class Server:
             )
 
     def _abort_all(self) -> None:
-        self.proxy.abort_all()
+        self.tcp.abort_all()
         self.udp.abort_all()
 
     def _tick(self) -> None:
@@ -180,16 +161,16 @@ class Server:
         if self._ticking is not None:
             self._ticking.cancel()
         self._close_listeners()
-        self.proxy.abort_all()
+        self.tcp.abort_all()
         self.udp.close()
         self._loop.remove_reader(self.poller.fileno())
         self.poller.shut()
         if self._access_log is not None:
             self._access_log.close()
-        log.info("closed connections: %s", _summary(self.proxy.closed))
+        log.info("closed connections: %s", _summary(self.ledger.closed["tcp"]))
         if any(protocol == "udp" for protocol, _ in self._config.ports):
-            log.info("ended UDP sessions: %s", _summary(self.udp.counters.closed))
-            log.info("dropped datagrams: %s", _summary(self.udp.counters.dropped))
+            log.info("ended UDP sessions: %s", _summary(self.ledger.closed["udp"]))
+            log.info("dropped datagrams: %s", _summary(self.ledger.dropped))
 
 
 def _summary(counts: Mapping[CloseReason, int] | Mapping[Drop, int]) -> str:

@@ -13,43 +13,33 @@ Each direction is open until its source has sent FIN (which is passed on) or an 
 The peer of a lost side gets an ordinary close, as from nginx and HAProxy: an RST would make its
 kernel throw away what it has not read yet.
 
-A direction with a rate pauses while its bucket is empty: its source is not read, and the wheel
+A direction with a rate pauses while its bucket is empty: its source is not read, and a timer
 resumes it.
+
+The clock and the movers are handed in, so the table above is tested without a socket.
 """
 
 import socket
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from select import EPOLLERR
-from typing import NamedTuple
 
-from nginy.engine.mover import Flow, Mover
-from nginy.engine.paced_mover import PacedMover
+from nginy.engine.movers import Mover, PacedMover, Stop
 from nginy.engine.poller import GONE, READABLE, SHORT_READS, WRITABLE, Poller
-from nginy.engine.timers import Timer, TimerWheel
 from nginy.traffic.close_reason import CloseReason
 from nginy.traffic.rate import NO_LIMIT, Rates, TokenBucket
+from nginy.traffic.rule import Limits
+from nginy.traffic.scheduler import Timer, Timers
 
-
-class Limits(NamedTuple):
-    """How long a relay may go without a byte, in seconds."""
-
-    idle_s: float
-    half_closed_s: float
-    """The same, once one side has sent FIN."""
-
-    @property
-    def shortest_s(self) -> float:
-        """How long nothing can be due."""
-        return min(self)
+MakeMover = Callable[[socket.socket, socket.socket], Mover]
+"""Takes source and sink."""
 
 
 class Direction:
     """One way: its mover and how far it got."""
 
-    __slots__ = ("blocked", "bucket", "mover", "open", "pause", "sink", "to_end")
+    __slots__ = ("blocked", "bucket", "mover", "open", "pause", "sink", "to_end", "turn_is_due")
 
     def __init__(self, mover: Mover, sink: socket.socket) -> None:
         """Open, with nothing known of the source."""
@@ -63,12 +53,14 @@ class Direction:
         """Waiting for the sink to become writable."""
         self.to_end = False
         """The source has ended, or sends urgent data: read on until there is nothing more."""
+        self.turn_is_due = False
+        """It has asked for another turn. One at a time: every further event would add one."""
 
-    def pace(self, bytes_per_s: float, now: float) -> None:
+    def pace(self, bytes_per_s: float, clock: Callable[[], float]) -> None:
         """Be no faster than that; 0: no limit."""
-        self.bucket = TokenBucket.of(bytes_per_s, now)
+        self.bucket = TokenBucket.of(bytes_per_s, clock())
         if self.bucket is not None:
-            self.mover = PacedMover(self.mover, self.bucket, time.monotonic)
+            self.mover = PacedMover(self.mover, self.bucket, clock)
 
 
 class Relay:
@@ -82,14 +74,15 @@ class Relay:
         "_active_at",
         "_backend_is_reset",
         "_client",
+        "_clock",
+        "_first_byte_passed",
         "_limits",
         "_on_first_byte",
         "_over",
         "_poller",
+        "_timers",
         "_upstream",
-        "_wheel",
         "down",
-        "first_byte_at",
         "reason",
         "up",
     )
@@ -97,32 +90,33 @@ class Relay:
     def __init__(
         self,
         poller: Poller,
-        wheel: TimerWheel,
+        timers: Timers,
         client: socket.socket,
         upstream: socket.socket,
-        mover: Callable[[socket.socket, socket.socket], Mover],
+        mover: MakeMover,
         limits: Limits,
         rates: Rates,
-        on_first_byte: Callable[[float], None] | None = None,
+        clock: Callable[[], float],
+        on_first_byte: Callable[[float], None],
     ) -> None:
-        """Nothing moves before `start`. `on_first_byte` is told when the backend's first byte was
-        passed on."""
+        """Nothing moves before `start`. `clock` gives monotonic seconds; `on_first_byte` is told
+        when the backend's first byte was passed on."""
         self._poller = poller
-        self._wheel = wheel
+        self._timers = timers
         self._client = client
         self._upstream = upstream
         self._limits = limits
+        self._clock = clock
         self._over: Callable[[CloseReason], None] | None = None
         self._on_first_byte = on_first_byte
-        self._active_at = time.monotonic()
+        self._first_byte_passed = False
+        self._active_at = clock()
         self._backend_is_reset = False
         self.up = Direction(mover(client, upstream), upstream)
         self.down = Direction(mover(upstream, client), client)
         if rates != NO_LIMIT:
-            self.up.pace(rates.upload_bytes_per_s, self._active_at)
-            self.down.pace(rates.download_bytes_per_s, self._active_at)
-        self.first_byte_at: float | None = None
-        """When the backend's first byte was passed on (monotonic seconds)."""
+            self.up.pace(rates.upload_bytes_per_s, clock)
+            self.down.pace(rates.download_bytes_per_s, clock)
         self.reason: CloseReason | None = None
 
     def start(
@@ -147,7 +141,7 @@ class Relay:
         up, down = self.up, self.down
         if events & SHORT_READS:
             up.to_end = True
-        if events & READABLE and up.open and not up.blocked:
+        if events & READABLE and up.open and not (up.blocked or up.turn_is_due):
             self._run(up)
         if events & GONE and down.open:
             self._finish(CloseReason.CLIENT_RESET)
@@ -162,10 +156,14 @@ class Relay:
             if events & GONE and up.open:
                 # A Unix socket that is closed hangs up at once, without an error; TCP's says FIN.
                 self._backend_lost(reset=bool(events & EPOLLERR))
-        if events & READABLE and down.open and not down.blocked:
+        if events & READABLE and down.open and not (down.blocked or down.turn_is_due):
             self._run(down)
         if events & WRITABLE and up.blocked:
             self._run(up)
+
+    def carried(self) -> tuple[int, int]:
+        """Bytes delivered so far, up and down."""
+        return self.up.mover.moved, self.down.mover.moved
 
     def close(self) -> None:
         """Free what the movers hold; a turn that is due already (`run_soon`) does nothing more."""
@@ -195,30 +193,35 @@ class Relay:
     def _run(self, direction: Direction) -> None:
         self._active_at = self._poller.now
         direction.blocked = False
-        flow = direction.mover.move(direction.to_end)
-        if self.first_byte_at is None and self.down.mover.moved:
-            self._first_byte_passed()
-        if flow is Flow.DRAINED:
+        stop = direction.mover.move(direction.to_end)
+        if not self._first_byte_passed and self.down.mover.moved:
+            self._first_byte_passed = True
+            self._on_first_byte(self._clock())
+        if stop is Stop.DRAINED:
             return
-        if flow is Flow.BLOCKED:
+        if stop is Stop.BLOCKED:
             direction.blocked = True
             self._poller.want_write(direction.sink)
-        elif flow is Flow.UNFINISHED:
-            self._poller.run_soon(partial(self._go_on, direction))
-        elif flow is Flow.PACED:
+        elif stop is Stop.UNFINISHED:
+            self._ask_for_a_turn(direction)
+        elif stop is Stop.PACED:
             self._pause(direction)
         else:
-            self._end(direction, flow)
+            self._end(direction, stop)
 
-    def _first_byte_passed(self) -> None:
-        self.first_byte_at = time.monotonic()
-        if self._on_first_byte is not None:
-            self._on_first_byte(self.first_byte_at)
+    def _ask_for_a_turn(self, direction: Direction) -> None:
+        if not direction.turn_is_due:
+            direction.turn_is_due = True
+            self._poller.run_soon(partial(self._take_turn, direction))
+
+    def _take_turn(self, direction: Direction, now: float) -> None:
+        direction.turn_is_due = False
+        self._go_on(direction)
 
     def _pause(self, direction: Direction) -> None:
         if direction.pause is None and direction.bucket is not None:
             ready_at = direction.bucket.ready_at(1)
-            direction.pause = self._wheel.add(ready_at, partial(self._resume, direction))
+            direction.pause = self._timers.add(ready_at, partial(self._resume, direction))
 
     def _resume(self, direction: Direction, now: float) -> None:
         direction.pause = None
@@ -229,10 +232,10 @@ class Relay:
         if self.reason is None and direction.open and not direction.blocked:
             self._run(direction)
 
-    def _end(self, direction: Direction, flow: Flow) -> None:
-        if flow is Flow.FIN:
+    def _end(self, direction: Direction, stop: Stop) -> None:
+        if stop is Stop.FIN:
             self._pass_on_fin(direction)
-        elif (direction is self.up) == (flow is Flow.SOURCE_LOST):
+        elif (direction is self.up) == (stop is Stop.SOURCE_LOST):
             self._finish(CloseReason.CLIENT_RESET)
         elif direction is self.down:
             self._finish(CloseReason.BACKEND_RESET)

@@ -1,24 +1,28 @@
-"""What happens to live connections and sessions when their backend goes down, is drained or goes.
+"""What lives on each backend by one rule, what it has carried, and what happens when it departs.
 
-A `Watcher` of the backends that have carried something. An event acts once, when it begins; a
-backend that comes back, or is met by another event, ends what was still to be closed little by
-little.
-What begins to live on a backend after the event is not touched (`all_down: try_all` does that).
+A `Watcher` of the backends that have carried something. A departure (down, drained, removed) acts
+once, when it begins; a backend that comes back, or departs in another way, ends what was still to
+be closed little by little.
+What begins to live on a backend after that is not touched (`all_down: try_all` does that).
 """
 
-from collections import deque
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
 from nginy.backend.backend import Backend, Obstacle
 from nginy.config.guard_settings import EventPolicy, LiveSettings
-from nginy.engine.timers import Timer, TimerWheel
 from nginy.traffic.close_reason import CloseReason
+from nginy.traffic.scheduler import Timer, Timers
+
+log = logging.getLogger(__name__)
 
 
 class Live(Protocol):
-    """A connection or session on a backend."""
+    """A connection or session on a backend: whoever moves its bytes."""
 
     def end(self, reason: CloseReason) -> None:
         """Close now."""
@@ -26,22 +30,50 @@ class Live(Protocol):
     def rebind(self) -> None:
         """Leave the backend for another one."""
 
+    def carried(self) -> tuple[int, int]:
+        """Bytes so far on this backend: client to backend, and back."""
 
-class Event(Enum):
-    """What befalls a backend; the value is the reason of what is closed for it."""
+
+class Departure(Enum):
+    """How a backend leaves its service; the value is the reason of what is closed for it."""
 
     DOWN = CloseReason.BACKEND_DOWN
     DRAINED = CloseReason.BACKEND_DRAINED
     REMOVED = CloseReason.BACKEND_REMOVED
 
 
-EVENTS = {
-    Obstacle.DOWN: Event.DOWN,
-    Obstacle.UNHEALTHY: Event.DOWN,
-    Obstacle.DRAINING: Event.DRAINED,
-    Obstacle.REMOVED: Event.REMOVED,
+DEPARTURES = {
+    Obstacle.DOWN: Departure.DOWN,
+    Obstacle.UNHEALTHY: Departure.DOWN,
+    Obstacle.DRAINING: Departure.DRAINED,
+    Obstacle.REMOVED: Departure.REMOVED,
 }
 """A penalty is none of them: failed attempts say little about connections that work."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a rule has done with a backend so far; what lives is added by `LiveConnections`."""
+
+    picked: int = 0
+    """Attempts, the failed ones included."""
+    reached: int = 0
+    """Attempts that succeeded; of UDP, those that were answered."""
+    connect_s: float = 0.0
+    """Sum over those."""
+    failed: Counter[str] = field(default_factory=Counter)
+    """Attempts that failed, by the kind of the error."""
+    bytes_up: int = 0
+    bytes_down: int = 0
+
+    def add(self, other: "Tally") -> None:
+        """Count what the other one has counted."""
+        self.picked += other.picked
+        self.reached += other.reached
+        self.connect_s += other.connect_s
+        self.failed += other.failed
+        self.bytes_up += other.bytes_up
+        self.bytes_down += other.bytes_down
 
 
 @dataclass(slots=True)
@@ -61,8 +93,9 @@ class Spread:
 class Carried:
     """What lives on one backend."""
 
-    event: Event | None
+    departure: Departure | None
     """The one the backend is in."""
+    tally: Tally = field(default_factory=Tally)
     lives: dict[Live, None] = field(default_factory=dict)
     """As an ordered set: the oldest first."""
     spread: Spread | None = None
@@ -77,19 +110,49 @@ class Carried:
 class LiveConnections:
     """All that lives by one rule."""
 
-    def __init__(self, policy: LiveSettings, wheel: TimerWheel) -> None:
+    def __init__(self, policy: LiveSettings, wheel: Timers) -> None:
         """Apply `policy`; `wheel` times what is closed little by little."""
         self.policy = policy
         self._wheel = wheel
         self._carried: dict[Backend, Carried] = {}
+        self.gone = Tally()
+        """Of backends that were removed and carry nothing any more."""
 
-    def add(self, backend: Backend, live: Live) -> None:
-        """`live` is on `backend` from now on."""
+    def __len__(self) -> int:
+        """How many live."""
+        return sum(len(carried.lives) for carried in self._carried.values())
+
+    def add(self, backend: Backend, live: Live) -> Tally:
+        """`live` is on `backend` from now on, which one more attempt was made with."""
         carried = self._carried.get(backend)
         if carried is None:
-            carried = self._carried[backend] = Carried(event_of(backend))
+            carried = self._carried[backend] = Carried(departure_of(backend))
             backend.watchers.append(self)
         carried.lives[live] = None
+        carried.tally.picked += 1
+        return carried.tally
+
+    def on(self, backend: Backend) -> int:
+        """How many live on `backend`."""
+        carried = self._carried.get(backend)
+        return 0 if carried is None else len(carried.lives)
+
+    def tally(self, backend: Backend) -> Tally:
+        """Of `backend` so far, the bytes of what lives there included. A copy."""
+        total = Tally()
+        carried = self._carried.get(backend)
+        if carried is not None:
+            total.add(carried.tally)
+            for live in carried.lives:
+                up, down = live.carried()
+                total.bytes_up += up
+                total.bytes_down += down
+        return total
+
+    @property
+    def backends(self) -> Iterable[Backend]:
+        """Those that have a tally of their own."""
+        return self._carried.keys()
 
     def discard(self, backend: Backend, live: Live) -> None:
         """It is not any more; without effect if repeated."""
@@ -102,45 +165,50 @@ class LiveConnections:
             self._forget_removed(backend, carried)
 
     def state_changed(self, backend: Backend, now: float) -> None:
-        """Act if it is an event that has just begun."""
+        """Act if it departs just now."""
         carried = self._carried.get(backend)
-        event = event_of(backend)
-        if carried is None or event is carried.event:
+        departure = departure_of(backend)
+        if carried is None or departure is carried.departure:
             return
-        carried.event = event
+        carried.departure = departure
         carried.stop_spread()
-        if event is not None:
-            self._act(carried, event, now)
+        if departure is not None:
+            self._act(carried, departure, now)
             self._forget_removed(backend, carried)
 
     def share_changed(self, backend: Backend, now: float) -> None:
         """Nothing to do; see `Watcher`."""
 
-    def _act(self, carried: Carried, event: Event, now: float) -> None:
-        what = self._policy_of(event)
+    def _act(self, carried: Carried, departure: Departure, now: float) -> None:
+        what = self._policy_of(departure)
         if what == "close_spread":
             if carried.lives:
-                self._begin_spread(carried, event.value, now)
+                self._begin_spread(carried, departure.value, now)
             return
         for live in tuple(carried.lives):
             if live not in carried.lives:  # ended because another one did
                 continue
             if what == "close":
-                live.end(event.value)
+                _tell(live.end, departure.value)
             elif what == "rebind":
-                live.rebind()
+                _tell(live.rebind)
 
     def _forget_removed(self, backend: Backend, carried: Carried) -> None:
         """Others are watched on: they are likely to carry something again at once."""
-        if carried.event is Event.REMOVED and not carried.lives and backend in self._carried:
+        if (
+            carried.departure is Departure.REMOVED
+            and not carried.lives
+            and backend in self._carried
+        ):
             del self._carried[backend]
+            self.gone.add(carried.tally)
             backend.watchers.remove(self)
 
-    def _policy_of(self, event: Event) -> EventPolicy:
+    def _policy_of(self, departure: Departure) -> EventPolicy:
         policy = self.policy
-        if event is Event.DOWN:
+        if departure is Departure.DOWN:
             return policy.on_down or "keep"
-        return policy.on_drain if event is Event.DRAINED else policy.on_removed
+        return policy.on_drain if departure is Departure.DRAINED else policy.on_removed
 
     def _begin_spread(self, carried: Carried, reason: CloseReason, now: float) -> None:
         spread = Spread(deque(carried.lives), len(carried.lives), reason, now)
@@ -154,7 +222,7 @@ class LiveConnections:
         while carried.spread is spread and spread.waiting and self._next_at(spread) <= now:
             live = spread.waiting.popleft()
             if live in carried.lives:
-                live.end(spread.reason)
+                _tell(live.end, spread.reason)
         ended = carried.spread is not spread or not spread.waiting
         return None if ended else self._next_at(spread)
 
@@ -164,7 +232,15 @@ class LiveConnections:
         return spread.began_at + self.policy.spread_s * turn / spread.total
 
 
-def event_of(backend: Backend) -> Event | None:
-    """The event that `backend` is in; the time is of no matter to them."""
+def departure_of(backend: Backend) -> Departure | None:
+    """How `backend` is leaving, if it is; the time is of no matter to these obstacles."""
     obstacle = backend.obstacle(0.0)
-    return None if obstacle is None else EVENTS.get(obstacle)
+    return None if obstacle is None else DEPARTURES.get(obstacle)
+
+
+def _tell(what: Callable[..., None], *args: CloseReason) -> None:
+    """A fault of nginy in one of them is not the others'."""
+    try:
+        what(*args)
+    except Exception:
+        log.exception("a connection on a departing backend was lost by a fault of nginy")

@@ -10,18 +10,16 @@ Who waits when the last backend goes down, waits on: it may come back within the
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from time import monotonic
-from typing import Any, Protocol
+from typing import Protocol
 
 from nginy.address import Address
 from nginy.backend.backend import Backend, Obstacle
-from nginy.balancer.base import Balancer
 from nginy.config.guard_settings import QueueSettings
-from nginy.engine.timers import Timer, TimerWheel
 from nginy.traffic.close_reason import CloseReason, ConnectionEnd
+from nginy.traffic.scheduler import RunSoon, Timer, Timers
 
 LOOKED_AT = 64
 """Waiters served at one wake; the others have their turn after the sockets."""
@@ -48,16 +46,23 @@ class Waiter:
     deadline_s: float
 
 
+class Picker(Protocol):
+    """Who knows the next backend: a rule, or its algorithm."""
+
+    def pick(self, client: Address, now: float, avoid: Collection[Backend], /) -> Backend | None:
+        """The backend for this client, not one of `avoid`; None: nobody."""
+
+
 class WaitingQueue:
     """The queue of one rule. It costs nothing while nobody waits."""
 
     def __init__(
         self,
         settings: QueueSettings,
-        balancer: Balancer[Any],
+        picker: Picker,
         members: Callable[[], Sequence[Backend]],
-        wheel: TimerWheel,
-        run_soon: Callable[[Callable[[], None]], object],
+        wheel: Timers,
+        run_soon: RunSoon,
         *,
         heed_health: bool = True,
     ) -> None:
@@ -66,7 +71,7 @@ class WaitingQueue:
         Without `heed_health`, waiting for a backend that is down makes sense (`try_all`).
         """
         self._settings = settings
-        self._balancer = balancer
+        self._picker = picker
         self._members = members
         self._wheel = wheel
         self._run_soon = run_soon
@@ -75,6 +80,11 @@ class WaitingQueue:
         self._watched: tuple[Backend, ...] = ()
         self._timer: Timer | None = None
         self._wake_is_due = False
+
+    def update(self, settings: QueueSettings, *, heed_health: bool) -> None:
+        """Other settings, for those who come from now on."""
+        self._settings = settings
+        self._heed_health = heed_health
 
     def __len__(self) -> int:
         """Connections that wait."""
@@ -113,7 +123,7 @@ class WaitingQueue:
         for waiter in tuple(islice(self._waiters, LOOKED_AT)):
             if waiter not in self._waiters:
                 continue
-            backend = self._balancer.pick(waiter.client, now, waiter.avoid)
+            backend = self._picker.pick(waiter.client, now, waiter.avoid)
             if backend is not None:
                 let_in = True
                 self.leave(waiter)
@@ -167,6 +177,6 @@ class WaitingQueue:
         # Emptied, and perhaps opened again, in between: then there is another timer.
         return now + self._wheel.tick_s if self._timer is timer else None
 
-    def _wake_now(self) -> None:
+    def _wake_now(self, now: float) -> None:
         self._wake_is_due = False
-        self.wake(monotonic())
+        self.wake(now)

@@ -1,26 +1,26 @@
 """A datagram's way: `UdpPort._ready`, and for a new client `UdpPort._begin`, top to bottom.
 
-A session is one client (address and port) at one of our addresses; `nginy/udp/session.py`
-has its life. Sessions count as connections: at the rule's door, and as leases on backends. A
-datagram never waits in a queue: who finds every backend full is refused.
+A session is one client (address and port) at one of our addresses; `nginy/udp/session.py` has its
+life. Sessions count as connections: by the rule's admission, and as leases on backends. A datagram
+never waits in a queue: who finds every backend full is refused.
 """
 
 import logging
 import socket
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Protocol
 
 from nginy.address import Address
+from nginy.backend.backend import Backend
 from nginy.complaints import Complaints
-from nginy.traffic.close_reason import CloseReason
-from nginy.traffic.service import Service
-from nginy.udp.counters import Drop, UdpCounters
-from nginy.udp.fan import Fan
-from nginy.udp.registry import Registry
-from nginy.udp.session import Session
-from nginy.udp.socket import BUFFER_BYTES, Key, client_socket, kernel_drops
+from nginy.traffic.attempt import Attempt
+from nginy.traffic.close_reason import CloseReason, ConnectionEnd
+from nginy.traffic.ledger import Drop
+from nginy.traffic.rule import RunningRule
+from nginy.udp.session import Session, left_because
+from nginy.udp.sessions import HOLD_S, Sessions
+from nginy.udp.socket import BUFFER_BYTES, Key, Reply, client_socket, kernel_drops
 
 log = logging.getLogger(__name__)
 complaints = Complaints(log)
@@ -32,6 +32,9 @@ KERNEL_DROPS_EVERY_S = 1.0
 _buffer = bytearray(BUFFER_BYTES)
 _view = memoryview(_buffer)
 
+FindRule = Callable[[str, int], RunningRule | None]
+"""Takes a client's host and the port it sent to."""
+
 
 class Flow(Protocol):
     """Who takes a client's datagrams."""
@@ -39,16 +42,17 @@ class Flow(Protocol):
     def datagram(self, datagram: memoryview, now: float) -> None:
         """Carry one; it is valid during the call only."""
 
+    def end(self, reason: CloseReason) -> None:
+        """Take no more."""
+
 
 class UdpProxy:
     """All UDP ports of a process."""
 
-    def __init__(
-        self, registry: Registry, find_service: Callable[[str, int], Service | None]
-    ) -> None:
-        """`find_service(client host, port)` is the routing."""
-        self.registry = registry
-        self._find_service = find_service
+    def __init__(self, sessions: Sessions, find_rule: FindRule) -> None:
+        """None yet."""
+        self.sessions = sessions
+        self._find_rule = find_rule
         self._ports: list[UdpPort] = []
         self._drops_due_s = 0.0
 
@@ -60,20 +64,15 @@ class UdpProxy:
     @property
     def open_sessions(self) -> int:
         """Sessions that live."""
-        return len(self.registry)
-
-    @property
-    def counters(self) -> UdpCounters:
-        """What became of sessions and datagrams so far."""
-        return self.registry.counters
+        return len(self.sessions)
 
     def listen(self, sock: socket.socket, address: Address) -> None:
         """Serve who sends to `sock`, a non-blocking socket bound to `address`; own it."""
-        self._ports.append(UdpPort(self.registry, self._find_service, sock, address))
+        self._ports.append(UdpPort(self.sessions, self._find_rule, sock, address))
 
     def sweep(self, now: float) -> None:
         """What is due by time. The server calls it every 50 ms."""
-        self.registry.sweep(now)
+        self.sessions.sweep(now)
         if now >= self._drops_due_s:
             self._drops_due_s = now + KERNEL_DROPS_EVERY_S
             for port in self._ports:
@@ -86,7 +85,7 @@ class UdpProxy:
 
     def abort_all(self) -> None:
         """End every session, with reason `shutdown`."""
-        self.registry.end_all(CloseReason.SHUTDOWN)
+        self.sessions.end_all(CloseReason.SHUTDOWN)
 
     def close(self) -> None:
         """End all, and stop listening."""
@@ -101,27 +100,23 @@ class UdpPort:
     """One listening socket and who speaks to it. The `Owner` of its sessions."""
 
     def __init__(
-        self,
-        registry: Registry,
-        find_service: Callable[[str, int], Service | None],
-        sock: socket.socket,
-        address: Address,
+        self, sessions: Sessions, find_rule: FindRule, sock: socket.socket, address: Address
     ) -> None:
         """Serve `sock` from now on."""
         self.address = address
         self.draining = False
-        self._registry = registry
-        self._find_service = find_service
+        self._sessions = sessions
+        self._find_rule = find_rule
         self._socket = sock
         self._clients = client_socket(sock, address)
         self._receive = self._clients.receive
         self._flows: dict[Key, Flow] = {}
         self._kernel_drops = 0
-        registry.poller.watch_listener(sock, self._ready)
+        sessions.poller.watch_listener(sock, self._ready)
 
     def close(self) -> None:
         """Stop listening."""
-        self._registry.poller.close(self._socket)
+        self._sessions.poller.close(self._socket)
 
     def let_go(self, session: Session) -> None:
         """See `Owner`."""
@@ -131,7 +126,10 @@ class UdpPort:
     def ended(self, session: Session, now: float) -> None:
         """See `Owner`."""
         self.let_go(session)
-        session.service.door.leave(session.context.client, now)
+
+    def forget(self, key: Key) -> None:
+        """Whoever took the datagrams of `key` takes no more."""
+        self._flows.pop(key, None)
 
     def count_kernel_drops(self, now: float) -> None:
         """Take note of what the kernel threw away since the last call."""
@@ -139,7 +137,7 @@ class UdpPort:
         new = drops - self._kernel_drops
         if new:
             self._kernel_drops = drops
-            self._registry.counters.dropped[Drop.KERNEL] += new
+            self._sessions.ledger.dropped[Drop.KERNEL] += new
             complaints.say(
                 f"kernel {self.address}",
                 now,
@@ -151,53 +149,181 @@ class UdpPort:
             )
 
     def _ready(self, _events: int) -> None:
-        receive, flows, now = self._receive, self._flows, self._registry.poller.now
+        receive, flows, now = self._receive, self._flows, self._sessions.poller.now
         for _ in range(DATAGRAMS_PER_TURN):
             try:
                 size, key = receive(_buffer)
             except OSError:  # BlockingIOError: no more for now
                 return
+            flow: Flow | None = None
             try:
                 flow = flows.get(key) or self._begin(key, now)
                 if flow is not None:
                     flow.datagram(_view[:size], now)
-            except Exception:  # a fault of nginy costs this one datagram, not the others
+            except Exception:  # a fault of nginy costs this one client, not the others
                 log.exception("a datagram was lost by a fault of nginy")
+                _end_broken(flow)
 
     def _begin(self, key: Key, now: float) -> Flow | None:
         """Who serves a client unknown so far; None: nobody."""
         client, listener = self._clients.client(key), self._clients.local(key)
-        service = self._find_service(client.host, self.address.port)
-        reason = self._admit(service, client, now)
-        if service is None or reason is not None:
-            context = self._registry.context(service, listener, client, now)
-            self._registry.refuse(context, reason or CloseReason.NO_RULE)
+        rule = self._find_rule(client.host, self.address.port)
+        if rule is None:
+            self._sessions.ledger.nobodys("udp", listener, client, now)
             return None
-        flow: Flow
-        reply = self._clients.reply(key)
-        if service.udp.per_datagram:
-            ended = partial(self._fan_ended, key, service, client)
-            flow = Fan(self._registry, service, listener, client, reply, ended)
-        else:
-            context = self._registry.context(service, listener, client, now)
-            flow = Session(self._registry, service, self, key, reply, context)
-        self._flows[key] = flow
+        if self.draining:
+            rule.refuse(listener, client, CloseReason.SHUTDOWN, now)
+            return None
+        try:
+            attempt = rule.begin(listener, client, now)
+        except ConnectionEnd:
+            return None
+        try:
+            flow = self._flow(key, attempt, now)
+        except BaseException:
+            attempt.close(CloseReason.INTERNAL_ERROR, now)
+            raise
+        if flow is not None:
+            self._flows[key] = flow
         return flow
 
-    def _admit(self, service: Service | None, client: Address, now: float) -> CloseReason | None:
-        """Why the client is turned away; None: it is counted in."""
-        if self.draining:
-            return CloseReason.SHUTDOWN
-        if service is None:
-            return CloseReason.NO_RULE
-        reason = service.door.enter(client, now)
-        if reason is None and not service.udp.per_datagram:
-            if self._registry.make_room(service, now):
-                return None
-            service.door.leave(client, now)
-            return CloseReason.SHED
-        return reason
+    def _flow(self, key: Key, attempt: Attempt, now: float) -> Flow | None:
+        reply = self._clients.reply(key)
+        if attempt.rule.udp.per_datagram:
+            return Fan(self._sessions, attempt, self, key, reply)
+        if self._sessions.make_room(attempt.rule, now):
+            return Session(self._sessions, attempt, self, key, reply)
+        attempt.dropped = 1
+        attempt.close(CloseReason.SHED, now)
+        return None
 
-    def _fan_ended(self, key: Key, service: Service, client: Address, now: float) -> None:
-        if self._flows.pop(key, None) is not None:
-            service.door.leave(client, now)
+
+def _end_broken(flow: Flow | None) -> None:
+    try:
+        if flow is not None:
+            flow.end(CloseReason.INTERNAL_ERROR)
+    except Exception:
+        log.exception("a UDP session ended by a fault of nginy")
+
+
+class Fan:
+    """One client of a rule with `per_datagram`: each of its datagrams is balanced by itself.
+
+    There is one session, hence one socket and one lease, per backend that it was sent to, so that
+    answers find their way back; each ends by itself, and `max_sessions` counts each. The client is
+    admitted once; `requests` does not apply. A backend that refused gets nothing of this client for
+    `HOLD_S`, or the next datagram could be sent there again and again.
+
+    A `Flow`, and the `Owner` of its sessions, which it knows by their backends.
+    """
+
+    def __init__(
+        self, sessions: Sessions, admitted: Attempt, port: UdpPort, key: Key, reply: Reply
+    ) -> None:
+        """`admitted` holds the client's place under the caps, and never a backend; `port` knows it
+        by `key`."""
+        self.sessions = sessions
+        self.rule = admitted.rule
+        self._admitted = admitted
+        self._port = port
+        self._key = key
+        self._reply = reply
+        self._by_backend: dict[Backend, FanSession] = {}
+        self._refused_until: dict[Backend, float] = {}
+        self._beginning = False
+        """A session is about to be added; the one that makes room for it may be the last."""
+
+    def datagram(self, datagram: memoryview, now: float) -> None:
+        """See `Flow`."""
+        backend = self.rule.pick(self._admitted.client, now, self._avoided(now))
+        if backend is None:
+            self._refuse(CloseReason.NO_BACKEND, now)
+            return
+        session = self._by_backend.get(backend) or self._begin(backend, now)
+        if session is not None:
+            session.datagram(datagram, now)
+
+    def end(self, reason: CloseReason) -> None:
+        """See `Flow`."""
+        for session in tuple(self._by_backend.values()):
+            session.end(reason)
+        self._end_if_empty(monotonic())
+
+    def let_go(self, session: Session) -> None:
+        """See `Owner`: `requests` does not apply."""
+
+    def ended(self, session: Session, now: float) -> None:
+        """See `Owner`."""
+        self._by_backend.pop(session.key, None)
+        self._end_if_empty(now)
+
+    def resend(self, refused_by: Backend, datagrams: list[bytes], now: float) -> bool:
+        """Send what a backend refused to others; False: enough were tried."""
+        self._refused_until[refused_by] = now + HOLD_S
+        if len(self._avoided(now)) >= self.rule.max_tries:
+            return False
+        for datagram in datagrams:
+            self.datagram(memoryview(datagram), now)
+        return True
+
+    def _avoided(self, now: float) -> list[Backend]:
+        if self._refused_until:
+            lately = {who: until for who, until in self._refused_until.items() if until > now}
+            self._refused_until = lately
+        return list(self._refused_until)
+
+    def _begin(self, backend: Backend, now: float) -> "FanSession | None":
+        self._beginning = True
+        room = self.sessions.make_room(self.rule, now)
+        self._beginning = False
+        if not room:
+            self._refuse(CloseReason.SHED, now)
+            return None
+        attempt = Attempt(self.rule, self._admitted.listener, self._admitted.client, now)
+        session = FanSession(self, attempt, backend, self._reply)
+        self._by_backend[backend] = session
+        return session
+
+    def _refuse(self, reason: CloseReason, now: float) -> None:
+        self.rule.refuse(self._admitted.listener, self._admitted.client, reason, now)
+        self._end_if_empty(now)
+
+    def _end_if_empty(self, now: float) -> None:
+        if not self._by_backend and not self._beginning:
+            self._port.forget(self._key)
+            self._admitted.give_up_place(now)
+
+
+class FanSession(Session):
+    """Of one client with one backend: it never moves, the fan chooses anew anyway."""
+
+    __slots__ = ("_fan",)
+
+    def __init__(self, fan: Fan, attempt: Attempt, backend: Backend, reply: Reply) -> None:
+        """Begin with `backend`."""
+        super().__init__(fan.sessions, attempt, fan, backend, reply)
+        self._fan = fan
+
+    def rebind(self) -> None:
+        """The datagrams to come go to others."""
+        self.end(left_because(self.key, monotonic()))
+
+    def _bind(self, now: float) -> socket.socket:
+        self.attempt.take(self.key, now)
+        upstream = self._open_upstream(self.key.address, now)
+        if upstream is None:
+            raise ConnectionEnd(CloseReason.CONNECT_FAILED)
+        return upstream
+
+    def _unreachable(
+        self, waiting: Sequence[memoryview | bytes], reason: CloseReason, now: float
+    ) -> None:
+        if reason is CloseReason.CONNECT_FAILED:
+            self._move_on([bytes(datagram) for datagram in waiting], now)
+        else:
+            super()._unreachable(waiting, reason, now)
+
+    def _move_on(self, datagrams: list[bytes], now: float) -> None:
+        if not self._fan.resend(self.key, datagrams, now):
+            self._drop(Drop.NO_BACKEND, len(datagrams))
+        self._end(CloseReason.CONNECT_FAILED, now)

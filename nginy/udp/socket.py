@@ -145,7 +145,7 @@ class WildcardSocket:
         return Address(socket.inet_ntop(self._family, key[1]), self._port)
 
 
-def connect(address: Address, receive_buffer_bytes: int) -> socket.socket:
+def open_upstream(address: Address, receive_buffer_bytes: int) -> socket.socket:
     """A non-blocking socket connected to a backend; `receive_buffer_bytes` 0 leaves the kernel's
     default. Raises OSError.
 

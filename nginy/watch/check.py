@@ -12,9 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from nginy.address import Address
-from nginy.errors import BackendError, NginyError
-from nginy.tcp.connect import OWN_FAULTS, begin
-from nginy.traffic.close_reason import ConnectionEnd
+from nginy.engine.dial import OWN_FAULTS, begin
+from nginy.errors import BackendError, NginyError, NoResources
 
 LONGEST_ANSWER_BYTES = 65_536
 SHOWN_BYTES = 40
@@ -46,7 +45,7 @@ async def connected(address: Address) -> AsyncIterator[socket.socket]:
     """A connection to `address`, a non-blocking socket; closed afterwards. Raises as checks do."""
     try:
         sock = begin(address)
-    except ConnectionEnd:
+    except NoResources:
         raise CheckImpossible("the balancer has no descriptor or memory left") from None
     with sock:
         await _writable(sock)

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from nginy.backend.backend import Backend
 from nginy.backend.make import at_host, make_backend
 from nginy.backend.pool import BackendPool
-from nginy.config.model import Rule
 from nginy.config.schema import BackendSettings
-from nginy.traffic.service import Service
+from nginy.traffic.rule import RunningRule
 from nginy.watch.watch import Watch
 
 GATHERING_S = 0.05
@@ -24,13 +23,13 @@ class Membership:
         self,
         pool: BackendPool,
         watch: Watch,
-        users: Iterable[tuple[Rule, Service]],
+        rules: Iterable[RunningRule],
         changed: Callable[[], None],
     ) -> None:
-        """`users` are told of new members, `changed` is called once all know."""
+        """`rules` are told of new members, `changed` is called once all know."""
         self._pool = pool
         self._watch = watch
-        self._users = tuple((frozenset(rule.backend_ids), rule, user) for rule, user in users)
+        self._rules = tuple((frozenset(rule.settings.backend_ids), rule) for rule in rules)
         self._changed = changed
         self._wanted: dict[str, tuple[BackendSettings, tuple[str, ...]]] = {}
         """By the configured id."""
@@ -89,6 +88,6 @@ class Membership:
 
     def _rebuild(self, configured_ids: Iterable[str], now: float) -> None:
         configured_ids = frozenset(configured_ids)
-        for own_ids, rule, service in self._users:
+        for own_ids, rule in self._rules:
             if not own_ids.isdisjoint(configured_ids):
-                service.balancer.rebuild(self._pool.members(rule.backend_ids), now)
+                rule.rebuild(now)

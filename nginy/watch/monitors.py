@@ -6,15 +6,15 @@ import logging
 import os
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import partial
 from socket import AF_UNSPEC
 
 from nginy.backend.pool import BackendPool
-from nginy.config.model import Config, Rule
+from nginy.config.model import Config
 from nginy.config.strategies import PrequalSettings
 from nginy.errors import NginyError
-from nginy.traffic.service import Service
+from nginy.traffic.rule import RunningRule
 from nginy.watch.load_listener import LoadListener
 from nginy.watch.membership import Membership
 from nginy.watch.name_monitor import NameMonitor
@@ -37,27 +37,25 @@ class Monitors:
         self,
         config: Config,
         pool: BackendPool,
-        services: Mapping[str, Service],
+        rules: Sequence[RunningRule],
         rng: random.Random,
     ) -> None:
-        """`services` by the names of their rules. Nothing runs before `start`."""
+        """`rng` is of its own: checks come when they come. Nothing runs before `start`."""
         self._config = config
         self._pool = pool
-        # Of its own, so that checks, which come when they come, do not disturb the algorithms'.
-        own_rng = random.Random(rng.getrandbits(64))
-        users = [(rule, services[rule.name]) for rule in config.rules]
-        self._watch = Watch(own_rng)
-        self._membership = Membership(pool, self._watch, users, self._know_reporters)
+        self._watch = Watch(rng)
+        self._membership = Membership(pool, self._watch, rules, self._know_reporters)
         self._tasks: list[asyncio.Task[None]] = []
-        self._reports = Reports([service.balancer for service in services.values()])
+        self._reports = Reports([rule.balancer for rule in rules])
         self._listener = (
             LoadListener(config.report_address, self._reports.find, self._reports.deliver)
             if config.report_address
             else None
         )
-        self._prober = Prober(
-            [(service.balancer, _probe_port(rule)) for rule, service in users], own_rng
-        )
+        self._prober = Prober([(rule.balancer, _probe_port(rule)) for rule in rules], rng)
+        for rule in rules:
+            if rule.balancer.wants_probes:
+                rule.after_pick = partial(self._prober.after_pick, rule.balancer)
 
     async def start(self) -> None:
         """Resolve names, then watch; to be awaited before anybody is served.
@@ -78,10 +76,6 @@ class Monitors:
         """What is due by time: ramps, probes. Called by the server every 50 ms."""
         self._watch.ramps.tick(now)
         self._prober.tick(now)
-
-    def after_pick(self, service: Service, now: float) -> None:
-        """A backend was picked for a connection of `service`."""
-        self._prober.after_pick(service.balancer, now)
 
     async def close(self) -> None:
         """Stop watching."""
@@ -134,5 +128,6 @@ class Monitors:
         log.info("load reports: %s", self._listener.address)
 
 
-def _probe_port(rule: Rule) -> int | None:
-    return rule.strategy.probe_port if isinstance(rule.strategy, PrequalSettings) else None
+def _probe_port(rule: RunningRule) -> int | None:
+    strategy = rule.settings.strategy
+    return strategy.probe_port if isinstance(strategy, PrequalSettings) else None

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import random
 import select
 import socket
 import struct
@@ -213,7 +212,7 @@ class Proxy:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.server = Server(self._config, random.Random(1))
+        self.server = Server(self._config, 1)
         await self.server.run()
         assert asyncio.all_tasks() == {asyncio.current_task()}
 

@@ -21,7 +21,7 @@ def test_denied_client_is_closed_recorded_counted_and_logged(proxy, peer, caplog
         assert record["rule"] == "rules[0]"
         assert record["backend"] is None
         assert record["backends_tried"] == []
-    assert balancer.server.proxy.closed == {CloseReason.DENIED: 3}
+    assert balancer.server.ledger.closed["tcp"] == {CloseReason.DENIED: 3}
     complaints = [each.getMessage() for each in caplog.records if "access list" in each.message]
     assert len(complaints) == 1
     assert "client 127.0.0.1:" in complaints[0]

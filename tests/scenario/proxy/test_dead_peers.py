@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nginy.config.schema import ConnectionTimeouts
-from nginy.tcp.dead_peers import DeadPeers
+from nginy.tcp.connection import watch_peer
 
 KEEPALIVE_TIMER = "02"
 
@@ -41,14 +41,11 @@ def test_keepalive_runs_on_both_sides_if_it_is_wanted(
 
 
 def test_options_are_set_as_configured() -> None:
-    options = DeadPeers.of(
-        ConnectionTimeouts(
-            keepalive_idle_s=7, keepalive_interval_s=3, keepalive_count=2, user_timeout_ms=900
-        )
+    options = ConnectionTimeouts(
+        keepalive_idle_s=7, keepalive_interval_s=3, keepalive_count=2, user_timeout_ms=900
     )
-    assert options is not None
     with socket.socket() as sock:
-        options.watch(sock)
+        watch_peer(sock, options)
         assert [
             sock.getsockopt(socket.IPPROTO_TCP, option)
             for option in (
@@ -62,20 +59,21 @@ def test_options_are_set_as_configured() -> None:
 
 
 def test_a_user_timeout_alone_starts_no_keepalive() -> None:
-    options = DeadPeers.of(ConnectionTimeouts(user_timeout_ms=900))
-    assert options is not None
+    options = ConnectionTimeouts(user_timeout_ms=900)
     with socket.socket() as sock:
-        options.watch(sock)
+        watch_peer(sock, options)
         assert not sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
 def test_nothing_is_set_unless_asked_for() -> None:
-    assert DeadPeers.of(ConnectionTimeouts()) is None
+    with socket.socket() as sock:
+        watch_peer(sock, ConnectionTimeouts())
+        assert not sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert not sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
 
 
 def test_a_unix_socket_is_left_alone() -> None:
-    options = DeadPeers.of(ConnectionTimeouts(keepalive_idle_s=7, user_timeout_ms=900))
-    assert options is not None
+    options = ConnectionTimeouts(keepalive_idle_s=7, user_timeout_ms=900)
     with socket.socket(socket.AF_UNIX) as sock:
-        options.watch(sock)
+        watch_peer(sock, options)
         assert not sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

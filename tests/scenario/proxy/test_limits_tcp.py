@@ -25,12 +25,12 @@ def test_a_cap_refuses_one_more_and_opens_again(proxy, peer, wait_until, caplog,
     assert balancer.connect().recv(1) == b""
     refused = balancer.record()
     assert (refused["close_reason"], refused["backend"]) == (reason, None)
-    assert balancer.server.proxy.closed[CloseReason(reason)] == 1
+    assert balancer.server.ledger.closed["tcp"][CloseReason(reason)] == 1
     assert sum("refused" in each.getMessage() for each in caplog.records) == 1
 
     clients[0].close()
     upstreams[0].close()
-    wait_until(lambda: balancer.server.proxy.open_connections == 1, "one to end")
+    wait_until(lambda: balancer.server.tcp.open_connections == 1, "one to end")
     client = balancer.connect()
     client.sendall(b"again")
     assert backend.accept().recv(10) == b"again"

@@ -16,7 +16,7 @@ def start(proxy, backends, **strategy):
 
 def scores_of(balancer):
     """What the algorithm would compare, by backend."""
-    algorithm = balancer.server._services["rules[0]"].balancer
+    algorithm = balancer.server.rules[0].balancer
     said = {}
     balancer.call(lambda: said.update(algorithm.scores(SOMEBODY, monotonic())))
     return {backend.id: score for backend, score in said.items()}

@@ -63,7 +63,7 @@ def test_next_backend_is_used_when_no_local_port_is_left_for_one(proxy, peer, mo
 
 def _replace_sockets_to_backends(monkeypatch, make) -> None:
     changed = SimpleNamespace(**vars(socket) | {"socket": make})
-    monkeypatch.setattr("nginy.tcp.connect.socket", changed)
+    monkeypatch.setattr("nginy.engine.dial.socket", changed)
 
 
 def test_a_shortage_of_the_balancers_own_is_not_held_against_the_backend(proxy, peer, monkeypatch):
@@ -86,7 +86,7 @@ def test_a_fault_of_nginy_ends_one_connection_and_leaves_nothing(proxy, peer, mo
     backend = peer()
     balancer = proxy([backend])
     with monkeypatch.context() as until_here:
-        until_here.setattr("nginy.tcp.proxy.Relay", None)
+        until_here.setattr("nginy.tcp.connection.Relay", None)
         client = balancer.connect()
         backend.accept()
         assert client.recv(1) == b""
@@ -155,7 +155,7 @@ def test_no_rule_for_the_client(proxy, peer, caplog):
     record = balancer.record()
     assert record["close_reason"] == "no_rule"
     assert record["rule"] is None
-    assert [reason.value for reason in balancer.server.proxy.closed] == ["no_rule"]
+    assert [reason.value for reason in balancer.server.ledger.closed["tcp"]] == ["no_rule"]
     assert "no rule for client 127.0.0.1" in caplog.text
 
 

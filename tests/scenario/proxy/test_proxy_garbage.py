@@ -7,13 +7,13 @@ def test_connections_leave_no_cyclic_garbage(proxy, peer, wait_until):
     backend = peer()
     balancer = proxy([backend])
     exchange(balancer, backend)
-    wait_until(lambda: balancer.server.proxy.open_connections == 0, "the first to end")
+    wait_until(lambda: balancer.server.tcp.open_connections == 0, "the first to end")
     gc.collect()
     gc.disable()
     try:
         for _ in range(20):
             exchange(balancer, backend)
-        wait_until(lambda: balancer.server.proxy.open_connections == 0, "all to end")
+        wait_until(lambda: balancer.server.tcp.open_connections == 0, "all to end")
         assert gc.collect() < 20  # of a cycle per connection there would be several objects each
     finally:
         gc.enable()

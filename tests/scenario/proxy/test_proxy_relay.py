@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nginy.engine.mover import CopyMover
-from nginy.engine.splice_mover import SpliceMover
+from nginy.engine.movers import CopyMover, SpliceMover
 
 MIB = 1 << 20
 
@@ -26,7 +25,7 @@ def splicing(source: socket.socket, sink: socket.socket) -> SpliceMover:
 @pytest.fixture(params=[CopyMover, SpliceMover, splicing], ids=lambda mover: mover.__name__)
 def proxy(request, monkeypatch, proxy):
     """As in conftest.py, with every byte mover there is."""
-    monkeypatch.setattr("nginy.tcp.proxy.SpliceMover", request.param)
+    monkeypatch.setattr("nginy.tcp.connection.SpliceMover", request.param)
     return proxy
 
 
@@ -397,7 +396,7 @@ def test_500_connections_at_once(proxy, peer):
         upstream.sendall(b"<" + upstream.recv(100) + b">")
     for client in clients:
         assert client.recv(100) == b"<%d>" % client.getsockname()[1]
-    assert balancer.server.proxy.open_connections == 500
+    assert balancer.server.tcp.open_connections == 500
     assert balancer.server.pool.open_leases == 500
     for sock in clients + upstreams:
         sock.close()

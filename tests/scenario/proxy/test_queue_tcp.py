@@ -19,7 +19,7 @@ def start(proxy, backends, max_waiting=10, timeout_ms=10_000, **settings):
 
 
 def queue_of(balancer):
-    return balancer.server._services["rules[0]"].queue
+    return balancer.server.rules[0].queue
 
 
 def test_a_full_backend_makes_wait_not_fail(proxy, peer, wait_until):
@@ -76,7 +76,7 @@ def test_full_queue_refuses(proxy, peer, wait_until, caplog):
     assert balancer.connect().recv(1) == b""
     record = balancer.record()
     assert (record["close_reason"], record["backend"]) == ("queue_full", None)
-    assert balancer.server.proxy.closed == {CloseReason.QUEUE_FULL: 1}
+    assert balancer.server.ledger.closed["tcp"] == {CloseReason.QUEUE_FULL: 1}
     assert any("queue.max_waiting" in each.getMessage() for each in caplog.records)
 
 
@@ -181,9 +181,9 @@ def test_another_rule_frees_the_place(proxy, peer, wait_until):
         held = backend.accept()
         client = balancer.connect()
         client.sendall(b"a")
-        services = balancer.server._services
-        wait_until(lambda: len(services["a"].queue) == 1, "one to wait")
-        assert len(services["b"].queue) == 0
+        rules = {rule.name: rule for rule in balancer.server.rules}
+        wait_until(lambda: len(rules["a"].queue) == 1, "one to wait")
+        assert len(rules["b"].queue) == 0
         first.close()
         held.close()
         assert backend.accept().recv(1) == b"a"
@@ -228,7 +228,7 @@ def test_who_comes_when_a_place_is_free_but_others_wait_does_not_overtake(proxy,
     def free_a_place_and_arrive() -> None:
         server.pool["b1"].set_max_connections(2, monotonic())
         here = Address("127.0.0.1", balancer.port)
-        server.proxy.accept(late[0], Address("127.0.0.9", 9), here)
+        server.tcp.accept(late[0], Address("127.0.0.9", 9), here)
 
     balancer.call(free_a_place_and_arrive)
     assert backend.accept().recv(10) == b"first"

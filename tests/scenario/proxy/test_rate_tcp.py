@@ -6,8 +6,7 @@ from time import monotonic
 
 import pytest
 
-from nginy.engine.mover import CopyMover
-from nginy.engine.splice_mover import SpliceMover
+from nginy.engine.movers import CopyMover, SpliceMover
 
 RATE = 400_000
 TOTAL = 600_000
@@ -24,7 +23,7 @@ def splicing(source, sink):
 @pytest.fixture(params=[CopyMover, SpliceMover, splicing], ids=lambda mover: mover.__name__)
 def proxy(request, monkeypatch, proxy):
     """As in conftest.py, with every byte mover there is."""
-    monkeypatch.setattr("nginy.tcp.proxy.SpliceMover", request.param)
+    monkeypatch.setattr("nginy.tcp.connection.SpliceMover", request.param)
     return proxy
 
 

@@ -5,8 +5,8 @@ import socket
 from types import SimpleNamespace
 
 from nginy.address import Address
-from nginy.tcp import connect
-from nginy.tcp.connect import PortShortage
+from nginy.engine import dial
+from nginy.engine.dial import PortShortage
 
 
 def test_no_source_port_left_is_counted_and_said_with_the_remedy(
@@ -20,9 +20,9 @@ def test_no_source_port_left_is_counted_and_said_with_the_remedy(
             return errno.EADDRNOTAVAIL if exhausted else super().connect_ex(address)
 
     shortage = PortShortage()
-    monkeypatch.setattr(connect, "port_shortage", shortage)
+    monkeypatch.setattr(dial, "port_shortage", shortage)
     balancer = proxy([far, good])
-    monkeypatch.setattr(connect, "socket", SimpleNamespace(**vars(socket) | {"socket": NoPortLeft}))
+    monkeypatch.setattr(dial, "socket", SimpleNamespace(**vars(socket) | {"socket": NoPortLeft}))
     for _ in range(4):
         with balancer.connect(), good.accept():
             pass

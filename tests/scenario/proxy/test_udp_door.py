@@ -27,7 +27,7 @@ def test_a_third_client_is_one_too_many(udp_proxy, udp_peer, settings, reason, p
     clients[2].send(b"x")
     record = server.record()
     assert (record["close_reason"], record["backend"]) == (reason, None)
-    assert server.server.udp.counters.closed.total() == 1
+    assert server.server.ledger.closed["udp"].total() == 1
 
 
 def test_a_place_is_free_again_when_its_session_has_ended(udp_proxy, udp_peer):

@@ -5,8 +5,8 @@ import errno
 import pytest
 
 from nginy.backend.backend import Admin
-from nginy.udp import link as udp_link
-from nginy.udp.counters import Drop
+from nginy.traffic.ledger import Drop
+from nginy.udp import session as udp_session
 
 EXCHANGES = 5
 
@@ -176,7 +176,7 @@ def test_a_backend_that_cannot_be_connected_to_has_refused(
     udp_proxy, udp_peer, monkeypatch, per_datagram
 ):
     """As IPv6 backends of a host without IPv6."""
-    connect = udp_link.connect
+    connect = udp_session.open_upstream
     far, b2 = udp_peer(), udp_peer()
 
     def no_such_family(address, buffer_bytes):
@@ -184,7 +184,7 @@ def test_a_backend_that_cannot_be_connected_to_has_refused(
             raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
         return connect(address, buffer_bytes)
 
-    monkeypatch.setattr(udp_link, "connect", no_such_family)
+    monkeypatch.setattr(udp_session, "open_upstream", no_such_family)
     first = {"address": far.address, "max_fails": 1, "fail_timeout_s": 60}
     server = udp_proxy([first, b2], udp={"per_datagram": per_datagram})
     client = server.client()
@@ -192,7 +192,7 @@ def test_a_backend_that_cannot_be_connected_to_has_refused(
         exchange(client, b2, b"%d" % number)
     assert not server.server.pool["b1"].available(0.0)
     server.call(server.server.udp.abort_all)
-    assert server.server.udp.counters.dropped == {}
+    assert server.server.ledger.dropped == {}
 
 
 def test_a_session_may_stay_with_a_backend_that_refuses(udp_proxy, udp_peer, wait_until):
@@ -226,7 +226,7 @@ def test_of_two_datagrams_at_once_to_a_backend_that_refuses_both_are_sent(
         client.send(b"2")
 
     server.call(send_both)
-    dropped = server.server.udp.counters.dropped
+    dropped = server.server.ledger.dropped
     wait_until(lambda: dropped[Drop.REFUSED] == 2, "both refusals")
 
 

@@ -1,6 +1,6 @@
 """UDP: bursts, floods, rates; nothing is lost without being counted."""
 
-from nginy.udp.counters import Drop
+from nginy.traffic.ledger import Drop
 from nginy.udp.socket import enlarge_receive_buffer
 
 BURST = 1000
@@ -26,7 +26,7 @@ def test_what_the_kernel_drops_is_counted(udp_proxy, udp_peer, wait_until):
             client.send(bytes(100))
 
     server.call(send)  # while the server cannot read
-    dropped = server.server.udp.counters.dropped
+    dropped = server.server.ledger.dropped
     wait_until(lambda: dropped[Drop.KERNEL] > 0, "the kernel's count")
     server.call(server.server.udp.abort_all)
     assert server.record()["datagrams_up"] + dropped[Drop.KERNEL] == BURST
@@ -47,7 +47,7 @@ def test_what_the_kernel_drops_of_the_answers_is_counted(udp_proxy, udp_peer):
     record = server.record()
     assert record["dropped"] > 0
     assert record["datagrams_down"] + record["dropped"] <= BURST
-    assert server.server.udp.counters.dropped[Drop.KERNEL] == record["dropped"]
+    assert server.server.ledger.dropped[Drop.KERNEL] == record["dropped"]
 
 
 def test_one_datagram_per_source_port_does_not_eat_the_sockets(udp_proxy, udp_peer):
@@ -70,7 +70,7 @@ def test_what_exceeds_the_upload_rate_is_dropped(udp_proxy, udp_peer):
     client = server.client()
     for _ in range(100):
         client.send(bytes(1000))
-    dropped = server.server.udp.counters.dropped
+    dropped = server.server.ledger.dropped
     b1.receive()
     server.call(lambda: None)
     assert 0 < dropped[Drop.RATE] < 100
@@ -87,7 +87,7 @@ def test_what_exceeds_the_download_rate_is_dropped(udp_proxy, udp_peer, wait_unt
     _, sender = b1.receive()
     for _ in range(100):
         b1.socket.sendto(bytes(1000), sender)
-    dropped = server.server.udp.counters.dropped
+    dropped = server.server.ledger.dropped
     client.recv(1 << 16)
     wait_until(lambda: dropped[Drop.RATE] > 90, "drops")
     server.call(server.server.udp.abort_all)

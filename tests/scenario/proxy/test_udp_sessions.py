@@ -7,7 +7,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from nginy.udp import link as udp_link
+from nginy.udp import session as udp_session
 from nginy.udp.session import Session
 
 LARGEST = 65_507
@@ -253,7 +253,7 @@ def test_out_of_descriptors_the_oldest_session_goes(udp_proxy, udp_peer):
 
 def test_out_of_source_ports_the_oldest_session_goes(udp_proxy, udp_peer, monkeypatch):
     """What the kernel says when net.ipv4.ip_local_port_range is used up; here it has two ports."""
-    connect, taken = udp_link.connect, []
+    connect, taken = udp_session.open_upstream, []
 
     def from_few_ports(address, buffer_bytes):
         taken[:] = [sock for sock in taken if sock.fileno() != -1]
@@ -262,7 +262,7 @@ def test_out_of_source_ports_the_oldest_session_goes(udp_proxy, udp_peer, monkey
         taken.append(connect(address, buffer_bytes))
         return taken[-1]
 
-    monkeypatch.setattr(udp_link, "connect", from_few_ports)
+    monkeypatch.setattr(udp_session, "open_upstream", from_few_ports)
     b1 = udp_peer()
     server = udp_proxy([b1])
     for number in range(4):
@@ -336,6 +336,6 @@ def test_refusals_are_all_counted_but_not_all_recorded(udp_proxy, udp_peer, wait
     client = server.client()
     for _ in range(500):
         client.send(b"x")
-    closed = server.server.udp.counters.closed
+    closed = server.server.ledger.closed["udp"]
     wait_until(lambda: sum(closed.values()) == 500, "500 refusals")
     assert 100 <= len(server.records(100)) <= 300

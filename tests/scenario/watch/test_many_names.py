@@ -6,13 +6,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from nginy.backend.make import make_backend
-from nginy.backend.pool import BackendPool
 from nginy.backend.resolution import Answer
-from nginy.balancer.for_rule import balancer_for
 from nginy.config.load import parse
 from nginy.watch.monitors import Monitors
 from nginy.watch.resolver import Resolver
+from tests.rules import World
 from tests.scenario.watch.event_loop import run, until
 
 NAMES = 100
@@ -30,21 +28,13 @@ class Stage:
             "dns: {timeout_s: 0.1, min_ttl_s: 0.01}",
             "f",
         )
-        (rule,) = config.rules
-        self.pool = BackendPool(make_backend(each) for each in config.backends)
-        self.name = rule.name
-        self.balancer = balancer_for(
-            rule, self.pool.members(rule.backend_ids), random.Random(1), 0.0
-        )
+        world = World(config)
+        self.pool = world.pool
+        self.balancer = world.rule.balancer
         self.rebuilt = 0
         self._rebuild = self.balancer.rebuild
         self.balancer.rebuild = self._count  # type: ignore[method-assign]
-        self.monitors = Monitors(
-            config,
-            self.pool,
-            {"all": self},  # type: ignore[dict-item]
-            random.Random(1),
-        )
+        self.monitors = Monitors(config, self.pool, world.rules, random.Random(1))
 
     def _count(self, *args) -> None:
         self.rebuilt += 1

@@ -8,16 +8,13 @@ import pytest
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.make import make_backend
 from nginy.backend.outcome import Outcome
-from nginy.backend.pool import BackendPool
 from nginy.backend.resolution import Answer
-from nginy.balancer.for_rule import balancer_for
 from nginy.config.guard_settings import DnsSettings
 from nginy.config.load import parse
-from nginy.config.model import Config
 from nginy.watch.monitors import Monitors
 from nginy.watch.resolver import NoAnswer, Resolver
+from tests.rules import World
 from tests.scenario.watch.dns_server import Zone, dns_server
 from tests.scenario.watch.event_loop import run, until
 
@@ -93,19 +90,6 @@ def test_names_that_only_the_host_knows_are_found_without_configured_nameservers
 # The backends behind a name.
 
 
-class Balanced:
-    """What a Service is to monitors: a name and a balancer."""
-
-    def __init__(self, config: Config, pool: BackendPool) -> None:
-        (rule,) = config.rules
-        self.name = rule.name
-        self.balancer = balancer_for(rule, pool.members(rule.backend_ids), random.Random(1), 0.0)
-
-    @property
-    def ids(self) -> list[str]:
-        return [backend.id for backend in self.balancer.roster.members]
-
-
 class Scene:
     """A rule for `web.test` and a backend with an address; a zone says what web.test is."""
 
@@ -121,14 +105,15 @@ dns: {{nameservers: ["{server}"], timeout_s: 0.2, min_ttl_s: 0.02{dns}}}
 """,
             "f",
         )
-        self.pool = BackendPool(make_backend(each) for each in config.backends)
-        self.service = Balanced(config, self.pool)
-        self.monitors = Monitors(
-            config,
-            self.pool,
-            {"all": self.service},  # type: ignore[dict-item]
-            random.Random(1),
-        )
+        world = World(config)
+        self.pool = world.pool
+        self.rule = world.rule
+        self.monitors = Monitors(config, self.pool, world.rules, random.Random(1))
+
+    @property
+    def ids(self) -> list[str]:
+        """Whom the algorithm may choose."""
+        return [backend.id for backend in self.rule.balancer.roster.members]
 
 
 def playing(
@@ -149,7 +134,7 @@ def playing(
 
 def test_every_address_is_a_backend_of_its_own() -> None:
     async def play(stage: Scene) -> None:
-        assert stage.service.ids == ["web@10.0.0.1", "web@10.0.0.2", "fixed"]
+        assert stage.ids == ["web@10.0.0.1", "web@10.0.0.2", "fixed"]
         assert "web" not in stage.pool
         backend = stage.pool["web@10.0.0.2"]
         assert (backend.address, backend.weight) == (Address("10.0.0.2", 80), 3)
@@ -164,10 +149,10 @@ def test_they_come_and_go_when_the_time_to_live_has_passed() -> None:
     async def play(stage: Scene) -> None:
         pool, zone = stage.pool, stage.zone
         first, stays = pool["web@10.0.0.1"], pool["web@10.0.0.2"]
-        lease = pool.lease(first, stage.service.balancer, 0.0)
+        lease = pool.lease(first, stage.rule.balancer, 0.0)
         zone.hosts["web.test"] = ["10.0.0.3", "10.0.0.2"]
         await until(lambda: "web@10.0.0.3" in pool)
-        assert stage.service.ids == ["web@10.0.0.2", "web@10.0.0.3", "fixed"]
+        assert stage.ids == ["web@10.0.0.2", "web@10.0.0.3", "fixed"]
         assert pool["web@10.0.0.2"] is stays
         assert (first.removed, first.active, stays.removed) == (True, 1, False)
         lease.release(Outcome(), 1.0)
@@ -200,7 +185,7 @@ def test_while_there_is_no_answer_the_old_addresses_stay(fault: str, caplog) -> 
         await until(lambda: "kept: 10.0.0.1" in caplog.text)
         asked = zone.questions
         await until(lambda: zone.questions > asked + 3)
-        assert stage.service.ids == ["web@10.0.0.1", "fixed"]
+        assert stage.ids == ["web@10.0.0.1", "fixed"]
         assert stage.pool["web@10.0.0.1"] is before
         zone.silent, zone.broken, zone.hosts = False, set(), {"web.test": ["10.0.0.2"]}
         await until(lambda: "web@10.0.0.2" in stage.pool)
@@ -211,10 +196,10 @@ def test_while_there_is_no_answer_the_old_addresses_stay(fault: str, caplog) -> 
 
 def test_without_any_answer_it_starts_and_serves_when_there_is_one(caplog) -> None:
     async def play(stage: Scene) -> None:
-        assert stage.service.ids == ["fixed"]
+        assert stage.ids == ["fixed"]
         assert "web.test: there is no such name; nobody is served by it until it" in caplog.text
         stage.zone.hosts["web.test"] = ["10.0.0.1"]
-        await until(lambda: stage.service.ids == ["web@10.0.0.1", "fixed"])
+        await until(lambda: stage.ids == ["web@10.0.0.1", "fixed"])
 
     playing(Zone(), play)
 
@@ -227,7 +212,7 @@ def test_it_is_not_asked_again_before_the_time_to_live_has_passed() -> None:
         for _ in range(20):
             await asyncio.sleep(0.002)
         assert stage.zone.questions == asked
-        assert stage.service.ids == ["web@10.0.0.1", "fixed"]
+        assert stage.ids == ["web@10.0.0.1", "fixed"]
 
     playing(Zone({"web.test": ["10.0.0.1"]}, ttl_s=3600), play)
 
@@ -235,14 +220,14 @@ def test_it_is_not_asked_again_before_the_time_to_live_has_passed() -> None:
 def test_a_time_to_live_is_cut_to_max_ttl() -> None:
     async def play(stage: Scene) -> None:
         stage.zone.hosts["web.test"] = ["10.0.0.2"]
-        await until(lambda: stage.service.ids == ["web@10.0.0.2", "fixed"])
+        await until(lambda: stage.ids == ["web@10.0.0.2", "fixed"])
 
     playing(Zone({"web.test": ["10.0.0.1"]}, ttl_s=3600), play, dns=", max_ttl_s: 0.03")
 
 
 def test_backups_behind_a_name_are_backups() -> None:
     async def play(stage: Scene) -> None:
-        balancer = stage.service.balancer
+        balancer = stage.rule.balancer
 
         def picked() -> set[str]:
             client = Address("192.0.2.1", 1)

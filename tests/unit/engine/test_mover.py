@@ -8,8 +8,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from nginy.engine.mover import CHUNK_BYTES, CHUNKS_PER_TURN, CopyMover, Flow
-from nginy.engine.splice_mover import Pipe, SpliceMover
+from nginy.engine.movers import CHUNK_BYTES, CHUNKS_PER_TURN, CopyMover, Pipe, SpliceMover, Stop
 
 
 def splicing(source: socket.socket, sink: socket.socket) -> SpliceMover:
@@ -46,7 +45,7 @@ class Way:
         while True:
             with suppress(BlockingIOError):
                 sent += self.sender.send(bytes(CHUNK_BYTES))
-            if self.mover.move(False) is Flow.BLOCKED:
+            if self.mover.move(False) is Stop.BLOCKED:
                 return sent
 
     def received(self) -> bytes:
@@ -61,20 +60,20 @@ class Way:
 
 def test_moves_what_there_is(way):
     way.sender.sendall(b"hello")
-    assert way.mover.move(False) is Flow.DRAINED
+    assert way.mover.move(False) is Stop.DRAINED
     assert way.received() == b"hello"
     assert way.mover.moved == 5
 
 
 def test_nothing_to_move(way):
-    assert way.mover.move(False) is Flow.DRAINED
+    assert way.mover.move(False) is Stop.DRAINED
     assert way.mover.moved == 0
 
 
 def test_end_is_seen_after_the_last_bytes(way):
     way.sender.sendall(b"bye")
     way.sender.shutdown(socket.SHUT_WR)
-    assert way.mover.move(True) is Flow.FIN
+    assert way.mover.move(True) is Stop.FIN
     assert way.received() == b"bye"
 
 
@@ -93,14 +92,14 @@ class Swallow:
 def test_one_turn_of_copying_is_bounded():
     """A source that always has more does not keep the others waiting."""
     mover = CopyMover(Endless(), Swallow())
-    assert mover.move(False) is Flow.UNFINISHED
+    assert mover.move(False) is Stop.UNFINISHED
     assert mover.moved == CHUNK_BYTES * CHUNKS_PER_TURN
 
 
 def test_splicing_begins_after_a_full_turn_and_its_pipe_is_closed():
     before = len(os.listdir("/proc/self/fd"))
     mover = SpliceMover(Endless(), Swallow())
-    assert mover.move(False) is Flow.UNFINISHED
+    assert mover.move(False) is Stop.UNFINISHED
     assert len(os.listdir("/proc/self/fd")) == before + 2
     mover.close()
     mover.close()
@@ -115,7 +114,7 @@ def test_without_a_pipe_it_goes_on_copying(monkeypatch):
     monkeypatch.setattr(os, "pipe2", exhausted)
     mover = SpliceMover(Endless(), Swallow())
     for turns in (1, 2):
-        assert mover.move(False) is Flow.UNFINISHED
+        assert mover.move(False) is Stop.UNFINISHED
         assert mover.moved == turns * CHUNK_BYTES * CHUNKS_PER_TURN
 
 
@@ -123,7 +122,7 @@ def test_a_pipe_that_cannot_be_enlarged_is_used_as_it_is(monkeypatch):
     def no_memory(*_: object) -> int:
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    monkeypatch.setattr("nginy.engine.splice_mover.fcntl.fcntl", no_memory)
+    monkeypatch.setattr("nginy.engine.movers.fcntl.fcntl", no_memory)
     before = len(os.listdir("/proc/self/fd"))
     pipe = Pipe()
     assert len(os.listdir("/proc/self/fd")) == before + 2
@@ -136,7 +135,7 @@ def test_full_sink_blocks_and_the_source_is_not_read_on(way):
     with suppress(BlockingIOError):
         while True:
             sent += way.sender.send(bytes(CHUNK_BYTES))
-    assert way.mover.move(False) is Flow.BLOCKED
+    assert way.mover.move(False) is Stop.BLOCKED
     with pytest.raises(BlockingIOError):
         way.sender.send(b"x")  # still full: the mover took nothing
     assert way.mover.moved == moved
@@ -148,15 +147,15 @@ def test_nothing_is_lost_or_reordered_over_a_slow_sink(way):
     way.sender.setblocking(False)
     left = memoryview(payload)
     arrived = bytearray()
-    flow = Flow.DRAINED
-    while flow is not Flow.FIN:
+    flow = Stop.DRAINED
+    while flow is not Stop.FIN:
         if left:
             with suppress(BlockingIOError):
                 left = left[way.sender.send(left) :]
             if not left:
                 way.sender.shutdown(socket.SHUT_WR)
         flow = way.mover.move(not left)
-        if flow is Flow.BLOCKED or not left:
+        if flow is Stop.BLOCKED or not left:
             arrived += way.received()
     arrived += way.received()
     assert bytes(arrived) == payload
@@ -166,25 +165,25 @@ def test_nothing_is_lost_or_reordered_over_a_slow_sink(way):
 def test_lost_sink(way):
     way.receiver.close()
     way.sender.sendall(b"to nobody")
-    assert way.mover.move(False) is Flow.SINK_LOST
+    assert way.mover.move(False) is Stop.SINK_LOST
     assert way.mover.moved == 0
 
 
 def test_sink_lost_while_bytes_wait_for_it(way):
     way.fill_sink()
     way.receiver.close()
-    assert way.mover.move(False) is Flow.SINK_LOST
+    assert way.mover.move(False) is Stop.SINK_LOST
 
 
 def test_lost_source(way):
     way.source.send(b"unread")
     way.sender.close()  # with unread bytes: the other end sees a reset
-    assert way.mover.move(True) is Flow.SOURCE_LOST
+    assert way.mover.move(True) is Stop.SOURCE_LOST
 
 
 def test_what_moves_in_small_portions_needs_no_pipe():
     before = len(os.listdir("/proc/self/fd"))
     mover = SpliceMover(Endless(), Swallow())
-    assert mover.move(False, CHUNK_BYTES) is Flow.UNFINISHED
+    assert mover.move(False, CHUNK_BYTES) is Stop.UNFINISHED
     assert len(os.listdir("/proc/self/fd")) == before
     assert mover.moved == CHUNK_BYTES

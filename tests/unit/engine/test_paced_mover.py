@@ -6,9 +6,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from nginy.engine.mover import CopyMover, Flow, Mover
-from nginy.engine.paced_mover import PacedMover
-from nginy.engine.splice_mover import SpliceMover
+from nginy.engine.movers import CopyMover, Mover, PacedMover, SpliceMover, Stop
 from nginy.traffic.rate import TokenBucket
 
 RATE = 100_000.0
@@ -50,14 +48,14 @@ def way(request):
 
 def test_within_the_bucket_nothing_is_held_back(way):
     way.sender.sendall(b"x" * 1000)
-    assert way.mover.move(False) is Flow.DRAINED
+    assert way.mover.move(False) is Stop.DRAINED
     assert way.received() == b"x" * 1000
 
 
 def test_the_bound_is_kept_at_every_moment_and_all_arrives(way):
     payload = random.Random(1).randbytes(500_000)
-    left, arrived, flow = memoryview(payload), bytearray(), Flow.DRAINED
-    while flow is not Flow.FIN:
+    left, arrived, flow = memoryview(payload), bytearray(), Stop.DRAINED
+    while flow is not Stop.FIN:
         with suppress(BlockingIOError):
             while left:
                 left = left[way.sender.send(left) :]
@@ -77,7 +75,7 @@ def test_the_bound_is_kept_at_every_moment_and_all_arrives(way):
 def test_an_empty_bucket_still_delivers_what_was_read(way):
     """The sink was full when it was read."""
     sink_bytes = 0
-    while way.mover.move(False) is not Flow.BLOCKED:
+    while way.mover.move(False) is not Stop.BLOCKED:
         with suppress(BlockingIOError):
             way.sender.send(b"x" * 50_000)
         way.now += 1.0
@@ -88,15 +86,15 @@ def test_an_empty_bucket_still_delivers_what_was_read(way):
         way.sender.send(b"y" * 50_000)
     way.mover._bucket.spend(way.mover._bucket.available(way.now))
     flow = way.mover.move(False)
-    assert flow is Flow.PACED
+    assert flow is Stop.PACED
     assert way.mover.moved == way.mover.taken == taken
     assert len(way.received()) == taken - sink_bytes
 
 
 def test_a_limit_is_kept_by_the_mover_itself(way):
     way.sender.sendall(b"x" * 1000)
-    assert way.inner.move(False, 300) is Flow.UNFINISHED
+    assert way.inner.move(False, 300) is Stop.UNFINISHED
     assert way.received() == b"x" * 300
-    assert way.inner.move(False, 0) is Flow.UNFINISHED
-    assert way.inner.move(False, 5000) is Flow.DRAINED
+    assert way.inner.move(False, 0) is Stop.UNFINISHED
+    assert way.inner.move(False, 5000) is Stop.DRAINED
     assert way.received() == b"x" * 700

@@ -133,7 +133,7 @@ def test_run_soon_lets_ready_sockets_go_first(poller, loop, pair):
     near, far = pair
     order = []
     poller.watch(near, lambda _events: order.append("socket"))
-    poller.run_soon(lambda: order.append("soon"))
+    poller.run_soon(lambda now: order.append("soon"))
     far.send(b"x")
     loop.run()
     assert order == ["socket", "soon"]
@@ -178,10 +178,10 @@ def test_a_fault_in_one_handler_costs_no_other_socket_its_event(poller, loop) ->
 def test_a_fault_in_a_turn_costs_no_other_turn(poller, loop) -> None:
     seen = []
 
-    def faulty() -> None:
+    def faulty(now: float) -> None:
         raise RuntimeError("a fault")
 
     poller.run_soon(faulty)
-    poller.run_soon(lambda: seen.append("next"))
+    poller.run_soon(lambda now: seen.append("next"))
     loop.run()
     assert seen == ["next"]

@@ -6,11 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from nginy.engine.mover import CopyMover
+from nginy.engine.movers import CopyMover
 from nginy.engine.poller import READABLE, Poller
 from nginy.engine.timers import TimerWheel
-from nginy.tcp.relay import Limits, Relay
+from nginy.tcp.relay import Relay
 from nginy.traffic.rate import Rates
+from nginy.traffic.rule import Limits
 
 BYTES_PER_S = 5
 IDLE_S = 1.0
@@ -22,9 +23,8 @@ def own():
         yield stack
 
 
-def test_the_idle_time_begins_when_the_last_pause_is_over(own, monkeypatch):
+def test_the_idle_time_begins_when_the_last_pause_is_over(own):
     clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr("nginy.tcp.relay.time", SimpleNamespace(monotonic=lambda: clock.now))
     sender, client = map(own.enter_context, socket.socketpair())
     upstream, receiver = map(own.enter_context, socket.socketpair())
     for sock in (client, upstream):
@@ -34,7 +34,18 @@ def test_the_idle_time_begins_when_the_last_pause_is_over(own, monkeypatch):
     poller.now = clock.now  # of its last turn, and there is no other one
     wheel = TimerWheel(0.05, clock.now)
     limits = Limits(IDLE_S, IDLE_S)
-    relay = Relay(poller, wheel, client, upstream, CopyMover, limits, Rates(BYTES_PER_S, 0.0))
+    rates = Rates(BYTES_PER_S, 0.0)
+    relay = Relay(
+        poller,
+        wheel,
+        client,
+        upstream,
+        CopyMover,
+        limits,
+        rates,
+        lambda: clock.now,
+        lambda now: None,
+    )
     ends = []
     sender.sendall(b"x" * 3 * BYTES_PER_S)
     relay.start(READABLE, 0, ends.append)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nginy.address import numeric_address
 from nginy.config.guard_settings import AccessSettings
-from nginy.traffic.access import AccessList
-from nginy.traffic.numeric_address import numeric_address
+from nginy.traffic.admission import AccessList
 
 
 def access(*lines: str) -> AccessList:

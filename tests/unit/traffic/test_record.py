@@ -5,18 +5,19 @@ import orjson
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.traffic.close_reason import CloseReason
-from nginy.traffic.context import ConnectionContext
-from nginy.traffic.record import close_record
+from nginy.traffic.record import ConnectionContext, close_record
 
 
 def context() -> ConnectionContext:
-    return ConnectionContext("7", Address("::", 80), Address("2001:db8::1", 5000), opened_s=10.0)
+    return ConnectionContext(
+        "7", "tcp", Address("::", 80), Address("2001:db8::1", 5000), opened_s=10.0
+    )
 
 
 def test_served_connection():
     served = context()
     b1, b2 = (Backend(name, Address("10.0.0.1", port)) for name, port in (("b1", 1), ("b2", 2)))
-    served.rule = "web"
+    served.rule_name = "web"
     served.tried = [b1, b2]
     served.backend = b2
     served.upstream_local = Address("10.0.0.9", 40000)
@@ -50,6 +51,7 @@ def test_served_connection():
         "dropped": None,
         "backends_tried": ["b1", "b2"],
         "close_reason": "completed",
+        "fault": "nobody",
     }
 
 

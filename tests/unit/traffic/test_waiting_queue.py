@@ -52,7 +52,7 @@ class Setting:
         balancer = make_balancer(LeastConnSettings(type="least_conn"), random.Random(1))
         balancer.rebuild(self.backends, 0.0)
         self.wheel = TimerWheel(TICK_S, 0.0)
-        self.soon: deque[Callable[[], None]] = deque()
+        self.soon: deque[Callable[[float], None]] = deque()
         self.queue = WaitingQueue(
             QueueSettings(max_waiting=max_waiting, timeout_ms=int(PATIENCE_S * 1e3)),
             balancer,
@@ -76,7 +76,7 @@ class Setting:
         for _ in range(1000):
             if not self.soon:
                 return
-            self.soon.popleft()()
+            self.soon.popleft()(0.0)
         raise AssertionError("it never comes to rest")
 
 

@@ -1,8 +1,8 @@
-"""The registry of UDP sessions: who is asked when."""
+"""All UDP sessions: who is asked when."""
 
 import weakref
 
-from nginy.udp.registry import HOLD_S, Registry
+from nginy.udp.sessions import HOLD_S, Sessions
 
 
 class Member:
@@ -18,7 +18,7 @@ class Member:
 
 
 def test_a_session_settles_when_its_time_is_over_and_again_if_it_wants():
-    registry = Registry(poller=None, pool=None, write_record=None, after_pick=None)
+    registry = Sessions(poller=None, ledger=None)
     once, twice = Member(more=0), Member(more=1)
     registry.hold(once, 0.0)
     registry.hold(twice, 0.5)
@@ -29,7 +29,7 @@ def test_a_session_settles_when_its_time_is_over_and_again_if_it_wants():
 
 
 def test_who_has_ended_is_neither_asked_nor_remembered():
-    registry = Registry(poller=None, pool=None, write_record=None, after_pick=None)
+    registry = Sessions(poller=None, ledger=None)
     ended, other = Member(more=0), Member(more=0)
     registry.hold(ended, 0.0)
     registry.hold(other, 0.0)

@@ -5,16 +5,16 @@ from collections import Counter, defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nginy.address import numeric_address
 from nginy.config.guard_settings import LimitSettings
+from nginy.traffic.admission import SourceLimits
 from nginy.traffic.close_reason import CloseReason
-from nginy.traffic.numeric_address import numeric_address
-from nginy.traffic.sources import Sources
 
 FULL, RATE = CloseReason.SOURCE_FULL, CloseReason.SOURCE_RATE
 
 
-def sources(**limits: object) -> Sources:
-    return Sources(LimitSettings(**limits))
+def sources(**limits: object) -> SourceLimits:
+    return SourceLimits(LimitSettings(**limits))
 
 
 def at(host: str):

@@ -1,16 +1,16 @@
-"""The door of a rule: every reason to refuse, and that a refusal counts nothing."""
+"""The admission of a rule: every reason to refuse, and that a refusal counts nothing."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nginy.address import Address
 from nginy.config.guard_settings import AccessSettings, LimitSettings
+from nginy.traffic.admission import Admission, Census
 from nginy.traffic.close_reason import CloseReason
-from nginy.traffic.door import Census, Door
 
 
-def door(census: Census | None = None, access: tuple = (), **limits: object) -> Door:
-    return Door(access, LimitSettings(**limits), census or Census(0))
+def door(census: Census | None = None, access: tuple = (), **limits: object) -> Admission:
+    return Admission(access, LimitSettings(**limits), census or Census(0))
 
 
 def client(number: int) -> Address:

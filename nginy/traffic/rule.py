@@ -1,0 +1,159 @@
+"""A rule at work: what a connection or session needs of it, and the way in (`begin`)."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
+
+from nginy.address import Address
+from nginy.backend.backend import Backend
+from nginy.backend.pool import BackendPool
+from nginy.balancer.base import Balancer
+from nginy.balancer.for_rule import balancer_for
+from nginy.config.model import Protocol, Rule
+from nginy.config.parse import ClientMatch
+from nginy.traffic.admission import Admission, Census
+from nginy.traffic.attempt import Attempt
+from nginy.traffic.close_reason import CloseReason, ConnectionEnd
+from nginy.traffic.ledger import Ledger
+from nginy.traffic.live import LiveConnections
+from nginy.traffic.queue import WaitingQueue
+from nginy.traffic.rate import Rates
+from nginy.traffic.scheduler import RunSoon, Timers
+
+
+class Limits(NamedTuple):
+    """How long a relay may go without a byte, in seconds."""
+
+    idle_s: float
+    half_closed_s: float
+    """The same, once one side has sent FIN."""
+
+    @property
+    def shortest_s(self) -> float:
+        """How long nothing can be due."""
+        return min(self)
+
+
+class Surroundings(NamedTuple):
+    """What all rules of a process share."""
+
+    pool: BackendPool
+    census: Census
+    ledger: Ledger
+    timers: Timers
+    run_soon: RunSoon
+    seed: int
+
+
+class RunningRule:
+    """One rule. What it counts outlives its settings, which `update` replaces."""
+
+    def __init__(self, rule: Rule, around: Surroundings, now: float) -> None:
+        """Over its backends in the pool, from `now` on (seconds)."""
+        self.pool = around.pool
+        self.ledger = around.ledger
+        self._around = around
+        self.settings = rule
+        self.name = rule.name
+        self.protocol: Protocol = rule.protocol
+        self.after_pick: Callable[[float], object] | None = None
+        """Told of every pick, if the algorithm wants probes."""
+        self.balancer = self._balancer(now)
+        self.admission = Admission(rule.access, rule.limits, around.census)
+        self.live = LiveConnections(rule.live_connections, around.timers)
+        self._waiting = WaitingQueue(
+            rule.queue,
+            self,
+            self.members,
+            around.timers,
+            around.run_soon,
+            heed_health=rule.all_down == "refuse",
+        )
+        self.closed: Counter[CloseReason] = Counter()
+        """What has ended, and what was refused."""
+        self._set()
+
+    @property
+    def clients(self) -> Sequence[ClientMatch]:
+        """Whom it is for, and at which ports."""
+        return self.settings.clients
+
+    def members(self) -> tuple[Backend, ...]:
+        """Its present backends."""
+        return self.pool.members(self.settings.backend_ids)
+
+    def begin(self, listener: Address, client: Address, now: float) -> Attempt:
+        """Admit `client`. Raises ConnectionEnd if it is refused: that is counted and recorded."""
+        refusal = self.admission.enter(client, now)
+        if refusal is not None:
+            self.refuse(listener, client, refusal, now)
+            raise ConnectionEnd(refusal)
+        attempt = Attempt(self, listener, client, now)
+        attempt.admitted_in = self.admission.epoch
+        return attempt
+
+    def refuse(self, listener: Address, client: Address, reason: CloseReason, now: float) -> None:
+        """Count and record that `client` is not served."""
+        attempt = Attempt(self, listener, client, now)
+        attempt.dropped = 1
+        attempt.close(reason, now)
+
+    def pick(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
+        """The algorithm's choice; None: nobody."""
+        backend = self.balancer.pick(client, now, avoid)
+        if backend is not None and self.after_pick is not None:
+            self.after_pick(now)
+        return backend
+
+    def rebuild(self, now: float) -> None:
+        """Its backends in the pool are others now."""
+        self.balancer.rebuild(self.members(), now)
+
+    def update(self, rule: Rule, now: float) -> None:
+        """Go on by another version of the rule: of the same name and protocol.
+
+        What is open stays open, and counted: caps, queues and live policies apply from now on to
+        all. The algorithm is a new one only if its settings are others (or whether it has tiers).
+        """
+        before, tiers_before = self._algorithm, self._has_backups()
+        self.settings = rule
+        if before == self._algorithm and tiers_before == self._has_backups():
+            self.rebuild(now)
+        else:
+            self.balancer.rebuild((), now)
+            self.balancer = self._balancer(now)
+        self.admission.update(rule.access, rule.limits)
+        self.live.policy = rule.live_connections
+        self._waiting.update(rule.queue, heed_health=rule.all_down == "refuse")
+        self._set()
+
+    @property
+    def _algorithm(self) -> tuple[object, ...]:
+        """What makes another algorithm of it."""
+        return self.settings.strategy, self.settings.all_down, self.settings.passive
+
+    def _has_backups(self) -> bool:
+        return any(backend.backup for backend in self.members())
+
+    def _balancer(self, now: float) -> Balancer[Any]:
+        rng = stream(self._around.seed, self.name)
+        return balancer_for(self.settings, self.members(), rng, now)
+
+    def _set(self) -> None:
+        rule = self.settings
+        timeouts, retries = rule.timeouts, rule.retries
+        self.timeouts = timeouts
+        self.limits = Limits(timeouts.idle_timeout_ms / 1e3, timeouts.half_closed_timeout_ms / 1e3)
+        self.connect_timeout_s = timeouts.connect_timeout_ms / 1e3
+        self.max_tries = retries.max_tries
+        self.total_timeout_s = retries.total_timeout_ms / 1e3
+        self.rates = Rates(rule.limits.upload_bytes_per_s, rule.limits.download_bytes_per_s)
+        self.udp = rule.udp
+        self.queue = self._waiting if rule.queue.max_waiting else None
+        """None: nobody is to wait (`max_waiting: 0`)."""
+
+
+def stream(seed: int, name: str) -> random.Random:
+    """The random numbers of the rule of that name: what one rule carries changes nobody else's."""
+    return random.Random(f"{seed}/{name}")
