@@ -22,7 +22,7 @@ WORKLOADS = {
     "udp-sessions": Workload("UDP new sessions/s", 0.4),
     "udp-memory": Workload("bytes per idle UDP session, without the kernel's (less is better)"),
 }
-HEAD = ("median (min-max)", "CPU us each", "nginy / it", "floor")
+HEAD = ("median (min-max)", "nginy / it", "floor", "CPU us each", "nginy / it")
 
 
 class Sample(NamedTuple):
@@ -45,12 +45,8 @@ class Spread(NamedTuple):
 
     def __str__(self) -> str:
         """`5123 (4980-5300)`, with decimals where the numbers are small."""
-        digits = _digits(self.median)
+        digits = 0 if self.median >= 100 else 2
         return f"{self.median:.{digits}f} ({self.low:.{digits}f}-{self.high:.{digits}f})"
-
-
-def _digits(value: float) -> int:
-    return 0 if value >= 100 else 2
 
 
 def spread(values: Iterable[float]) -> Spread:
@@ -62,7 +58,15 @@ def spread(values: Iterable[float]) -> Spread:
 def ratios(samples: Collection[Sample], workload: str, peer: str) -> list[float]:
     """nginy to the peer in each round: what disturbs a round disturbs both. None of a peer that
     needs no memory."""
-    ours, its = (_by_round(samples, workload, system) for system in ("nginy", peer))
+    return _ratios(*(_by_round(samples, workload, system) for system in ("nginy", peer)))
+
+
+def cpu_ratios(samples: Collection[Sample], workload: str, peer: str) -> list[float]:
+    """Of the processor time for each; it varies less than a rate, and waiting is not in it."""
+    return _ratios(*(_cpu_us_by_round(samples, workload, system) for system in ("nginy", peer)))
+
+
+def _ratios(ours: dict[int, float], its: dict[int, float]) -> list[float]:
     return [ours[number] / its[number] for number in sorted(ours.keys() & its) if its[number] > 0]
 
 
@@ -107,18 +111,17 @@ def _table(samples: Collection[Sample], workload: str) -> str:
 
 def _line(samples: Collection[Sample], workload: str, system: str) -> Iterator[str]:
     yield f"  {system}"
-    yield str(spread(_by_round(samples, workload, system).values()))
-    cpu_us = [
-        each.cpu_us
-        for each in samples
-        if (each.workload, each.system) == (workload, system) and each.cpu_us is not None
-    ]
-    yield f"{median(cpu_us):.{_digits(median(cpu_us))}f}" if cpu_us else ""
-    its = [] if system == "nginy" else ratios(samples, workload, system)
-    yield str(spread(its)) if its else ""
+    yield _cell(_by_round(samples, workload, system).values())
+    yield _cell(ratios(samples, workload, system) if system != "nginy" else [])
     reached = judged(samples).get(workload) if system == "nginx" else None
     mark = {True: "reached", False: "MISSED", None: ""}[reached]
     yield f"{WORKLOADS[workload].floor} {mark}" if mark else ""
+    yield _cell(_cpu_us_by_round(samples, workload, system).values())
+    yield _cell(cpu_ratios(samples, workload, system) if system != "nginy" else [])
+
+
+def _cell(values: Collection[float]) -> str:
+    return str(spread(values)) if values else ""
 
 
 def _by_round(samples: Iterable[Sample], workload: str, system: str) -> dict[int, float]:
@@ -126,4 +129,12 @@ def _by_round(samples: Iterable[Sample], workload: str, system: str) -> dict[int
         each.round: each.value
         for each in samples
         if (each.workload, each.system) == (workload, system)
+    }
+
+
+def _cpu_us_by_round(samples: Iterable[Sample], workload: str, system: str) -> dict[int, float]:
+    return {
+        each.round: each.cpu_us
+        for each in samples
+        if (each.workload, each.system) == (workload, system) and each.cpu_us is not None
     }

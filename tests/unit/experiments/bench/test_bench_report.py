@@ -20,11 +20,12 @@ SLOW = GOOD | {"connections": [49.0, 49, 500]}
 
 
 def samples_with(nginy: dict[str, list[float]]) -> list[Sample]:
-    peers = [Sample(n, work, "nginx", 100.0, 2.5) for work in nginy for n in range(3)]
-    ours = [
-        Sample(n, work, "nginy", value) for work in nginy for n, value in enumerate(nginy[work])
-    ]
-    return peers + ours
+    samples = []
+    for work, values in nginy.items():
+        for number, value in enumerate(values):
+            samples.append(Sample(number, work, "nginx", 100.0, 2.5))
+            samples.append(Sample(number, work, "nginy", value, 5.0))
+    return samples
 
 
 def test_ratio_pairs_the_systems_of_one_round():
@@ -78,8 +79,8 @@ def test_table_shows_values_cpu_time_ratios_and_floor():
     lines = tables(samples_with({"requests": GOOD["requests"]}) + others).splitlines()
     assert lines[0] == WORKLOADS["requests"].title
     assert [" ".join(line.split()) for line in lines[2:]] == [
-        "nginx 100 (100-100) 2.50 0.70 (0.10-0.71) 0.7 reached",
-        "nginy 70.00 (10.00-71.00)",
+        "nginx 100 (100-100) 0.70 (0.10-0.71) 0.7 reached 2.50 (2.50-2.50) 2.00 (2.00-2.00)",
+        "nginy 70.00 (10.00-71.00) 5.00 (5.00-5.00)",
         "other 140 (140-140) 0.50 (0.07-0.51)",
     ]
 
