@@ -80,11 +80,9 @@ test: check ## everything; the tests of virtual networks run only as root (sudo 
 	@experiments/setup.sh --bench
 	@$(PY) -m pytest -q -m "root or slow"
 
-bench: ## nginy beside nginx, TCP and UDP, interleaved rounds: ratios; and what a pick costs
+bench: ## nginy beside nginx and HAProxy, TCP and UDP: rates, memory, ratios; and what a pick costs
 	@experiments/setup.sh --bench
 	@$(ROOT) $(PY) -m experiments.bench
-	@$(PY) -m experiments.bench.udp
-	@$(PY) -m experiments.bench.picks
 
 quality: setup ## how exact the link emulator is on this machine (delay, throughput, loss)
 	@$(ROOT) $(PY) -m topologies.links.quality

@@ -3,7 +3,7 @@
 # second run only compares a stamp and looks up a dozen commands.
 #
 # Usage: experiments/setup.sh [--bench] [--notebook]
-#   --bench     also nginx's stream module and wrk, for `make bench` and its tests
+#   --bench     also nginx's stream module, HAProxy and wrk, for `make bench` and its tests
 #   --notebook  also JupyterLab, which only `make notebook` needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -40,7 +40,7 @@ needed=(mnexec:mininet ip:iproute2 tc:iproute2 iptables:iptables brctl:bridge-ut
 extras=testbed,notebook,dev
 for option in "$@"; do
     case $option in
-        --bench) needed+=(nginx:nginx-light wrk:wrk) ;;
+        --bench) needed+=(nginx:nginx-light haproxy:haproxy wrk:wrk) ;;
         --notebook) extras=$extras,lab ;;
         *) fail "unknown option $option (known: --bench, --notebook)" ;;
     esac
@@ -61,13 +61,16 @@ if [ ${#missing[@]} -gt 0 ]; then
     echo "setup: Debian packages to be installed: ${missing[*]}"
     command -v apt-get >/dev/null ||
         fail "there is no apt-get here; install what these packages hold by your system's own means"
-    had_nginx=$(command -v nginx || true)
+    services=()
+    for service in nginx haproxy; do command -v $service >/dev/null || services+=($service); done
     as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-    # The benchmark starts an nginx of its own; the service that the package starts is not wanted.
-    if [ -z "$had_nginx" ] && command -v nginx >/dev/null && [ -d /run/systemd/system ]; then
-        as_root systemctl disable --now nginx >/dev/null 2>&1 || true
-    fi
+    # The benchmark starts its own; the services that these packages start are not wanted.
+    for service in "${services[@]}"; do
+        if command -v "$service" >/dev/null && [ -d /run/systemd/system ]; then
+            as_root systemctl disable --now "$service" >/dev/null 2>&1 || true
+        fi
+    done
 fi
 
 # --- .venv --------------------------------------------------------------------------------------

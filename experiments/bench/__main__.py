@@ -1,110 +1,158 @@
-"""`python -m experiments.bench`: nginy beside nginx's stream module, one worker each.
+"""`python -m experiments.bench`: nginy beside nginx, HAProxy and, if wanted, another nginy.
 
-All systems run at once in one lab and are measured in turn, in another order each round, so that
-what disturbs the machine disturbs all alike. Exit codes: 0 floors reached, 1 not reached, 2 the
-benchmark could not run.
+One worker each. All parts are run, whatever comes of one, and judged at the end. With --against the
+report gives nginy / other as well: `--only connections --against DIR` takes about a minute. Exit
+codes: 0 all floors reached, 1 one missed, 2 something could not be measured.
 """
 
 import json
 import os
 import platform
-import shutil
+import resource
 import signal
+import subprocess
 import sys
-import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
 import click
 
-from experiments.bench.lab import TOOLS, Lab, LabError
-from experiments.bench.report import Sample, ratios, table, verdict
-from experiments.bench.systems import TARGETS, start_all, write_bulk
-from experiments.bench.workloads import WORKLOADS, verify
+from experiments.bench import tcp, udp
+from experiments.bench.peers import BenchError, HAProxy, Nginx, Nginy, Peer
+from experiments.bench.plan import Plan, Record
+from experiments.bench.report import WORKLOADS, Sample, judged, summary, tables
+from experiments.processes import ProcessFailed
 
+PICKS = "picks"
 FLOOR_MISSED = 1
 CANNOT_RUN = 2
+Measure = Callable[[Plan, Record], None]
+STANDARD_PEERS: dict[str, Peer] = {"nginx": Nginx(), "haproxy": HAProxy()}
+
+
+def _checkout(_context: object, _parameter: object, path: Path | None) -> Path | None:
+    if path is not None and not (path / "nginy/__main__.py").exists():
+        raise click.BadParameter(f"{path} is no checkout of nginy: it has no nginy/__main__.py")
+    return path
 
 
 @click.command(help=__doc__)
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option(
-    "--seconds", default=3, show_default=True, type=click.IntRange(1), help="Per wrk run."
+    "--only", "only", multiple=True, type=click.Choice([*WORKLOADS, PICKS]), help="May be repeated."
+)
+@click.option(
+    "--peer", "peers", multiple=True, type=click.Choice(list(STANDARD_PEERS)),
+    help="Beside this one only; may be repeated. Default: all.",
+)  # fmt: skip
+@click.option(
+    "--against", callback=_checkout, help="Beside the nginy of another checkout, too.",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+)  # fmt: skip
+@click.option("--rounds", default=7, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--seconds", default=2, show_default=True, type=click.IntRange(1), help="Per rate measured."
 )
 @click.option("--bulk-mib", default=1024, show_default=True, type=click.IntRange(1))
-@click.option("--only", type=click.Choice(list(WORKLOADS)), help="One workload, no verdict.")
+@click.option(
+    "--held", default=2000, show_default=True, type=click.IntRange(1, 3900),
+    help="Idle connections or sessions, where memory is measured.",
+)  # fmt: skip
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write samples here.")
 def main(
-    rounds: int, seconds: int, bulk_mib: int, only: str | None, json_path: Path | None
+    only: Sequence[str],
+    peers: Sequence[str],
+    against: Path | None,
+    rounds: int,
+    seconds: int,
+    bulk_mib: int,
+    held: int,
+    json_path: Path | None,
 ) -> None:
     """Run, print, judge."""
-    signal.signal(signal.SIGTERM, _exit_on_signal)
-    workloads = [only] if only else list(WORKLOADS)
-    try:
-        _check_machine()
-        samples, facts = _measure(rounds, seconds, bulk_mib, workloads)
-    except LabError as error:
-        click.echo(f"bench: {error}", err=True)
-        sys.exit(CANNOT_RUN)
+    _prepare_process()
+    beside = [STANDARD_PEERS[name] for name in peers or STANDARD_PEERS]
+    other = [Nginy("other", against)] if against else []
+    workloads = only or (*WORKLOADS, PICKS)
+    plan = Plan([*beside, *other, Nginy()], workloads, rounds, seconds, bulk_mib, held)
+    samples, troubles = _run(plan)
+    facts = _facts(plan)
     if json_path is not None:
         document = {"facts": facts, "samples": [sample._asdict() for sample in samples]}
         json_path.write_text(json.dumps(document, indent=1))
-    if only:
-        click.echo(f"{only}: nginy / nginx " + " ".join(f"{r:.2f}" for r in ratios(samples, only)))
-        return
-    click.echo(table(samples, TARGETS))
-    if not all(verdict(samples).values()):
-        sys.exit(FLOOR_MISSED)
+    head = "\n".join(f"{name}: {fact}" for name, fact in facts.items())
+    click.echo("\n\n".join(filter(None, [head, tables(samples), summary(samples), *troubles])))
+    if troubles:
+        sys.exit(CANNOT_RUN)
+    sys.exit(0 if all(judged(samples).values()) else FLOOR_MISSED)
 
 
-def _check_machine() -> None:
-    missing = [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
-    if missing:
-        raise LabError(f"missing Debian packages: {', '.join(missing)}")
-    if os.geteuid():
-        raise LabError("network namespaces need root: try sudo")
-
-
-def _measure(
-    rounds: int, seconds: int, bulk_mib: int, workloads: list[str]
-) -> tuple[list[Sample], dict[str, str | int]]:
-    samples = []
-    with tempfile.TemporaryDirectory(prefix="nginy-bench-") as name, Lab(Path(name)) as lab:
-        directory = Path(name)
-        directory.chmod(0o755)  # nginx's worker is nobody, and reads the payload
-        write_bulk(directory, bulk_mib)
-        start_all(lab, directory)
-        _verify_payloads(lab)
-        for number in range(rounds):
-            for workload in workloads:
-                for system in _rotated(list(TARGETS), number):
-                    rate = WORKLOADS[workload](lab, system, seconds)
-                    samples.append(Sample(number, workload, system, rate))
-                    click.echo(f"round {number + 1}: {workload} {system} {rate:.2f}", err=True)
-        facts: dict[str, str | int] = {
-            "kernel": platform.release(),
-            "python": platform.python_version(),
-            "cpus": os.cpu_count() or 0,
-            "congestion_control": lab.congestion_control(),
-            "bulk_mib": bulk_mib,
-            "seconds": seconds,
-        }
-    return samples, facts
-
-
-def _verify_payloads(lab: Lab) -> None:
-    digests = {system: verify(lab, system) for system in TARGETS}
-    if len(set(digests.values())) != 1:
-        raise LabError(f"payloads differ: {digests}")
-
-
-def _rotated(systems: list[str], number: int) -> list[str]:
-    shift = number % len(systems)
-    return systems[shift:] + systems[:shift]
+def _prepare_process() -> None:
+    """As many open files as allowed, for itself and what it starts; ends by unwinding."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _exit_on_signal)
 
 
 def _exit_on_signal(number: int, _frame: FrameType | None) -> None:
     sys.exit(128 + number)
+
+
+def _run(plan: Plan) -> tuple[list[Sample], list[str]]:
+    """What was measured, and what stopped a part of it."""
+    samples: list[Sample] = []
+    troubles: list[str] = []
+
+    def record(sample: Sample) -> None:
+        samples.append(sample)
+        number, workload, system, value, _ = sample
+        line = f"round {number + 1}/{plan.rounds}: {workload} {system} {value:.2f}"
+        click.echo(line, err=True)
+
+    for name, (workloads, measure) in PARTS.items():
+        if plan.chosen(*workloads):
+            try:
+                measure(plan, record)
+            except (BenchError, ProcessFailed, subprocess.CalledProcessError) as error:
+                troubles.append(f"{name} could not be measured: {error}")
+                click.echo(f"bench: {troubles[-1]}", err=True)
+    return samples, troubles
+
+
+def _measure_picks(_plan: Plan, _record: Record) -> None:
+    """Prints its own table: it has neither peers nor floors."""
+    subprocess.run([sys.executable, "-m", "experiments.bench.picks"], check=True)
+
+
+PARTS: dict[str, tuple[Sequence[str], Measure]] = {
+    "TCP": ((*tcp.RATES, tcp.MEMORY), tcp.measure),
+    "UDP": ((udp.ROUND_TRIPS, udp.NEW_SESSIONS, udp.MEMORY), udp.measure),
+    "Picks": ((PICKS,), _measure_picks),
+}
+
+
+def _facts(plan: Plan) -> dict[str, str]:
+    """What the numbers depend on."""
+    congestion_control = Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    checkouts = {
+        peer.name: f"{peer.checkout} at {_version(peer.checkout)}"
+        for peer in plan.peers
+        if isinstance(peer, Nginy)
+    }
+    return {
+        **checkouts,
+        "machine": f"Linux {platform.release()}, {os.cpu_count()} CPUs, {congestion_control}",
+        "python": platform.python_version(),
+        "plan": f"{plan.rounds} rounds of {plan.seconds} s; {plan.bulk_mib} MiB of bulk;"
+        f" {plan.held} idle connections or sessions",
+    }
+
+
+def _version(checkout: Path) -> str:
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.stdout.strip() or "no commit"
 
 
 if __name__ == "__main__":

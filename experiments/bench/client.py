@@ -1,17 +1,20 @@
-"""The benchmark's own client: `python -m experiments.bench.client verify|download HOST PORT`.
+"""The benchmark's own client: `python -m experiments.bench.client ACTION HOST PORT [COUNT]`.
 
-`verify` waits until HOST answers, compares small responses and prints the SHA-256 of the bulk
-payload. `download` prints 10^9 bytes per second of one download of checked length.
+`ready` waits until HOST answers. `verify` also compares small responses, and prints the SHA-256 of
+the bulk payload. `download` prints 10^9 bytes per second of one download of checked length. `hold`
+prints HELD once COUNT connections have carried a request each, and keeps them.
 """
 
 import hashlib
+import signal
 import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
-from experiments.bench.systems import SMALL_BODY
-
+SMALL_BODY = b"hello world\n"
+HELD = "all held"
 READY_TIMEOUT_S = 10.0
 RECEIVE_BYTES = 1 << 20
 SMALL_REQUESTS = 50
@@ -50,13 +53,19 @@ def get(host: str, port: int, path: str) -> Iterator[memoryview]:
             yield buffer[:size]
 
 
+def ready(host: str, port: int) -> str:
+    """Return once it answered. Raises ValueError if the answer is wrong."""
+    wait_until_open(host, port)
+    body = b"".join(get(host, port, "/small"))
+    if body != SMALL_BODY:
+        raise ValueError(f"wrong response: {body!r}")
+    return "ready"
+
+
 def verify(host: str, port: int) -> str:
     """SHA-256 of the bulk payload, after the small responses were compared."""
-    wait_until_open(host, port)
     for _ in range(SMALL_REQUESTS):
-        body = b"".join(get(host, port, "/small"))
-        if body != SMALL_BODY:
-            raise ValueError(f"wrong response: {body!r}")
+        ready(host, port)
     digest = hashlib.sha256()
     for piece in get(host, port, "/bulk"):
         digest.update(piece)
@@ -70,6 +79,22 @@ def download(host: str, port: int) -> float:
     return size / 1e9 / (time.perf_counter() - begin)
 
 
+def hold(host: str, port: int, count: int) -> None:
+    """Keep idle connections until a signal. Raises ValueError if one carries no response."""
+    request = f"GET /small HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    with ExitStack() as own:
+        for _ in range(count):
+            sock = own.enter_context(socket.create_connection((host, port), 10.0))
+            sock.sendall(request)
+            response = b""
+            while not response.endswith(SMALL_BODY):
+                if not (piece := sock.recv(4096)):
+                    raise ValueError("a connection ended before its response did")
+                response += piece
+        print(HELD, flush=True)
+        signal.pause()
+
+
 def _content_length(head: bytes) -> int:
     status, *fields = head.decode("latin-1").split("\r\n")
     if " 200 " not in status:
@@ -78,6 +103,14 @@ def _content_length(head: bytes) -> int:
     return int(values["Content-Length"])
 
 
+def main(action: str, host: str, port: int, *count: str) -> None:
+    """Do it, and print what came of it."""
+    if action == "hold":
+        hold(host, port, int(*count))
+    else:
+        actions = {"ready": ready, "verify": verify, "download": download}
+        print(actions[action](host, port))
+
+
 if __name__ == "__main__":
-    action = {"verify": verify, "download": download}[sys.argv[1]]
-    print(action(sys.argv[2], int(sys.argv[3])))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), *sys.argv[4:])

@@ -1,20 +1,39 @@
-"""From rates to ratios and a verdict; pure."""
+"""From samples to ratios, floors and a text; pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from statistics import median
 from typing import NamedTuple
 
-FLOORS = {"requests/s": 0.7, "connections/s": 0.5, "bulk GB/s": 1.0}
-"""Least median ratio of nginy to nginx."""
+
+class Workload(NamedTuple):
+    """What is measured."""
+
+    title: str
+    floor: float | None = None
+    """Least median ratio of nginy to nginx."""
+
+
+WORKLOADS = {
+    "requests": Workload("TCP requests/s on kept-alive connections", 0.7),
+    "connections": Workload("TCP new connections/s", 0.5),
+    "bulk": Workload("TCP bulk, GB/s", 1.0),
+    "tcp-memory": Workload("bytes per idle TCP connection, without the kernel's (less is better)"),
+    "udp-round-trips": Workload("UDP round trips/s", 0.5),
+    "udp-sessions": Workload("UDP new sessions/s", 0.4),
+    "udp-memory": Workload("bytes per idle UDP session, without the kernel's (less is better)"),
+}
+HEAD = ("median (min-max)", "nginy / it", "floor", "CPU us each", "nginy / it")
 
 
 class Sample(NamedTuple):
-    """One measurement."""
+    """One measurement of one system: what the workload's title says."""
 
     round: int
     workload: str
     system: str
-    rate: float
+    value: float
+    cpu_us: float | None = None
+    """Processor time of the balancer for each (request, connection, GB, ...)."""
 
 
 class Spread(NamedTuple):
@@ -36,38 +55,86 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(median(known), min(known), max(known))
 
 
-def rates(samples: Iterable[Sample], workload: str, system: str) -> dict[int, float]:
-    """By round."""
-    return {
-        each.round: each.rate
-        for each in samples
-        if each.workload == workload and each.system == system
-    }
+def ratios(samples: Collection[Sample], workload: str, peer: str) -> list[float]:
+    """nginy to the peer in each round: what disturbs a round disturbs both. None of a peer that
+    needs no memory."""
+    return _ratios(*(_by_round(samples, workload, system) for system in ("nginy", peer)))
 
 
-def ratios(samples: list[Sample], workload: str) -> list[float]:
-    """nginy to nginx in each round: what disturbs a round disturbs both."""
-    ours, peers = (rates(samples, workload, system) for system in ("nginy", "nginx"))
-    return [ours[number] / peers[number] for number in sorted(ours.keys() & peers.keys())]
+def cpu_ratios(samples: Collection[Sample], workload: str, peer: str) -> list[float]:
+    """Of the processor time for each; it varies less than a rate, and waiting is not in it."""
+    return _ratios(*(_cpu_us_by_round(samples, workload, system) for system in ("nginy", peer)))
 
 
-def verdict(samples: list[Sample], floors: Mapping[str, float] = FLOORS) -> dict[str, bool]:
-    """Whether the median ratio of each workload reaches its floor."""
-    return {name: median(ratios(samples, name)) >= floor for name, floor in floors.items()}
+def _ratios(ours: dict[int, float], its: dict[int, float]) -> list[float]:
+    return [ours[number] / its[number] for number in sorted(ours.keys() & its) if its[number] > 0]
 
 
-def table(samples: list[Sample], systems: Iterable[str]) -> str:
-    """One line per workload: the rates of each system, the ratio, its floor."""
-    names = list(systems)
-    passed = verdict(samples)
-    lines = [("median (min-max)", *names, "nginy / nginx", "floor", "")]
-    for workload, floor in FLOORS.items():
-        cells = [str(spread(rates(samples, workload, name).values())) for name in names]
-        ratio = str(spread(ratios(samples, workload)))
-        mark = "PASS" if passed[workload] else "FAIL"
-        lines.append((workload, *cells, ratio, f"{floor:.1f}", mark))
+def judged(samples: Collection[Sample]) -> dict[str, bool]:
+    """Whether each workload reached its floor, of those that have one and were measured."""
+    found = {}
+    for name, workload in WORKLOADS.items():
+        its = ratios(samples, name, "nginx")
+        if its and workload.floor is not None:
+            found[name] = median(its) >= workload.floor
+    return found
+
+
+def summary(samples: Collection[Sample]) -> str:
+    """Every floor missed, or that none was."""
+    verdicts = judged(samples)
+    missed = [
+        f"MISSED: {WORKLOADS[name].title}: {median(ratios(samples, name, 'nginx')):.2f} of nginx's,"
+        f" floor {WORKLOADS[name].floor}"
+        for name, reached in verdicts.items()
+        if not reached
+    ]
+    return "\n".join([f"floors reached: {sum(verdicts.values())} of {len(verdicts)}", *missed])
+
+
+def tables(samples: Collection[Sample]) -> str:
+    """One for each workload measured, a line for each system."""
+    measured = {sample.workload for sample in samples}
+    return "\n\n".join(_table(samples, name) for name in WORKLOADS if name in measured)
+
+
+def _table(samples: Collection[Sample], workload: str) -> str:
+    systems = dict.fromkeys(each.system for each in sorted(samples) if each.workload == workload)
+    lines = [("", *HEAD), *(tuple(_line(samples, workload, system)) for system in systems)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
+    rows = (
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
+    return "\n".join([WORKLOADS[workload].title, *rows])
+
+
+def _line(samples: Collection[Sample], workload: str, system: str) -> Iterator[str]:
+    yield f"  {system}"
+    yield _cell(_by_round(samples, workload, system).values())
+    yield _cell(ratios(samples, workload, system) if system != "nginy" else [])
+    reached = judged(samples).get(workload) if system == "nginx" else None
+    mark = {True: "reached", False: "MISSED", None: ""}[reached]
+    yield f"{WORKLOADS[workload].floor} {mark}" if mark else ""
+    yield _cell(_cpu_us_by_round(samples, workload, system).values())
+    yield _cell(cpu_ratios(samples, workload, system) if system != "nginy" else [])
+
+
+def _cell(values: Collection[float]) -> str:
+    return str(spread(values)) if values else ""
+
+
+def _by_round(samples: Iterable[Sample], workload: str, system: str) -> dict[int, float]:
+    return {
+        each.round: each.value
+        for each in samples
+        if (each.workload, each.system) == (workload, system)
+    }
+
+
+def _cpu_us_by_round(samples: Iterable[Sample], workload: str, system: str) -> dict[int, float]:
+    return {
+        each.round: each.cpu_us
+        for each in samples
+        if (each.workload, each.system) == (workload, system) and each.cpu_us is not None
+    }

@@ -1,111 +1,140 @@
-"""`python -m experiments.bench.udp`: UDP through nginy beside nginx's stream module.
+"""UDP on loopback, through the balancers that carry it.
 
-Two workloads: round trips of sessions that live on, and new sessions (of one request and one
-response, so every datagram begins one). All on loopback: one process is the clients and the backend
-(an echo), on one core; the two balancers, one worker each and no access log, on another, idle but
-for the one being measured. Both are measured in every round, in alternating order. The clients
-keep a fixed number of datagrams under way, so the balancer is what is waited for. Exit codes:
-0 all floors reached, 1 one not reached, 2 could not run.
+Round trips belong to sessions that live on; of new sessions every datagram begins one, which ends
+with its answer. One process is the clients and the backend (an echo), on one core; the balancers
+share another, idle but for the one that is measured. The clients keep a fixed number of datagrams
+under way, so the balancer is what is waited for. For memory each is started anew.
 """
 
-import shutil
-import sys
+import os
+import subprocess
 import tempfile
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import click
+from experiments.bench.peers import BenchError, Listener, Peer, Task, require
+from experiments.bench.plan import Plan, Record, turns
+from experiments.bench.program import cpu_s, memory_bytes, running
+from experiments.bench.report import Sample
+from experiments.bench.udp_load import Load, udp_socket
+from experiments.processes import HostProcess
 
-from experiments.bench.udp_balancers import NGINX_MODULE, Balancer, start_balancers
-from experiments.bench.udp_load import BenchError, Load
-
-FLOORS = {"round trips": 0.5, "new sessions": 0.4}
-"""By workload: nginy's rate over nginx's, median of the rounds."""
-FLOOR_MISSED = 1
-CANNOT_RUN = 2
-
-
-class Sample(NamedTuple):
-    """What one balancer did of one workload in one round."""
-
-    per_s: float
-    cpu_us: float
-    """Its processor time for each."""
-
-
-Samples = dict[str, list[Sample]]
-"""By balancer, round after round."""
+ROUND_TRIPS = "udp-round-trips"
+NEW_SESSIONS = "udp-sessions"
+MEMORY = "udp-memory"
+HOST = "127.0.0.1"
+NEEDS = {"taskset": "util-linux"}
+LAST_CORE = max(os.sched_getaffinity(0))
+"""Of those this process had when it began."""
+START_TIMEOUT_S = 10.0
+WINDOW = 64
+"""Datagrams under way."""
+CLIENTS = {ROUND_TRIPS: 16, NEW_SESSIONS: WINDOW}
+SIZE = 64
+"""Bytes of a datagram."""
 
 
-@click.command(help=__doc__)
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
-@click.option("--seconds", default=1.5, show_default=True, type=click.FloatRange(0.1))
-@click.option(
-    "--clients", default=16, show_default=True, type=click.IntRange(1), help="Of round trips."
-)
-@click.option(
-    "--window", default=64, show_default=True, type=click.IntRange(1), help="Datagrams under way."
-)
-@click.option(
-    "--size", default=64, show_default=True, type=click.IntRange(1, 65_000), help="Bytes."
-)
-def main(rounds: int, seconds: float, clients: int, window: int, size: int) -> None:
-    """Run, print, judge."""
-    if shutil.which("nginx") is None or not NGINX_MODULE.exists():
-        click.echo("bench: missing Debian packages: nginx and libnginx-mod-stream", err=True)
-        sys.exit(CANNOT_RUN)
+class Balancer(NamedTuple):
+    """One that runs, and its ports by workload."""
+
+    name: str
+    ports: dict[str, int]
+    process: HostProcess
+
+
+def measure(plan: Plan, record: Record) -> None:
+    """The workloads of UDP. Raises BenchError."""
+    peers = plan.carrying("udp")
+    require([NEEDS, *(peer.needs for peer in peers)])
+    with ExitStack() as own:
+        name = own.enter_context(tempfile.TemporaryDirectory(prefix="nginy-bench-"))
+        own.enter_context(_on_first_core())
+        load = Load(own, WINDOW, SIZE)
+        if workloads := plan.chosen(ROUND_TRIPS, NEW_SESSIONS):
+            _measure_rates(plan, workloads, load, Path(name), record)
+        if MEMORY in plan.workloads:
+            for number in range(plan.rounds):
+                for peer in turns(peers, number):
+                    value = _memory_each(load, peer, plan.held, Path(name))
+                    record(Sample(number, MEMORY, peer.name, value))
+
+
+def _measure_rates(
+    plan: Plan, workloads: Sequence[str], load: Load, directory: Path, record: Record
+) -> None:
+    with ExitStack() as own:
+        balancers = [
+            own.enter_context(_started(peer, (ROUND_TRIPS, NEW_SESSIONS), load, directory))
+            for peer in plan.carrying("udp")
+        ]
+        for balancer in balancers:
+            load.check_new_sessions(balancer.ports[NEW_SESSIONS])
+        for number in range(plan.rounds):
+            for workload in workloads:
+                for balancer in turns(balancers, number):
+                    record(_rate(load, balancer, workload, plan.seconds, number))
+
+
+def _rate(load: Load, balancer: Balancer, workload: str, seconds: int, number: int) -> Sample:
+    before_s = cpu_s(balancer.process)
+    count = load.run(balancer.ports[workload], seconds, CLIENTS[workload])
+    cpu_us = (cpu_s(balancer.process) - before_s) / count * 1e6
+    return Sample(number, workload, balancer.name, count / seconds, cpu_us)
+
+
+def _memory_each(load: Load, peer: Peer, held: int, directory: Path) -> float:
+    """Bytes that an idle session adds; one has been carried before, and its pages are there."""
+    with _started(peer, (ROUND_TRIPS,), load, directory) as balancer:
+        port = balancer.ports[ROUND_TRIPS]
+        with load.held(port, 1):
+            before = memory_bytes(balancer.process)
+            with load.held(port, held):
+                return (memory_bytes(balancer.process) - before) / held
+
+
+@contextmanager
+def _started(
+    peer: Peer, workloads: Sequence[str], load: Load, directory: Path
+) -> Iterator[Balancer]:
+    """On the last core, a port for each workload. Raises BenchError, ProcessFailed."""
+    ports = dict(zip(workloads, _free_ports(len(workloads)), strict=True))
+    listeners = (Listener(port, "udp", name == NEW_SESSIONS) for name, port in ports.items())
+    task = Task(HOST, tuple(listeners), f"{HOST}:{load.backend_port}")
+    argv = peer.command(task, directory)
+    with running(_popen_on_last_core, "udp", peer.name, argv, directory) as process:
+        for port in ports.values():
+            _await_bound(process, port)
+        yield Balancer(peer.name, ports, process)
+
+
+def _await_bound(process: HostProcess, port: int) -> None:
+    """Until then a client must not be made: it could be given the port, and talk to itself."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while f"0100007F:{port:04X} " not in Path("/proc/net/udp").read_text():
+        if not process.running() or time.monotonic() > deadline:
+            raise BenchError(f"{process} does not listen at port {port}")
+        time.sleep(0.01)
+
+
+def _popen_on_last_core(_: str, argv: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
+    return subprocess.Popen(["taskset", "-c", str(LAST_CORE), *argv], **options)
+
+
+@contextmanager
+def _on_first_core() -> Iterator[None]:
+    """This process, until the block ends."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
     try:
-        with ExitStack() as own:
-            directory = Path(own.enter_context(tempfile.TemporaryDirectory(prefix="nginy-bench-")))
-            load = Load(own, window, size)
-            balancers = start_balancers(own, directory, load)
-            clients_of = {"round trips": clients, "new sessions": window}
-            measured = {
-                workload: _rounds(load, balancers, workload, rounds, seconds, clients_of[workload])
-                for workload in FLOORS
-            }
-    except BenchError as error:
-        click.echo(f"bench: {error}", err=True)
-        sys.exit(CANNOT_RUN)
-    reached = [_report(workload, samples) for workload, samples in measured.items()]
-    sys.exit(0 if all(reached) else FLOOR_MISSED)
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
-def _rounds(
-    load: Load,
-    balancers: dict[str, Balancer],
-    workload: str,
-    rounds: int,
-    seconds: float,
-    clients: int,
-) -> Samples:
-    samples: Samples = {name: [] for name in balancers}
-    for number in range(rounds):
-        for name in sorted(balancers, reverse=number % 2 == 1):
-            balancer = balancers[name]
-            cpu_s = balancer.cpu_s()
-            count = load.run(balancer.ports[workload], seconds, clients)
-            cpu_us = (balancer.cpu_s() - cpu_s) / count * 1e6
-            samples[name].append(Sample(count / seconds, cpu_us))
-    return samples
-
-
-def _report(workload: str, samples: Samples) -> bool:
-    """Print a table; gives whether the floor was reached."""
-    click.echo(f"system  {workload}/s  balancer's CPU us for each")
-    for name, its in samples.items():
-        rate = median(sample.per_s for sample in its)
-        cpu_us = median(sample.cpu_us for sample in its)
-        click.echo(f"{name}   {rate:{len(workload) + 2}.0f}  {cpu_us:.1f}")
-    pairs = zip(samples["nginy"], samples["nginx"], strict=True)
-    ratios = [nginy.per_s / nginx.per_s for nginy, nginx in pairs]
-    floor, ratio = FLOORS[workload], median(ratios)
-    click.echo("nginy / nginx per round: " + " ".join(f"{each:.2f}" for each in ratios))
-    click.echo(f"median {ratio:.2f}, floor {floor}: {'reached' if ratio >= floor else 'missed'}\n")
-    return ratio >= floor
-
-
-if __name__ == "__main__":
-    main()
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as own:
+        sockets = [own.enter_context(udp_socket()) for _ in range(count)]
+        return [int(sock.getsockname()[1]) for sock in sockets]

@@ -2,15 +2,15 @@
 
 import socket
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from experiments.bench.peers import BenchError
 
 STALLED_S = 0.05
 """Without a datagram for so long, those under way count as lost and are sent again."""
 SESSIONS_CHECKED = 10
-
-
-class BenchError(Exception):
-    """A balancer does not answer, or does not do what is to be measured."""
+Address = tuple[str, int]
 
 
 class Load:
@@ -77,29 +77,42 @@ class Load:
         except BlockingIOError:
             pass
 
+    @contextmanager
+    def held(self, port: int, count: int) -> Iterator[None]:
+        """Idle sessions through `port`; each has carried a round trip. Raises BenchError."""
+        with ExitStack() as own:
+            for number in range(count):
+                client = own.enter_context(udp_socket())
+                client.connect(("127.0.0.1", port))
+                self._round_trip(client, number, port)
+            yield
+
     def check_new_sessions(self, port: int) -> None:
         """Raises BenchError unless each answered datagram of one client is a session of its own,
         which the backend sees by the port it comes from."""
-        peers = set()
         with udp_socket() as client:
             client.connect(("127.0.0.1", port))
-            for sock in (client, self.backend):
-                sock.settimeout(1.0)
-            try:
-                for number in range(SESSIONS_CHECKED):
-                    question, datagram = b"%d" % number, b""
-                    client.send(question)
-                    while datagram != question:  # the others are left over from a run
-                        datagram, peer = self.backend.recvfrom(65_536)
-                    self.backend.sendto(datagram, peer)
-                    client.recv(65_536)
-                    peers.add(peer)
-            except TimeoutError as error:
-                raise BenchError(f"nothing came back through port {port}") from error
-            finally:
-                self.backend.setblocking(False)
+            peers = {self._round_trip(client, n, port) for n in range(SESSIONS_CHECKED)}
         if len(peers) < SESSIONS_CHECKED // 2:  # a port may be drawn again
             raise BenchError(f"port {port} does not begin a session for each datagram")
+
+    def _round_trip(self, client: socket.socket, number: int, port: int) -> Address:
+        """One datagram there and back; gives whom the backend saw. Raises BenchError if lost."""
+        question = f"question {number}".encode().ljust(len(self._payload))
+        for sock in (client, self.backend):
+            sock.settimeout(1.0)
+        try:
+            client.send(question)
+            datagram = b""
+            while datagram != question:  # the others are left over from a run
+                datagram, peer = self.backend.recvfrom(65_536)
+            self.backend.sendto(datagram, peer)
+            client.recv(65_536)
+        except TimeoutError as error:
+            raise BenchError(f"nothing came back through port {port}") from error
+        finally:
+            self.backend.setblocking(False)
+        return str(peer[0]), int(peer[1])
 
 
 def udp_socket() -> socket.socket:
