@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Generic, Protocol, TypeVar
 
 from nginy.address import host_bits, numeric_address
@@ -15,6 +16,8 @@ class ForClients(Protocol):
     def clients(self) -> Sequence[ClientMatch]:
         """Whom it is for, and at which ports."""
 
+
+CLIENTS_REMEMBERED = 16_384
 
 RuleT = TypeVar("RuleT", bound=ForClients)
 
@@ -37,8 +40,10 @@ class RouteTable(Generic[RuleT]):
             key: sorted(table.items(), key=lambda entry: entry[0])
             for key, table in prefixes.items()
         }
+        # Clients come again: parsing an address costs more than everything else here.
+        self.lookup = lru_cache(CLIENTS_REMEMBERED)(self._lookup)
 
-    def lookup(self, client_host: str, port: int) -> RuleT | None:
+    def _lookup(self, client_host: str, port: int) -> RuleT | None:
         """The rule for a client at `client_host` that arrived at `port`; None: nobody's client.
 
         `client_host` is an address as the socket tells it (`numeric_address`). Raises OSError if it

@@ -60,13 +60,17 @@ class Mover(Protocol):
     def taken(self) -> int:
         """Bytes read from the source so far: `moved`, and those that wait for the sink."""
 
-    def move(self, to_end: bool, limit: int = UNLIMITED) -> Stop:
+    def move(self, to_end: bool, limit: int = UNLIMITED, fin_seen: bool = False) -> Stop:
         """Move until something stops it, reading at most `limit` bytes; then it is UNFINISHED.
 
         A read that gives less than was asked for means "no more" to the edge-triggered poll,
         unless the source has ended (`to_end`): then the end itself must be read too. So it is
-        with urgent data, where a read stops short, too.
+        with urgent data, where a read stops short, too. With `fin_seen` (FIN is there, and no
+        urgent data) such a read is the last one, which spares the one that would give nothing.
         """
+
+    def for_bulk(self) -> "Mover":
+        """Who goes on after a whole turn of full chunks (UNFINISHED): a mover better at that."""
 
     def close(self) -> None:
         """Free what the mover holds; the sockets are not its own."""
@@ -79,10 +83,12 @@ _chunk_view = memoryview(_chunk)
 class CopyMover:
     """Through one buffer that all connections of the process share; only the rest is kept."""
 
-    __slots__ = ("_recv_into", "_rest", "_send", "moved")
+    __slots__ = ("_recv_into", "_rest", "_send", "_sink", "_source", "moved")
 
-    def __init__(self, source: socket.socket, sink: socket.socket) -> None:
+    def __init__(self, source: socket.SocketType, sink: socket.SocketType) -> None:
         """Move from `source` to `sink`; closes neither."""
+        self._source = source
+        self._sink = sink
         self._recv_into = source.recv_into
         self._send = sink.send
         self._rest = b""
@@ -93,7 +99,7 @@ class CopyMover:
         """See `Mover`."""
         return self.moved + len(self._rest)
 
-    def move(self, to_end: bool, limit: int = UNLIMITED) -> Stop:
+    def move(self, to_end: bool, limit: int = UNLIMITED, fin_seen: bool = False) -> Stop:
         """See `Mover`."""
         if self._rest and (stop := self._send_rest()) is not None:
             return stop
@@ -119,14 +125,24 @@ class CopyMover:
             if sent < size:
                 self._rest = bytes(_chunk_view[sent:size])
                 return Stop.BLOCKED
-            if size < asked and not to_end:
-                return Stop.DRAINED
+            if size < asked:
+                if fin_seen:
+                    return Stop.FIN
+                if not to_end:
+                    return Stop.DRAINED
             limit -= size
             if limit < CHUNK_BYTES:
                 if not limit:
                     break
                 asked = limit
         return Stop.UNFINISHED
+
+    def for_bulk(self) -> Mover:
+        """Splice, if there is a pipe to be had."""
+        try:
+            return SpliceMover(self._source, self._sink, self.moved)
+        except OSError:  # out of descriptors: copying needs none
+            return self
 
     def close(self) -> None:
         """See `Mover`: the rest is memory."""
@@ -147,7 +163,6 @@ class CopyMover:
 PIPE_BYTES = 1 << 20
 SPLICES_PER_TURN = 2
 """Fairness, as CHUNKS_PER_TURN: at most 2 MiB."""
-FULL_TURN_BYTES = CHUNK_BYTES * CHUNKS_PER_TURN
 FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 
@@ -169,45 +184,31 @@ class Pipe:
         os.close(self.write_end)
 
 
-class SpliceMover(CopyMover):
-    """Copies at first, splices once it is worth it."""
+class SpliceMover:
+    """Through a pipe of its own, without copying."""
 
-    __slots__ = ("_pipe", "_sink", "_source")
+    __slots__ = ("_pipe", "_sink", "_source", "moved")
 
-    def __init__(self, source: socket.socket, sink: socket.socket) -> None:
-        """Move from `source` to `sink`; closes neither."""
-        super().__init__(source, sink)
+    def __init__(self, source: socket.SocketType, sink: socket.SocketType, moved: int = 0) -> None:
+        """Move from `source` to `sink`, which have moved so much before; closes neither.
+
+        Raises OSError if no descriptor is left.
+        """
         self._source = source
         self._sink = sink
-        self._pipe: Pipe | None = None
+        self._pipe: Pipe | None = Pipe()
+        self.moved = moved
 
     @property
     def taken(self) -> int:
         """See `Mover`."""
-        return super().taken + (self._pipe.bytes if self._pipe else 0)
+        return self.moved + (self._pipe.bytes if self._pipe else 0)
 
-    def move(self, to_end: bool, limit: int = UNLIMITED) -> Stop:
+    def move(self, to_end: bool, limit: int = UNLIMITED, fin_seen: bool = False) -> Stop:
         """See `Mover`."""
-        if self._pipe is not None:
-            return self._splice(self._pipe, limit)
-        stop = super().move(to_end, limit)
-        if stop is Stop.UNFINISHED and limit >= FULL_TURN_BYTES:
-            self.splice_from_now_on()
-        return stop
-
-    def splice_from_now_on(self) -> None:
-        """Stop copying, if there is a pipe to be had. Nothing may wait to be sent."""
-        with suppress(OSError):  # out of descriptors: copying needs none
-            self._pipe = Pipe()
-
-    def close(self) -> None:
-        """See `Mover`."""
-        super().close()
-        if self._pipe is not None:
-            self._pipe.close()
-            self._pipe = None
-
-    def _splice(self, pipe: Pipe, limit: int) -> Stop:
+        pipe = self._pipe
+        if pipe is None:
+            return Stop.DRAINED
         source, sink = self._source.fileno(), self._sink.fileno()
         for _ in range(SPLICES_PER_TURN):
             if not pipe.bytes:
@@ -234,6 +235,16 @@ class SpliceMover(CopyMover):
                 self.moved += sent
         return Stop.UNFINISHED
 
+    def for_bulk(self) -> Mover:
+        """There is nothing better."""
+        return self
+
+    def close(self) -> None:
+        """See `Mover`."""
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+
 
 class PacedMover:
     """No faster than a token bucket, whichever way the bytes are moved.
@@ -259,14 +270,19 @@ class PacedMover:
         """See `Mover`."""
         return self._mover.taken
 
-    def move(self, to_end: bool, limit: int = UNLIMITED) -> Stop:
+    def move(self, to_end: bool, limit: int = UNLIMITED, fin_seen: bool = False) -> Stop:
         """See `Mover`; PACED if the bucket was the reason to stop."""
         allowed = min(limit, self._bucket.available(self._clock()))
         before = self._mover.taken
-        stop = self._mover.move(to_end, allowed)
+        stop = self._mover.move(to_end, allowed, fin_seen)
         took = self._mover.taken - before
         self._bucket.spend(took)
         return Stop.PACED if stop is Stop.UNFINISHED and took >= allowed else stop
+
+    def for_bulk(self) -> Mover:
+        """As before, by a better mover."""
+        self._mover = self._mover.for_bulk()
+        return self
 
     def close(self) -> None:
         """See `Mover`."""

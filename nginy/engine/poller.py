@@ -47,7 +47,7 @@ class Poller:
         self._call_soon = call_soon
         self._handlers: dict[int, Handler] = {}
         self._soon: list[Callable[[float], None]] = []
-        self._closing: list[socket.socket] = []
+        self._closing: list[socket.SocketType] = []
         self._scheduled = False
 
     def fileno(self) -> int:
@@ -59,41 +59,43 @@ class Poller:
         """Sockets watched now."""
         return len(self._handlers)
 
-    def watch(self, sock: socket.socket, handler: Handler, events: int = READABLE) -> None:
+    def watch(self, sock: socket.SocketType, handler: Handler, events: int = READABLE) -> None:
         """Call `handler` on every edge of `events`, the present state counting as the first."""
         fd = sock.fileno()
         self._epoll.register(fd, events | select.EPOLLET)
         self._handlers[fd] = handler
 
-    def watch_listener(self, sock: socket.socket, handler: Handler) -> None:
+    def watch_listener(self, sock: socket.SocketType, handler: Handler) -> None:
         """Call `handler` as long as connections wait (level-triggered: it may leave some)."""
         self._epoll.register(sock.fileno(), select.EPOLLIN)
         self._handlers[sock.fileno()] = handler
 
-    def hand_over(self, sock: socket.socket, handler: Handler) -> None:
+    def hand_over(self, sock: socket.SocketType, handler: Handler) -> None:
         """Replace the handler of a watched socket."""
         self._handlers[sock.fileno()] = handler
 
-    def want_write(self, sock: socket.socket) -> None:
+    def want_write(self, sock: socket.SocketType) -> None:
         """Report writability too, from now on, and at once if it is writable already."""
         self._epoll.modify(sock.fileno(), READABLE | WRITABLE | select.EPOLLET)
 
-    def unwatch(self, sock: socket.socket) -> None:
+    def unwatch(self, sock: socket.SocketType) -> None:
         """Stop calling the handler; the socket stays open."""
         if self._handlers.pop(sock.fileno(), None) is not None:
             self._epoll.unregister(sock.fileno())
 
-    def close(self, sock: socket.socket) -> None:
+    def close(self, sock: socket.SocketType) -> None:
         """No handler call from now on; closed at the end of this turn (rule 2)."""
         self._handlers.pop(sock.fileno(), None)
         self._closing.append(sock)
-        self._schedule()
+        if not self._scheduled:
+            self._schedule()
 
     def run_soon(self, callback: Callable[[float], None]) -> None:
         """Call `callback` with the turn's time, once the sockets that are ready now have had their
         turn."""
         self._soon.append(callback)
-        self._schedule()
+        if not self._scheduled:
+            self._schedule()
 
     def dispatch(self) -> None:
         """Handle what is ready."""
@@ -133,9 +135,8 @@ class Poller:
         self._closing.clear()
 
     def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._call_soon(self._scheduled_dispatch)
+        self._scheduled = True
+        self._call_soon(self._scheduled_dispatch)
 
     def _scheduled_dispatch(self) -> None:
         self._scheduled = False

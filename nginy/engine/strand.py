@@ -37,18 +37,24 @@ class Strand:
     def resume(self, value: object) -> None:
         """Run on up to the next wait; the present wait gives `value`."""
         assert self._coroutine is not None, "start it first"
-        self._step(self._coroutine.send, value)
+        try:
+            self._coroutine.send(value)
+        except StopIteration:
+            self._ended(self)
+        except Exception:
+            self._failed()
 
     def throw(self, error: Exception) -> None:
         """Run on up to the next wait; the present wait raises `error`."""
         assert self._coroutine is not None, "start it first"
-        self._step(self._coroutine.throw, error)
-
-    def _step(self, go_on: Callable[[Any], object], value: object) -> None:
         try:
-            go_on(value)
+            self._coroutine.throw(error)
         except StopIteration:
             self._ended(self)
-        except Exception:  # a fault of nginy ends this one connection, not the others
-            log.exception("a connection was lost by a fault of nginy")
-            self._ended(self)
+        except Exception:
+            self._failed()
+
+    def _failed(self) -> None:
+        """A fault of nginy ends this one connection, not the others."""
+        log.exception("a connection was lost by a fault of nginy")
+        self._ended(self)

@@ -7,11 +7,7 @@ one tick, never early (Varghese and Lauck, "Hashed and hierarchical timing wheel
 without the wrap-around).
 """
 
-import math
-from collections.abc import Callable
-
-Check = Callable[[float], float | None]
-"""Takes now (seconds); gives the later deadline it turned out to have, or None: off the wheel."""
+from nginy.traffic.scheduler import Check
 
 
 class Timer:
@@ -19,10 +15,10 @@ class Timer:
 
     __slots__ = ("check", "slot")
 
-    def __init__(self, check: Check) -> None:
-        """Not on a wheel yet."""
+    def __init__(self, check: Check, slot: "set[Timer] | None") -> None:
+        """In the slot of a tick; None: in none."""
         self.check = check
-        self.slot: set[Timer] | None = None
+        self.slot = slot
 
     def cancel(self) -> None:
         """Leave the wheel; without effect once left."""
@@ -38,7 +34,7 @@ class TimerWheel:
         """Timers are due up to `tick_s` seconds late."""
         self.tick_s = tick_s
         self._slots: dict[int, set[Timer]] = {}
-        self._tick = math.floor(now / tick_s)
+        self._tick = int(now / tick_s)
 
     def __len__(self) -> int:
         """Timers on the wheel."""
@@ -46,13 +42,13 @@ class TimerWheel:
 
     def add(self, deadline: float, check: Check) -> Timer:
         """Ask `check` when `deadline` (seconds on the clock of `advance`) has passed."""
-        timer = Timer(check)
-        self._place(timer, deadline)
+        timer = Timer(check, self._slot(deadline))
+        timer.slot.add(timer)  # type: ignore[union-attr]
         return timer
 
     def advance(self, now: float) -> None:
         """Ask everybody whose deadline has passed."""
-        for tick in range(self._tick + 1, math.floor(now / self.tick_s) + 1):
+        for tick in range(self._tick + 1, int(now / self.tick_s) + 1):
             self._tick = tick
             for timer in tuple(self._slots.pop(tick, ())):
                 self._ask(timer, now)
@@ -63,12 +59,15 @@ class TimerWheel:
         timer.slot = None
         deadline = timer.check(now)
         if deadline is not None:
-            self._place(timer, deadline)
+            timer.slot = self._slot(deadline)
+            timer.slot.add(timer)
 
-    def _place(self, timer: Timer, deadline: float) -> None:
-        tick = max(math.ceil(deadline / self.tick_s), self._tick + 1)
+    def _slot(self, deadline: float) -> set[Timer]:
+        """Of the first tick after `deadline` that is still to come."""
+        tick = -int(-deadline // self.tick_s)
+        if tick <= self._tick:
+            tick = self._tick + 1
         slot = self._slots.get(tick)
         if slot is None:
             slot = self._slots[tick] = set()
-        slot.add(timer)
-        timer.slot = slot
+        return slot

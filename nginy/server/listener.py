@@ -12,7 +12,7 @@ from nginy.engine.timers import TimerWheel
 from nginy.errors import NginyError
 from nginy.udp.socket import enlarge_receive_buffer, receive_buffer_bytes
 
-Accepted = Callable[[socket.socket, Address, Address], None]
+Accepted = Callable[[socket.SocketType, Address, Address], None]
 """Takes the connection, its peer, and the address it was accepted on."""
 
 BACKLOG = 4096
@@ -100,6 +100,7 @@ class Listener:
         self._poller = poller
         self._wheel = wheel
         self._accepted = accepted
+        self._family = sock.family
         self._open = True
         poller.watch_listener(sock, self._accept)
 
@@ -111,7 +112,7 @@ class Listener:
     def _accept(self, _events: int) -> None:
         for _ in range(ACCEPTS_PER_TURN):
             try:
-                client, peer = self._socket.accept()
+                descriptor, peer = self._socket._accept()  # type: ignore[attr-defined]
             except BlockingIOError:
                 return
             except OSError as error:
@@ -119,6 +120,8 @@ class Listener:
                     self._pause(error)
                     return
                 continue  # that one connection went away before it was accepted
+            # As socket.accept does, without its layer of Python.
+            client = socket.SocketType(self._family, socket.SOCK_STREAM, 0, descriptor)
             client.setblocking(False)
             self._accepted(client, Address(peer[0], peer[1]), self.address)
 

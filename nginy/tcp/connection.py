@@ -10,7 +10,7 @@ from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.config.schema import ConnectionTimeouts
 from nginy.engine.dial import begin, refused
-from nginy.engine.movers import SpliceMover
+from nginy.engine.movers import CopyMover
 from nginy.engine.poller import GONE, READABLE, WRITABLE, Poller
 from nginy.engine.strand import Strand, suspended
 from nginy.engine.timers import Timer, TimerWheel
@@ -33,11 +33,11 @@ class Connection(Strand):
 
     __slots__ = ("_events_seen", "_must_stay", "client", "relay", "upstream")
 
-    def __init__(self, ended: Callable[[Strand], None], client: socket.socket) -> None:
+    def __init__(self, ended: Callable[[Strand], None], client: socket.SocketType) -> None:
         """`client` is a non-blocking socket, whose events come to `on_client`."""
         super().__init__(ended)
         self.client = client
-        self.upstream: socket.socket | None = None
+        self.upstream: socket.SocketType | None = None
         """Towards the backend."""
         self.relay: Relay | None = None
         """None: no backend has been reached yet."""
@@ -122,7 +122,7 @@ class TcpProxy:
         """Connections accepted and not yet closed."""
         return len(self._open)
 
-    def accept(self, client: socket.socket, peer: Address, listener: Address) -> None:
+    def accept(self, client: socket.SocketType, peer: Address, listener: Address) -> None:
         """Serve `client`, a non-blocking socket that `peer` connected to `listener`; own it."""
         connection = Connection(self._open.discard, client)
         self._open.add(connection)
@@ -147,7 +147,8 @@ class TcpProxy:
                 return
             attempt = rule.begin(listener, peer, now)
             attempt.carrier = connection
-            watch_peer(client, rule.timeouts)
+            if rule.watches_peers:
+                watch_peer(client, rule.timeouts)
             poller.watch(client, connection.on_client)
             events = await self._reach(connection, attempt)
             reason = await self._relay(connection, attempt, events)
@@ -202,7 +203,8 @@ class TcpProxy:
             raise BackendError(f"no answer within {timeout_s * 1e3:.0f} ms", "timeout")
         if events & EPOLLERR:
             raise refused(upstream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-        watch_peer(upstream, rule.timeouts)
+        if rule.watches_peers:
+            watch_peer(upstream, rule.timeouts)
         if self._ledger.keeps_records:
             attempt.upstream_local = local_address(upstream)
         return events
@@ -210,23 +212,23 @@ class TcpProxy:
     async def _relay(
         self, connection: Connection, attempt: Attempt, upstream_events: int
     ) -> CloseReason:
-        rule, wheel, upstream = attempt.rule, self._wheel, connection.upstream
+        rule, wheel, upstream, now = attempt.rule, self._wheel, connection.upstream, monotonic()
         assert upstream is not None
         relay = connection.relay = Relay(
             self._poller,
             wheel,
             connection.client,
             upstream,
-            SpliceMover,
+            CopyMover,
             rule.limits,
             rule.rates,
             monotonic,
+            now,
             attempt.first_byte,
         )
         timers: list[Timer] = []
         try:
-            now = monotonic()
-            timers.append(wheel.add(now + rule.limits.shortest_s, relay.check))
+            timers.append(wheel.add(now + rule.shortest_idle_s, relay.check))
             if rule.balancer.wants_progress:
                 timers.append(wheel.add(now + PROGRESS_S, _progress(attempt)))
             reason = relay.start(connection.events_seen, upstream_events, connection.resume)
@@ -247,17 +249,15 @@ def _progress(attempt: Attempt) -> Callable[[float], float]:
     return tell
 
 
-def local_address(sock: socket.socket) -> Address | None:
+def local_address(sock: socket.SocketType) -> Address | None:
     """The address that the other end sees; None for a Unix socket, which has none."""
     name = sock.getsockname()  # not sock.family, which looks up an enum each time
     return Address(name[0], name[1]) if isinstance(name, tuple) else None
 
 
-def watch_peer(sock: socket.socket, timeouts: ConnectionTimeouts) -> None:
+def watch_peer(sock: socket.SocketType, timeouts: ConnectionTimeouts) -> None:
     """Have the kernel find out when the peer has vanished without a word, if that is configured:
     TCP keepalive and TCP_USER_TIMEOUT. The connection then ends like a reset."""
-    if not (timeouts.keepalive_idle_s or timeouts.user_timeout_ms):
-        return
     if sock.family == socket.AF_UNIX:  # its peer cannot vanish
         return
     if timeouts.keepalive_idle_s:

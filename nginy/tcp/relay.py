@@ -21,27 +21,36 @@ The clock and the movers are handed in, so the table above is tested without a s
 
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
-from select import EPOLLERR
+from select import EPOLLERR, EPOLLRDHUP
 
-from nginy.engine.movers import Mover, PacedMover, Stop
+from nginy.engine.movers import UNLIMITED, Mover, PacedMover, Stop
 from nginy.engine.poller import GONE, READABLE, SHORT_READS, WRITABLE, Poller
 from nginy.traffic.close_reason import CloseReason
 from nginy.traffic.rate import NO_LIMIT, Rates, TokenBucket
 from nginy.traffic.rule import Limits
 from nginy.traffic.scheduler import Timer, Timers
 
-MakeMover = Callable[[socket.socket, socket.socket], Mover]
+MakeMover = Callable[[socket.SocketType, socket.SocketType], Mover]
 """Takes source and sink."""
 
 
 class Direction:
     """One way: its mover and how far it got."""
 
-    __slots__ = ("blocked", "bucket", "mover", "open", "pause", "sink", "to_end", "turn_is_due")
+    __slots__ = (
+        "blocked",
+        "bucket",
+        "fin_seen",
+        "mover",
+        "open",
+        "pause",
+        "sink",
+        "to_end",
+        "turn_is_due",
+    )
 
-    def __init__(self, mover: Mover, sink: socket.socket) -> None:
+    def __init__(self, mover: Mover, sink: socket.SocketType) -> None:
         """Open, with nothing known of the source."""
         self.mover = mover
         self.sink = sink
@@ -53,6 +62,8 @@ class Direction:
         """Waiting for the sink to become writable."""
         self.to_end = False
         """The source has ended, or sends urgent data: read on until there is nothing more."""
+        self.fin_seen = False
+        """The source has ended, and sent no urgent data."""
         self.turn_is_due = False
         """It has asked for another turn. One at a time: every further event would add one."""
 
@@ -91,16 +102,17 @@ class Relay:
         self,
         poller: Poller,
         timers: Timers,
-        client: socket.socket,
-        upstream: socket.socket,
+        client: socket.SocketType,
+        upstream: socket.SocketType,
         mover: MakeMover,
         limits: Limits,
         rates: Rates,
         clock: Callable[[], float],
+        now: float,
         on_first_byte: Callable[[float], None],
     ) -> None:
-        """Nothing moves before `start`. `clock` gives monotonic seconds; `on_first_byte` is told
-        when the backend's first byte was passed on."""
+        """Nothing moves before `start`, at about `now`. `clock` gives monotonic seconds;
+        `on_first_byte` is told when the backend's first byte was passed on."""
         self._poller = poller
         self._timers = timers
         self._client = client
@@ -110,7 +122,7 @@ class Relay:
         self._over: Callable[[CloseReason], None] | None = None
         self._on_first_byte = on_first_byte
         self._first_byte_passed = False
-        self._active_at = clock()
+        self._active_at = now
         self._backend_is_reset = False
         self.up = Direction(mover(client, upstream), upstream)
         self.down = Direction(mover(upstream, client), client)
@@ -141,6 +153,7 @@ class Relay:
         up, down = self.up, self.down
         if events & SHORT_READS:
             up.to_end = True
+            up.fin_seen = events & SHORT_READS == EPOLLRDHUP
         if events & READABLE and up.open and not (up.blocked or up.turn_is_due):
             self._run(up)
         if events & GONE and down.open:
@@ -153,6 +166,7 @@ class Relay:
         up, down = self.up, self.down
         if events & SHORT_READS:
             down.to_end = True
+            down.fin_seen = events & SHORT_READS == EPOLLRDHUP
             if events & GONE and up.open:
                 # A Unix socket that is closed hangs up at once, without an error; TCP's says FIN.
                 self._backend_lost(reset=bool(events & EPOLLERR))
@@ -186,14 +200,14 @@ class Relay:
         limit = self._limits.half_closed_s if half_closed else self._limits.idle_s
         deadline = self._active_at + limit
         if deadline > now:
-            return min(deadline, now + self._limits.shortest_s)
+            return min(deadline, now + min(self._limits))
         self._finish(CloseReason.HALF_CLOSED_TIMEOUT if half_closed else CloseReason.IDLE_TIMEOUT)
         return None
 
     def _run(self, direction: Direction) -> None:
         self._active_at = self._poller.now
         direction.blocked = False
-        stop = direction.mover.move(direction.to_end)
+        stop = direction.mover.move(direction.to_end, UNLIMITED, direction.fin_seen)
         if not self._first_byte_passed and self.down.mover.moved:
             self._first_byte_passed = True
             self._on_first_byte(self._clock())
@@ -203,6 +217,7 @@ class Relay:
             direction.blocked = True
             self._poller.want_write(direction.sink)
         elif stop is Stop.UNFINISHED:
+            direction.mover = direction.mover.for_bulk()
             self._ask_for_a_turn(direction)
         elif stop is Stop.PACED:
             self._pause(direction)
@@ -249,8 +264,10 @@ class Relay:
                 CloseReason.BACKEND_RESET if self._backend_is_reset else CloseReason.COMPLETED
             )
             return
-        with suppress(OSError):  # lost meanwhile: its own event says so
+        try:
             direction.sink.shutdown(socket.SHUT_WR)
+        except OSError:  # lost meanwhile: its own event says so
+            return
 
     def _backend_lost(self, *, reset: bool = True) -> None:
         self._backend_is_reset = reset

@@ -65,7 +65,7 @@ class Attempt(ConnectionContext):
     def __init__(self, rule: "RunningRule", listener: Address, client: Address, now: float) -> None:
         """Hold nothing yet."""
         protocol = rule.protocol
-        super().__init__(rule.ledger.number(protocol), protocol, listener, client, now)
+        super().__init__(next(rule.ledger.numbers), protocol, listener, client, now)
         self.rule = rule
         self.rule_name = rule.name
         self.trial: list[Backend] = []
@@ -108,7 +108,8 @@ class Attempt(ConnectionContext):
     def take(self, backend: Backend, now: float) -> None:
         """Count as tried, and hold a lease on `backend` from now on."""
         rule = self.rule
-        self.leave(now)
+        if self._lease is not None:
+            self.leave(now)
         self.tried.append(backend)
         self.trial.append(backend)
         self.connect_began_s = now
@@ -232,7 +233,8 @@ class Attempt(ConnectionContext):
         self.close_reason = reason
         self.closed_s = now
         try:
-            self._leave_queue(now)
+            if self._place is not None:
+                self._leave_queue(now)
         finally:
             try:
                 self.leave(now, failed=failed)

@@ -30,6 +30,9 @@ class CloseReason(Enum):
         reason.fault = fault
         return reason
 
+    # Members are compared by identity; Enum's own hash, of the name, is a call into Python.
+    __hash__ = object.__hash__
+
     COMPLETED = "completed", Fault.NOBODY
     """Both sides sent FIN and all bytes were delivered."""
     CLIENT_RESET = "client_reset", Fault.CLIENT

@@ -38,7 +38,8 @@ class Ledger:
     def __init__(self, write_record: Callable[[Record], None] | None = None) -> None:
         """`write_record` None: no access log."""
         self._write_record = write_record
-        self._numbers = itertools.count(1)
+        self.numbers = itertools.count(1)
+        """Of connections and sessions."""
         self._complaints = Complaints(logging.getLogger(__name__))
         self._second = 0
         self._records_left = REFUSED_DATAGRAMS_RECORDED_PER_S
@@ -52,13 +53,9 @@ class Ledger:
         """Whether there is an access log."""
         return self._write_record is not None
 
-    def number(self, protocol: Protocol) -> str:
-        """A new id."""
-        return f"{'u' if protocol == 'udp' else ''}{next(self._numbers)}"
-
     def nobodys(self, protocol: Protocol, listener: Address, client: Address, now: float) -> None:
         """No rule is for this client."""
-        context = ConnectionContext(self.number(protocol), protocol, listener, client, now)
+        context = ConnectionContext(next(self.numbers), protocol, listener, client, now)
         context.closed_s = now
         context.close_reason = CloseReason.NO_RULE
         context.dropped = 1

@@ -45,12 +45,17 @@ class ConnectionContext:
     close_reason: CloseReason = CloseReason.INTERNAL_ERROR
     """Stands unless something better is known."""
 
+    @property
+    def id(self) -> str:
+        """Of the connection or session in records: `17`, `u17`."""
+        return f"u{self.number}" if self.protocol == "udp" else str(self.number)
+
     def __init__(
-        self, number: str, protocol: Protocol, listener: Address, client: Address, opened_s: float
+        self, number: int, protocol: Protocol, listener: Address, client: Address, opened_s: float
     ) -> None:
         """`number` is unique among the connections and sessions of this process; `listener` is the
         address that was listened to (`0.0.0.0`: whichever the client chose)."""
-        self.id = number
+        self.number = number
         self.protocol = protocol
         self.listener = listener
         self.client = client

@@ -29,11 +29,6 @@ class Limits(NamedTuple):
     half_closed_s: float
     """The same, once one side has sent FIN."""
 
-    @property
-    def shortest_s(self) -> float:
-        """How long nothing can be due."""
-        return min(self)
-
 
 class Surroundings(NamedTuple):
     """What all rules of a process share."""
@@ -145,6 +140,8 @@ class RunningRule:
         timeouts, retries = rule.timeouts, rule.retries
         self.timeouts = timeouts
         self.limits = Limits(timeouts.idle_timeout_ms / 1e3, timeouts.half_closed_timeout_ms / 1e3)
+        self.shortest_idle_s = min(self.limits)
+        self.watches_peers = bool(timeouts.keepalive_idle_s or timeouts.user_timeout_ms)
         self.connect_timeout_s = timeouts.connect_timeout_ms / 1e3
         self.max_tries = retries.max_tries
         self.total_timeout_s = retries.total_timeout_ms / 1e3

@@ -44,7 +44,7 @@ def blame(error: OSError) -> NginyError:
 async def connected(address: Address) -> AsyncIterator[socket.socket]:
     """A connection to `address`, a non-blocking socket; closed afterwards. Raises as checks do."""
     try:
-        sock = begin(address)
+        sock = socket.socket(fileno=begin(address).detach())
     except NoResources:
         raise CheckImpossible("the balancer has no descriptor or memory left") from None
     with sock:

@@ -62,7 +62,7 @@ def test_next_backend_is_used_when_no_local_port_is_left_for_one(proxy, peer, mo
 
 
 def _replace_sockets_to_backends(monkeypatch, make) -> None:
-    changed = SimpleNamespace(**vars(socket) | {"socket": make})
+    changed = SimpleNamespace(**vars(socket) | {"SocketType": make})
     monkeypatch.setattr("nginy.engine.dial.socket", changed)
 
 

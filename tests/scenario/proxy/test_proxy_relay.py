@@ -15,17 +15,10 @@ from nginy.engine.movers import CopyMover, SpliceMover
 MIB = 1 << 20
 
 
-def splicing(source: socket.socket, sink: socket.socket) -> SpliceMover:
-    """Splices from the first byte on."""
-    mover = SpliceMover(source, sink)
-    mover.splice_from_now_on()
-    return mover
-
-
-@pytest.fixture(params=[CopyMover, SpliceMover, splicing], ids=lambda mover: mover.__name__)
+@pytest.fixture(params=[CopyMover, SpliceMover], ids=lambda mover: mover.__name__)
 def proxy(request, monkeypatch, proxy):
     """As in conftest.py, with every byte mover there is."""
-    monkeypatch.setattr("nginy.tcp.connection.SpliceMover", request.param)
+    monkeypatch.setattr("nginy.tcp.connection.CopyMover", request.param)
     return proxy
 
 
@@ -57,7 +50,7 @@ def test_bytes_go_both_ways(proxy, peer):
     assert record["duration_ms"] == pytest.approx(duration_s * 1e3, abs=0.001)
 
 
-@pytest.mark.parametrize("proxy", [CopyMover, SpliceMover], indirect=True)
+@pytest.mark.parametrize("proxy", [CopyMover], indirect=True)
 def test_urgent_data_holds_up_nothing(proxy, peer):
     """A read stops before it (nginx 1.22.1 waits there). The urgent byte itself is dropped."""
     backend = peer()

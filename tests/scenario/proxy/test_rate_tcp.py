@@ -14,16 +14,10 @@ LEAST_S = TOTAL / RATE - 1
 """The bucket holds one second's worth."""
 
 
-def splicing(source, sink):
-    mover = SpliceMover(source, sink)
-    mover.splice_from_now_on()
-    return mover
-
-
-@pytest.fixture(params=[CopyMover, SpliceMover, splicing], ids=lambda mover: mover.__name__)
+@pytest.fixture(params=[CopyMover, SpliceMover], ids=lambda mover: mover.__name__)
 def proxy(request, monkeypatch, proxy):
     """As in conftest.py, with every byte mover there is."""
-    monkeypatch.setattr("nginy.tcp.connection.SpliceMover", request.param)
+    monkeypatch.setattr("nginy.tcp.connection.CopyMover", request.param)
     return proxy
 
 

@@ -22,7 +22,9 @@ def test_no_source_port_left_is_counted_and_said_with_the_remedy(
     shortage = PortShortage()
     monkeypatch.setattr(dial, "port_shortage", shortage)
     balancer = proxy([far, good])
-    monkeypatch.setattr(dial, "socket", SimpleNamespace(**vars(socket) | {"socket": NoPortLeft}))
+    monkeypatch.setattr(
+        dial, "socket", SimpleNamespace(**vars(socket) | {"SocketType": NoPortLeft})
+    )
     for _ in range(4):
         with balancer.connect(), good.accept():
             pass

@@ -12,12 +12,6 @@ from nginy.traffic.rate import TokenBucket
 RATE = 100_000.0
 
 
-def splicing(source: socket.socket, sink: socket.socket) -> SpliceMover:
-    mover = SpliceMover(source, sink)
-    mover.splice_from_now_on()
-    return mover
-
-
 class Way:
     """sender -> source | mover | sink -> receiver"""
 
@@ -40,7 +34,7 @@ class Way:
         return b"".join(pieces)
 
 
-@pytest.fixture(params=[CopyMover, SpliceMover, splicing], ids=lambda make: make.__name__)
+@pytest.fixture(params=[CopyMover, SpliceMover], ids=lambda make: make.__name__)
 def way(request):
     with ExitStack() as own:
         yield Way(own, request.param)

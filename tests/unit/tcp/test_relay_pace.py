@@ -44,6 +44,7 @@ def test_the_idle_time_begins_when_the_last_pause_is_over(own):
         limits,
         rates,
         lambda: clock.now,
+        clock.now,
         lambda now: None,
     )
     ends = []

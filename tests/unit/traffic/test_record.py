@@ -10,7 +10,7 @@ from nginy.traffic.record import ConnectionContext, close_record
 
 def context() -> ConnectionContext:
     return ConnectionContext(
-        "7", "tcp", Address("::", 80), Address("2001:db8::1", 5000), opened_s=10.0
+        7, "tcp", Address("::", 80), Address("2001:db8::1", 5000), opened_s=10.0
     )
 
 
