@@ -8,7 +8,7 @@ change, `#` begins a reason. `weight:N` is this project's own, the absolute form
 from dataclasses import dataclass
 from typing import Any
 
-from nginy.backend.backend import Admin
+from nginy.backend.wishes import Admin
 from nginy.config.settings import LARGEST
 
 ADMIN = {"ready": Admin.READY, "drain": Admin.DRAIN, "maint": Admin.DOWN}

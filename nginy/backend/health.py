@@ -7,6 +7,7 @@ row, and at first the first result alone decides.
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 
 class State(Enum):
@@ -21,7 +22,7 @@ class State(Enum):
     RISING = "rising"
     """Down, but the last check passed."""
     SUSPENDED = "suspended"
-    """Taken down by the operator: results say nothing."""
+    """Taken down on purpose: results say nothing."""
 
 
 class Event(Enum):
@@ -36,9 +37,9 @@ class Event(Enum):
     FELL = "fell"
     """A check failed, the last of `fall` in a row."""
     SUSPEND = "suspend"
-    """The operator takes the backend down."""
+    """The backend is taken down on purpose."""
     RESUME = "resume"
-    """The operator lets it serve again."""
+    """It may serve again."""
 
 
 _U, _UP, _F, _D, _R, _S = State
@@ -59,24 +60,45 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
 _SERVES = {State.UP: True, State.FALLING: True, State.DOWN: False, State.RISING: False}
 
 
+class CheckResult(NamedTuple):
+    """What one check found."""
+
+    ended_at: float
+    """Seconds, monotonic."""
+    duration_s: float
+    passed: bool | None
+    """None: it could not be made."""
+    words: str = ""
+    """Why it did not pass."""
+
+
 @dataclass(eq=False, slots=True)
 class Health:
-    """What the checks and the agent of one backend say together."""
+    """What the checks and the agent of one backend say together: it is up when its checks pass
+    and its agent does not object. An agent's `up` takes back its `down` and no more."""
 
     rise: int = 1
     fall: int = 1
     initially_up: bool = True
+    """What the checks count as saying before the first one."""
     state: State = field(default=State.UNCHECKED, init=False)
     agent_up: bool = True
     """False after an agent's `down`, until its `up`."""
     row: int = field(default=0, init=False)
     """Equal results in a row."""
     _passing: bool = field(default=False, init=False)
+    _serves: bool = field(init=False)
+    """What the checks said last; while it is suspended, and until it is checked again, that holds.
+    """
+
+    def __post_init__(self) -> None:
+        """Nothing is checked yet."""
+        self._serves = self.initially_up
 
     @property
     def up(self) -> bool:
-        """Whether the backend is healthy: its checks pass and its agent does not object."""
-        return self.agent_up and _SERVES.get(self.state, self.initially_up)
+        """Whether the backend is healthy."""
+        return self.agent_up and self._serves
 
     def checked(self, passed: bool) -> None:
         """Take the result of a check."""
@@ -88,7 +110,7 @@ class Health:
             self._go(Event.FELL if self.row >= self.fall else Event.FAILED)
 
     def suspend(self) -> None:
-        """The operator takes the backend down: it is not checked meanwhile."""
+        """The backend is taken down on purpose: it is not checked meanwhile."""
         self._go(Event.SUSPEND)
 
     def resume(self) -> None:
@@ -99,3 +121,4 @@ class Health:
 
     def _go(self, event: Event) -> None:
         self.state = TRANSITIONS[self.state][event]
+        self._serves = _SERVES.get(self.state, self._serves)

@@ -1,10 +1,11 @@
 """Backends from their settings."""
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
+from nginy.backend.backend import Backend
 from nginy.backend.health import Health
 from nginy.backend.penalty import Penalty
 from nginy.backend.slow_start import SlowStart
+from nginy.backend.wishes import Admin
 from nginy.config.schema import BackendSettings
 
 

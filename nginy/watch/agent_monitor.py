@@ -10,6 +10,7 @@ from nginy.address import Address
 from nginy.backend.agent import AgentAnswer, IncompleteLine, parse_answer
 from nginy.backend.backend import Backend
 from nginy.backend.health import Health
+from nginy.backend.wishes import Origin
 from nginy.config.guard_settings import AgentCheckSettings
 from nginy.errors import BackendError
 from nginy.watch.check import CheckImpossible, connected, read_until, within
@@ -38,10 +39,9 @@ class AgentMonitor:
     def __init__(
         self, backend: Backend, health: Health, settings: AgentCheckSettings, rng: random.Random
     ) -> None:
-        """The backend's weight is now the configured one, of which percentages are."""
+        """Nothing is asked yet."""
         self._backend = backend
         self._health = health
-        self._configured_weight = backend.weight
         self._address = Address(backend.address.host, settings.port)
         self._settings = settings
         self._schedule = Schedule(settings.interval_s, JITTER_PCT, rng)
@@ -70,16 +70,16 @@ class AgentMonitor:
 
     def _apply(self, answer: AgentAnswer, now: float) -> None:
         """What was not said stays as it is."""
-        backend = self._backend
-        if answer.admin not in (None, backend.admin):
+        backend, said = self._backend, self._backend.wishes[Origin.AGENT]
+        if answer.admin not in (None, said.admin):
             log.info("backend %s: %s, says its agent", backend.id, answer.admin.value)
-            backend.set_admin(answer.admin, now)
-        weight = answer.weight_of(self._configured_weight)
-        if weight not in (None, backend.weight):
+            backend.set_admin(answer.admin, now, Origin.AGENT)
+        weight = answer.weight_of(backend.wishes[Origin.FILE].weight or 0)
+        if weight not in (None, said.weight):
             log.debug("backend %s: weight %d, says its agent", backend.id, weight)
-            backend.set_weight(weight, now)
-        if answer.max_connections not in (None, backend.max_connections):
-            backend.set_max_connections(answer.max_connections, now)
+            backend.set_weight(weight, now, Origin.AGENT)
+        if answer.max_connections is not None:
+            backend.set_max_connections(answer.max_connections, now, Origin.AGENT)
         if answer.up is not None:
             self._take_health(answer.up, answer.reason, now)
 

@@ -7,8 +7,9 @@ import time
 from collections.abc import Awaitable, Callable
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
-from nginy.backend.health import Health, State
+from nginy.backend.backend import Backend
+from nginy.backend.health import CheckResult, Health, State
+from nginy.backend.wishes import Admin
 from nginy.complaints import Complaints
 from nginy.config.guard_settings import HealthCheckSettings
 from nginy.errors import BackendError
@@ -70,31 +71,37 @@ class HealthMonitor:
             self._health.suspend()
             return
         self._health.resume()
+        began_at = time.monotonic()
+        try:
+            passed, words = await self._ask()
+        except Exception:
+            log.exception("backend %s not checked", self._backend.id)
+            return
+        now = time.monotonic()
+        self._backend.last_check = CheckResult(now, now - began_at, passed, words)
+        if passed is None:
+            complaints.say("impossible", now, "backend %s not checked: %s", self._backend.id, words)
+        else:
+            self._take(passed, words, now)
+
+    async def _ask(self) -> tuple[bool | None, str]:
+        """Whether the check passed (None: it could not be made), and if not, why."""
         try:
             await self._check()
         except BackendError as error:
-            self._take(False, str(error))
+            return False, str(error)
         except CheckImpossible as error:
-            complaints.say(
-                "impossible",
-                time.monotonic(),
-                "backend %s not checked: %s",
-                self._backend.id,
-                error,
-            )
-        except Exception:
-            log.exception("backend %s not checked", self._backend.id)
-        else:
-            self._take(True, "")
+            return None, str(error)
+        return True, ""
 
-    def _take(self, passed: bool, reason: str) -> None:
+    def _take(self, passed: bool, reason: str, now: float) -> None:
         if self._backend.admin is Admin.DOWN:
             return  # it was taken down while it was checked
         recovered = self._new or self._health.state is not State.UNCHECKED
         self._health.checked(passed)
         if self._health.up is not self._backend.healthy:
             self._log(reason)
-        self._backend.set_healthy(self._health.up, time.monotonic(), recovered=recovered)
+        self._backend.set_healthy(self._health.up, now, recovered=recovered)
 
     def _log(self, reason: str) -> None:
         row = self._health.row

@@ -4,7 +4,7 @@ from time import monotonic
 
 import pytest
 
-from nginy.backend.backend import Admin
+from nginy.backend.wishes import Admin, Origin
 
 
 def start(proxy, backends, **policy):
@@ -20,7 +20,7 @@ def set_healthy(balancer, name, healthy):
 
 def set_admin(balancer, name, admin):
     backend = balancer.server.pool[name]
-    balancer.call(lambda: backend.set_admin(admin, monotonic()))
+    balancer.call(lambda: backend.set_admin(admin, monotonic(), Origin.FILE))
 
 
 def test_connections_of_a_failed_backend_are_closed(proxy, peer):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nginy.backend.agent import AgentAnswer, IncompleteLine, parse_answer
-from nginy.backend.backend import Admin
+from nginy.backend.wishes import Admin
 
 
 @pytest.mark.parametrize(

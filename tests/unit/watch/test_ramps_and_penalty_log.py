@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
+from nginy.backend.backend import Backend
 from nginy.backend.penalty import Penalty
 from nginy.backend.slow_start import SlowStart
+from nginy.backend.wishes import Admin, Origin
 from nginy.watch.penalty_log import PenaltyLog
 from nginy.watch.ramps import MOST_AT_ONCE, STEP_S, Ramps
 from nginy.watch.schedule import Schedule
@@ -38,8 +39,8 @@ def test_one_that_recovers_gets_its_share_step_by_step() -> None:
 
 def test_one_that_was_down_for_maintenance_likewise() -> None:
     ramps, slow = ramping()
-    slow.set_admin(Admin.DOWN, 0.0)
-    slow.set_admin(Admin.READY, 100.0)
+    slow.set_admin(Admin.DOWN, 0.0, Origin.FILE)
+    slow.set_admin(Admin.READY, 100.0, Origin.FILE)
     ramps.tick(105.0)
     assert slow.share == 550
 
@@ -97,7 +98,7 @@ def test_a_penalty_is_told_when_it_begins_and_when_it_ends(caplog) -> None:
     PenaltyLog().watch(failing)
     for now in (0.0, 1.0, 1.1, 1.2):
         failing.failed(now)
-    failing.set_weight(2, 2.0)
+    failing.set_weight(2, 2.0, Origin.FILE)
     failing.opened(12.0)
     failing.failed(12.1)
     failing.opened(40.0)
