@@ -11,7 +11,6 @@ from typing import Protocol
 from nginy.address import Address
 from nginy.backend.health import CheckResult
 from nginy.backend.penalty import Penalty
-from nginy.backend.shared_counts import SharedCounts
 from nginy.backend.slow_start import SlowStart
 from nginy.backend.wishes import Admin, Origin, Wish, Wishes
 
@@ -69,12 +68,8 @@ class Backend:
     hash_name: str = ""
     """What consistent hashes call it; default: its address, which of a resolved name is the number
     (names would give all addresses of one the same points)."""
-    counts: SharedCounts | None = field(default=None, repr=False)
-    """Where other worker processes see how much it carries; None: there are none."""
-    slot: int = 0
-    """Its column in `counts`."""
     active: int = field(default=0, init=False)
-    """Leases open now in this process; counted by the lease guard alone."""
+    """Leases open now; counted by the lease guard alone."""
     watchers: list[Watcher] = field(default_factory=list, init=False, repr=False)
     load_watchers: list[LoadWatcher] = field(default_factory=list, init=False, repr=False)
     place_weight: int = field(default=1, init=False)
@@ -121,9 +116,8 @@ class Backend:
 
     @property
     def full(self) -> bool:
-        """Whether it carries all it may, in all processes together."""
-        others = self.counts.others(self.slot) if self.counts is not None else 0
-        return 0 < self.max_connections <= self.active + others
+        """Whether it carries all it may."""
+        return 0 < self.max_connections <= self.active
 
     # The life of a lease: the lease guard's verbs.
 
@@ -211,8 +205,6 @@ class Backend:
         return max(1, round(FULL_SHARE * self.weight * self.slow_start.fraction(now)))
 
     def _load_changed(self, now: float, state_too: bool) -> None:
-        if self.counts is not None:
-            self.counts.set(self.slot, self.active)
         for watcher in self.load_watchers:
             watcher.load_changed(self, now)
         if state_too:

@@ -5,7 +5,6 @@ from typing import Protocol
 
 from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
-from nginy.backend.shared_counts import Columns
 
 
 class LeaseObserver(Protocol):
@@ -75,12 +74,8 @@ class BackendPool(Mapping[str, Backend]):
     A configured backend may stand for several, the addresses of its name: see `expand`.
     """
 
-    def __init__(self, backends: Iterable[Backend], columns: Columns | None = None) -> None:
-        """Hold `backends`; their ids are unique (the configuration checks it).
-
-        Each gets one of `columns`; None: there are no other processes to count for.
-        """
-        self._columns = columns
+    def __init__(self, backends: Iterable[Backend]) -> None:
+        """Hold `backends`; their ids are unique (the configuration checks it)."""
         self._backends = {backend.id: backend for backend in backends}
         self._configured: dict[str, tuple[Backend, ...]] = {
             backend_id: (backend,) for backend_id, backend in self._backends.items()
@@ -90,8 +85,6 @@ class BackendPool(Mapping[str, Backend]):
         """Whether `_backends` is to be made again: once for any number of names that change."""
         self.open_leases = 0
         """Leases taken and not yet released, over all backends."""
-        if columns is not None:
-            columns.give(self.values())
 
     def __getitem__(self, backend_id: str) -> Backend:
         """The backend of that id; KeyError if there is none."""
@@ -113,12 +106,8 @@ class BackendPool(Mapping[str, Backend]):
         """
         if configured_id not in self._configured:
             raise KeyError(configured_id)
-        before, after = self._configured[configured_id], tuple(backends)
-        self._configured[configured_id] = after
+        self._configured[configured_id] = tuple(backends)
         self._stale = True
-        if self._columns is not None:
-            self._columns.leave(backend for backend in before if backend not in after)
-            self._columns.give(after)
 
     def _by_id(self) -> dict[str, Backend]:
         if self._stale:

@@ -5,7 +5,6 @@ import pytest
 from nginy.address import Address
 from nginy.backend.backend import Backend, Obstacle
 from nginy.backend.penalty import Penalty
-from nginy.backend.shared_counts import SharedCounts
 from nginy.backend.slow_start import SlowStart
 from nginy.backend.wishes import Admin, Origin
 
@@ -115,19 +114,6 @@ def test_a_success_after_a_penalty_starts_slowly_and_is_told() -> None:
     listener = Listener(backend)
     backend.succeeded(20.0)
     assert listener.seen == [("share", 50), ("state", None)]
-
-
-def test_the_limit_counts_all_workers_together() -> None:
-    counts = SharedCounts(rows=2, columns=1)
-    backend = make(max_connections=3, counts=counts)
-    counts.be_worker(1)
-    counts.set(0, 2)
-    counts.be_worker(0)
-    assert backend.available(0.0)
-    listener = Listener(backend)
-    backend.opened(0.0)
-    assert not backend.available(0.0)
-    assert listener.seen == [("load", 1), ("state", Obstacle.FULL)]
 
 
 def test_who_was_switched_off_starts_slowly_and_who_was_drained_does_not() -> None:

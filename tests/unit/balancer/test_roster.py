@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from nginy.address import Address
 from nginy.backend.backend import Backend, Obstacle
 from nginy.backend.penalty import Penalty
-from nginy.backend.shared_counts import SharedCounts
 from nginy.backend.wishes import Admin, Origin
-from nginy.balancer.roster import FOREVER, SHARED_RECHECK_S, Roster, RosterPolicy
+from nginy.balancer.roster import FOREVER, Roster, RosterPolicy
 
 
 class Follower:
@@ -191,25 +190,6 @@ def test_the_last_resort_takes_the_sick_but_neither_drained_nor_full_nor_removed
     removed.remove(0.0)
     weightless.set_weight(0, 0.0, Origin.FILE)
     assert roster.usable == {sick}
-
-
-def test_room_that_another_process_makes_is_found_soon() -> None:
-    counts = SharedCounts(rows=2, columns=1)
-    backend = Backend("0", Address("127.0.0.1", 1), max_connections=2, counts=counts)
-    roster = Roster(Follower(), RosterPolicy())
-    roster.rebuild([backend], 0.0)
-    counts.be_worker(1)
-    counts.set(0, 1)
-    counts.be_worker(0)
-    backend.opened(1.0)
-    assert not roster.usable
-    counts.be_worker(1)
-    counts.set(0, 0)
-    counts.be_worker(0)
-    now = 1.0 + SHARED_RECHECK_S + 0.001
-    assert now > roster.next_return
-    roster.refresh(now)
-    assert roster.usable == {backend}
 
 
 @pytest.mark.parametrize("seed", range(3))
