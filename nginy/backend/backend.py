@@ -108,7 +108,7 @@ class Backend:
             return Obstacle.DRAINING
         if heed_health and self.penalty.holds(now):
             return Obstacle.PENALISED
-        return Obstacle.FULL if self.full else None
+        return Obstacle.FULL if 0 < self.max_connections <= self.active else None
 
     def available(self, now: float) -> bool:
         """Whether it may be chosen now."""
@@ -119,23 +119,30 @@ class Backend:
         """Whether it carries all it may."""
         return 0 < self.max_connections <= self.active
 
-    # The life of a lease: the lease guard's verbs.
+    # The life of a lease: the lease guard's verbs. Every connection pays for them, so they ask
+    # nothing that cannot have changed, and of `full` the bare numbers.
 
     def opened(self, now: float) -> None:
         """One more is carried."""
         self.active += 1
-        on_trial = self.penalty.tried(now)
-        self._load_changed(now, on_trial or self.full)
+        on_trial = self.penalty.fails and self.penalty.tried(now)
+        for watcher in self.load_watchers:
+            watcher.load_changed(self, now)
+        if on_trial or 0 < self.max_connections <= self.active:
+            self._state_changed(now)
 
     def released(self, now: float) -> None:
         """One less is carried."""
-        was_full = self.full
+        was_full = 0 < self.max_connections <= self.active
         self.active -= 1
-        self._load_changed(now, was_full)
+        for watcher in self.load_watchers:
+            watcher.load_changed(self, now)
+        if was_full:
+            self._state_changed(now)
 
     def succeeded(self, now: float) -> None:
         """An attempt reached it."""
-        if self.penalty.succeeded():
+        if self.penalty.fails and self.penalty.succeeded():
             self.warm_up(now)
             self._state_changed(now)
 
@@ -203,12 +210,6 @@ class Backend:
 
     def _share(self, now: float) -> int:
         return max(1, round(FULL_SHARE * self.weight * self.slow_start.fraction(now)))
-
-    def _load_changed(self, now: float, state_too: bool) -> None:
-        for watcher in self.load_watchers:
-            watcher.load_changed(self, now)
-        if state_too:
-            self._state_changed(now)
 
     def _state_changed(self, now: float) -> None:
         obstacle = self.obstacle(now)
