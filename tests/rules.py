@@ -5,8 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nginy.address import Address
-from nginy.backend.make import make_backend
-from nginy.backend.pool import BackendPool
+from nginy.backend.pool import BackendPool, make_backend
 from nginy.config.load import parse
 from nginy.config.model import Config
 from nginy.engine.timers import TimerWheel

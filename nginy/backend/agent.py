@@ -8,7 +8,7 @@ change, `#` begins a reason. `weight:N` is this project's own, the absolute form
 from dataclasses import dataclass
 from typing import Any
 
-from nginy.backend.backend import Admin
+from nginy.backend.wishes import Admin
 from nginy.config.settings import LARGEST
 
 ADMIN = {"ready": Admin.READY, "drain": Admin.DRAIN, "maint": Admin.DOWN}
@@ -52,7 +52,7 @@ class AgentAnswer:
         return max(weight, 1) if configured and self.weight_pct else weight
 
 
-def parse_answer(data: bytes) -> AgentAnswer:
+def parse_agent_answer(data: bytes) -> AgentAnswer:
     """The first line of `data`. Raises IncompleteLine."""
     line, end, _ = data.replace(b"\r", b"\n").partition(b"\n")
     if not end:

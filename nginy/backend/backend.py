@@ -9,20 +9,13 @@ from enum import Enum
 from typing import Protocol
 
 from nginy.address import Address
+from nginy.backend.health import CheckResult
 from nginy.backend.penalty import Penalty
-from nginy.backend.shared_counts import SharedCounts
 from nginy.backend.slow_start import SlowStart
+from nginy.backend.wishes import Admin, Origin, Wish, Wishes
 
 FULL_SHARE = 100
 """Units of `share` per unit of weight: slow start takes some of them away."""
-
-
-class Admin(Enum):
-    """What the operator (file, agent) wants of a backend."""
-
-    READY = "ready"
-    DRAIN = "drain"
-    DOWN = "down"
 
 
 class Obstacle(Enum):
@@ -60,26 +53,23 @@ class Backend:
     id: str
     address: Address
     weight: int = 1
-    """Of new connections; 0 drains. Changed by `set_weight` alone."""
+    """Of new connections; 0 drains. The file's at first, then what follows from `wishes`."""
     max_connections: int = 0
-    """0: no limit. Changed by `set_max_connections` alone."""
+    """0: no limit. At first and then, the same."""
     backup: bool = False
     penalty: Penalty = field(default_factory=Penalty)
     slow_start: SlowStart = field(default_factory=SlowStart)
     admin: Admin = Admin.READY
+    """At first and then, the same."""
     healthy: bool = True
-    """What the active health check says; True where there is none."""
+    """What its health checks and its agent say together; True where there are none."""
     removed: bool = False
     """No longer configured or resolved: it keeps what is live and gets nothing new."""
     hash_name: str = ""
     """What consistent hashes call it; default: its address, which of a resolved name is the number
     (names would give all addresses of one the same points)."""
-    counts: SharedCounts | None = field(default=None, repr=False)
-    """Where other worker processes see how much it carries; None: there are none."""
-    slot: int = 0
-    """Its column in `counts`."""
     active: int = field(default=0, init=False)
-    """Leases open now in this process; counted by the lease guard alone."""
+    """Leases open now; counted by the lease guard alone."""
     watchers: list[Watcher] = field(default_factory=list, init=False, repr=False)
     load_watchers: list[LoadWatcher] = field(default_factory=list, init=False, repr=False)
     place_weight: int = field(default=1, init=False)
@@ -87,11 +77,21 @@ class Backend:
     backend's keys."""
     share: int = field(default=FULL_SHARE, init=False)
     """`weight` in hundredths, less what slow start holds back; at least 1."""
+    wishes: Wishes = field(init=False, repr=False)
+    """Of file, agent and operator; changed by `set_admin`, `set_weight`, `set_max_connections`."""
+    obstacle_since: float | None = field(default=None, init=False)
+    """When its present obstacle began, as far as events tell; None: it has none, or has had it
+    from its making on."""
+    last_check: CheckResult | None = field(default=None, init=False, repr=False)
+    """Of its health checks; set by who checks."""
+    _last_obstacle: Obstacle | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Derive what depends on the weight."""
+        """Derive what depends on what was configured."""
         self.hash_name = self.hash_name or str(self.address)
+        self.wishes = Wishes(Wish(self.admin, self.weight, self.max_connections))
         self._weigh(self.weight)
+        self._last_obstacle = self.obstacle(0.0)
 
     def obstacle(self, now: float, *, heed_health: bool = True) -> Obstacle | None:
         """What keeps it from being chosen at `now`; None: nothing.
@@ -108,7 +108,7 @@ class Backend:
             return Obstacle.DRAINING
         if heed_health and self.penalty.holds(now):
             return Obstacle.PENALISED
-        return Obstacle.FULL if self.full else None
+        return Obstacle.FULL if 0 < self.max_connections <= self.active else None
 
     def available(self, now: float) -> bool:
         """Whether it may be chosen now."""
@@ -116,27 +116,33 @@ class Backend:
 
     @property
     def full(self) -> bool:
-        """Whether it carries all it may, in all processes together."""
-        others = self.counts.others(self.slot) if self.counts is not None else 0
-        return 0 < self.max_connections <= self.active + others
+        """Whether it carries all it may."""
+        return 0 < self.max_connections <= self.active
 
-    # The life of a lease: the lease guard's verbs.
+    # The life of a lease: the lease guard's verbs. Every connection pays for them, so they ask
+    # nothing that cannot have changed, and of `full` the bare numbers.
 
     def opened(self, now: float) -> None:
         """One more is carried."""
         self.active += 1
-        on_trial = self.penalty.tried(now)
-        self._load_changed(now, on_trial or self.full)
+        on_trial = self.penalty.fails and self.penalty.tried(now)
+        for watcher in self.load_watchers:
+            watcher.load_changed(self, now)
+        if on_trial or 0 < self.max_connections <= self.active:
+            self._state_changed(now)
 
     def released(self, now: float) -> None:
         """One less is carried."""
-        was_full = self.full
+        was_full = 0 < self.max_connections <= self.active
         self.active -= 1
-        self._load_changed(now, was_full)
+        for watcher in self.load_watchers:
+            watcher.load_changed(self, now)
+        if was_full:
+            self._state_changed(now)
 
     def succeeded(self, now: float) -> None:
         """An attempt reached it."""
-        if self.penalty.succeeded():
+        if self.penalty.fails and self.penalty.succeeded():
             self.warm_up(now)
             self._state_changed(now)
 
@@ -147,12 +153,12 @@ class Backend:
 
     # What others decide about it.
 
-    def set_admin(self, admin: Admin, now: float) -> None:
-        """The operator's wish."""
-        if admin is not self.admin:
-            back = self.admin is Admin.DOWN
-            self.admin = admin
-            if back:
+    def set_admin(self, admin: Admin, now: float, origin: Origin) -> None:
+        """`origin` wants it so; READY takes back what it said before."""
+        self.wishes[origin].admin = admin
+        before, self.admin = self.admin, self.wishes.admin
+        if self.admin is not before:
+            if before is Admin.DOWN:
                 self.warm_up(now)
             self._state_changed(now)
 
@@ -164,18 +170,21 @@ class Backend:
                 self.warm_up(now)
             self._state_changed(now)
 
-    def set_weight(self, weight: int, now: float) -> None:
-        """Another weight; 0 drains."""
-        if weight != self.weight:
-            self._weigh(weight)
+    def set_weight(self, weight: int | None, now: float, origin: Origin) -> None:
+        """`origin` wants this weight, 0 drains; None (not of the file): as the others want."""
+        self.wishes[origin].weight = weight
+        if self.wishes.weight != self.weight:
+            self._weigh(self.wishes.weight)
             self.share = self._share(now)
             self._share_changed(now)
             self._state_changed(now)
 
-    def set_max_connections(self, max_connections: int, now: float) -> None:
-        """Another limit; 0: none."""
-        self.max_connections = max_connections
-        self._state_changed(now)
+    def set_max_connections(self, limit: int | None, now: float, origin: Origin) -> None:
+        """`origin` wants this limit, 0: none; None (not of the file): as the others want."""
+        self.wishes[origin].max_connections = limit
+        if self.wishes.max_connections != self.max_connections:
+            self.max_connections = self.wishes.max_connections
+            self._state_changed(now)
 
     def remove(self, now: float) -> None:
         """It is no longer configured."""
@@ -202,15 +211,13 @@ class Backend:
     def _share(self, now: float) -> int:
         return max(1, round(FULL_SHARE * self.weight * self.slow_start.fraction(now)))
 
-    def _load_changed(self, now: float, state_too: bool) -> None:
-        if self.counts is not None:
-            self.counts.set(self.slot, self.active)
-        for watcher in self.load_watchers:
-            watcher.load_changed(self, now)
-        if state_too:
-            self._state_changed(now)
-
     def _state_changed(self, now: float) -> None:
+        obstacle = self.obstacle(now)
+        if obstacle is Obstacle.PENALISED:  # the one before may have ended by time, unnoticed
+            self.obstacle_since = self.penalty.checked_at
+        elif obstacle is not self._last_obstacle:
+            self.obstacle_since = None if obstacle is None else now
+        self._last_obstacle = obstacle
         for watcher in tuple(self.watchers):
             watcher.state_changed(self, now)
 

@@ -3,9 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
+from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
-from nginy.backend.shared_counts import Columns
+from nginy.backend.penalty import Penalty
+from nginy.backend.slow_start import SlowStart
+from nginy.backend.wishes import Admin
+from nginy.config.schema import BackendSettings
 
 
 class LeaseObserver(Protocol):
@@ -84,12 +88,8 @@ class BackendPool(Mapping[str, Backend]):
     A configured backend may stand for several, the addresses of its name: see `expand`.
     """
 
-    def __init__(self, backends: Iterable[Backend], columns: Columns | None = None) -> None:
-        """Hold `backends`; their ids are unique (the configuration checks it).
-
-        Each gets one of `columns`; None: there are no other processes to count for.
-        """
-        self._columns = columns
+    def __init__(self, backends: Iterable[Backend]) -> None:
+        """Hold `backends`; their ids are unique (the configuration checks it)."""
         self._backends = {backend.id: backend for backend in backends}
         self._configured: dict[str, tuple[Backend, ...]] = {
             backend_id: (backend,) for backend_id, backend in self._backends.items()
@@ -99,8 +99,6 @@ class BackendPool(Mapping[str, Backend]):
         """Whether `_backends` is to be made again: once for any number of names that change."""
         self.open_leases = 0
         """Leases taken and not yet released, over all backends."""
-        if columns is not None:
-            columns.give(self.values())
 
     def __getitem__(self, backend_id: str) -> Backend:
         """The backend of that id; KeyError if there is none."""
@@ -122,12 +120,8 @@ class BackendPool(Mapping[str, Backend]):
         """
         if configured_id not in self._configured:
             raise KeyError(configured_id)
-        before, after = self._configured[configured_id], tuple(backends)
-        self._configured[configured_id] = after
+        self._configured[configured_id] = tuple(backends)
         self._stale = True
-        if self._columns is not None:
-            self._columns.leave(backend for backend in before if backend not in after)
-            self._columns.give(after)
 
     def _by_id(self) -> dict[str, Backend]:
         if self._stale:
@@ -148,3 +142,25 @@ class BackendPool(Mapping[str, Backend]):
     def lease(self, backend: Backend, observer: LeaseObserver, now: float) -> Lease:
         """Count an attempt on `backend` from `now` (seconds) until the lease is released."""
         return Lease(self, backend, observer, now)
+
+
+def make_backend(settings: BackendSettings) -> Backend:
+    """The backend that `settings` describe, as it is at process start."""
+    check = settings.health_check
+    return Backend(
+        id=settings.id,
+        address=settings.address,
+        weight=settings.weight,
+        max_connections=settings.max_connections,
+        backup=settings.backup,
+        penalty=Penalty(settings.max_fails, settings.fail_timeout_s, settings.fail_timeout_max_s),
+        slow_start=SlowStart(settings.slow_start.duration_s, settings.slow_start.floor_pct / 100),
+        admin=Admin.DOWN if settings.down else Admin.READY,
+        healthy=check is None or check.initial == "up",
+    )
+
+
+def at_host(settings: BackendSettings, host: str) -> BackendSettings:
+    """The backend that the address `host` of a name is: `web@10.0.0.1`, alike in all else."""
+    address = Address(host, settings.address.port)
+    return settings.model_copy(update={"id": f"{settings.id}@{host}", "address": address})

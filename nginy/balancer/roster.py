@@ -14,10 +14,6 @@ from typing import Protocol
 from nginy.backend.backend import Backend, Obstacle
 
 FOREVER = float("inf")
-SHARED_RECHECK_S = 0.05
-"""Nothing tells when another process gives up a place at a full backend: so it is looked at. Nor
-when it takes the last one: so each process beyond the first may exceed a limit by one connection.
-"""
 
 
 class Follower(Protocol):
@@ -100,8 +96,6 @@ class Roster:
         obstacle = self._obstacle(backend, now)
         if obstacle is Obstacle.PENALISED:
             self._look_again(backend, backend.penalty.ends_at)
-        elif obstacle is Obstacle.FULL and backend.counts is not None:
-            self._look_again(backend, now + SHARED_RECHECK_S)
         if obstacle is not None:
             self._leave(backend, now)
         elif backend not in self.usable:

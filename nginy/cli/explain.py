@@ -12,9 +12,9 @@ from typing import Any
 import click
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
-from nginy.backend.make import make_backend
-from nginy.backend.pool import BackendPool
+from nginy.backend.backend import Backend
+from nginy.backend.pool import BackendPool, make_backend
+from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.base import Balancer
 from nginy.balancer.explain import Explanation
 from nginy.balancer.explain import explain as explain_pick
@@ -110,7 +110,7 @@ def explain(
             pool.lease(pool[backend_id], balancer, now)
     for ids, admin in ((down, Admin.DOWN), (drain, Admin.DRAIN)):
         for backend_id in ids:
-            pool[backend_id].set_admin(admin, now)
+            pool[backend_id].set_admin(admin, now, Origin.API)
     explanation = explain_pick(balancer, client, now)
     chosen = _go_on(pool, balancer, client, now, explanation.chosen, picks)
     show = _show_json if as_json else _show_text

@@ -81,8 +81,8 @@ class HealthCheckSettings(Settings):
 class AgentCheckSettings(Settings):
     """An agent beside the backend, asked over TCP, that answers one line of words (HAProxy's
     agent-check): `75%` (of the configured weight), `weight:5`, `maxconn:100`, `ready`, `drain`,
-    `maint`, `up`, `down`. It cannot raise a weight above 1000 or, if larger, the configured one.
-    Backends at Unix sockets have none."""
+    `maint`, `up`, `down`. It cannot raise a weight above 1000 or, if larger, the configured one,
+    and none of 0; it takes back only what it said itself. Backends at Unix sockets have none."""
 
     port: Port = Field(description="a port, 1 to 65535")
     """The agent's port on the backend's host."""

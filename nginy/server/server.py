@@ -6,9 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from nginy.address import Address
-from nginy.backend.make import make_backend
-from nginy.backend.pool import BackendPool
-from nginy.backend.shared_counts import Columns, SharedCounts
+from nginy.backend.pool import BackendPool, make_backend
 from nginy.config.model import Config, Protocol
 from nginy.config.route import RouteTable
 from nginy.engine.access_log import open_access_log
@@ -26,9 +24,6 @@ from nginy.watch.monitors import Monitors
 
 log = logging.getLogger(__name__)
 
-WORKERS = 1
-RESOLVED_BACKENDS = 1024
-"""Addresses of names whose connections the workers can count together."""
 TICK_S = 0.05
 """How late a timeout may be, and how long a close record may wait for its batch."""
 
@@ -46,8 +41,7 @@ class Server:
         """
         self._config = config
         self._loop = asyncio.get_running_loop()
-        columns = Columns(SharedCounts(WORKERS, len(config.backends) + RESOLVED_BACKENDS))
-        self.pool = BackendPool(map(make_backend, config.backends), columns)
+        self.pool = BackendPool(map(make_backend, config.backends))
         now = time.monotonic()
         self._access_log = open_access_log(config.access_log) if config.access_log else None
         self.ledger = Ledger(self._access_log.add if self._access_log else None)

@@ -2,7 +2,7 @@
 
 from time import monotonic
 
-from nginy.backend.backend import Admin
+from nginy.backend.wishes import Admin, Origin
 
 
 def set_healthy(balancer, name, healthy):
@@ -83,6 +83,6 @@ def test_what_the_operator_took_down_is_not_tried_in_any_case(proxy, peer):
     rule = {"clients": ["0.0.0.0/0:PORT"], "targets": ["b1"], "all_down": "try_all"}
     balancer = proxy([peer()], rules=[rule])
     backend = balancer.server.pool["b1"]
-    balancer.call(lambda: backend.set_admin(Admin.DOWN, monotonic()))
+    balancer.call(lambda: backend.set_admin(Admin.DOWN, monotonic(), Origin.FILE))
     assert balancer.connect().recv(1) == b""
     assert balancer.record()["close_reason"] == "no_backend"

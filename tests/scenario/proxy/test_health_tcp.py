@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from nginy.backend.backend import Admin
+from nginy.backend.wishes import Admin
 from nginy.config.load import parse
 from nginy.server.server import Server
 from nginy.watch.monitors import ReportAddressError

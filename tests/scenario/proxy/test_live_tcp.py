@@ -4,7 +4,7 @@ from time import monotonic
 
 import pytest
 
-from nginy.backend.backend import Admin
+from nginy.backend.wishes import Admin, Origin
 
 
 def start(proxy, backends, **policy):
@@ -20,7 +20,7 @@ def set_healthy(balancer, name, healthy):
 
 def set_admin(balancer, name, admin):
     backend = balancer.server.pool[name]
-    balancer.call(lambda: backend.set_admin(admin, monotonic()))
+    balancer.call(lambda: backend.set_admin(admin, monotonic(), Origin.FILE))
 
 
 def test_connections_of_a_failed_backend_are_closed(proxy, peer):
@@ -127,10 +127,12 @@ def test_a_backend_that_goes_down_while_it_is_connected_to_is_given_up_for_the_n
     assert balancer.server.pool["b1"].penalty.fails == 0
 
 
-def test_many_closed_at_once_leave_nothing(proxy, peer):
+def test_many_closed_at_once_leave_nothing(proxy, peer, wait_until):
     backend = peer()
     balancer = start(proxy, [backend])
     clients = [balancer.connect() for _ in range(200)]
+    live, b1 = balancer.server.rules[0].live, balancer.server.pool["b1"]
+    wait_until(lambda: live.tally(b1).reached == 200, "all to be connected")
     set_admin(balancer, "b1", Admin.DOWN)
     for client in clients:
         assert client.recv(1) == b""

@@ -4,6 +4,7 @@ import socket
 from time import monotonic
 
 from nginy.address import Address
+from nginy.backend.wishes import Origin
 from nginy.traffic.close_reason import CloseReason
 
 
@@ -226,7 +227,7 @@ def test_who_comes_when_a_place_is_free_but_others_wait_does_not_overtake(proxy,
     late[1].sendall(b"late")
 
     def free_a_place_and_arrive() -> None:
-        server.pool["b1"].set_max_connections(2, monotonic())
+        server.pool["b1"].set_max_connections(2, monotonic(), Origin.FILE)
         here = Address("127.0.0.1", balancer.port)
         server.tcp.accept(late[0], Address("127.0.0.9", 9), here)
 

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from nginy.backend.backend import Admin
+from nginy.backend.wishes import Admin, Origin
 from nginy.traffic.ledger import Drop
 from nginy.udp import session as udp_session
 
@@ -251,7 +251,7 @@ def test_sessions_leave_a_backend_that_goes_down(udp_proxy, udp_peer, event):
     client.recv(100)
     backend = server.server.pool["b1"]
     if event == "down":
-        server.call(lambda: backend.set_admin(Admin.DOWN, 0.0))
+        server.call(lambda: backend.set_admin(Admin.DOWN, 0.0, Origin.FILE))
     else:
         server.call(lambda: backend.set_healthy(False, 0.0))
     assert backend.active == 0
@@ -266,7 +266,7 @@ def test_sessions_stay_with_a_backend_that_is_drained(udp_proxy, udp_peer):
     server = udp_proxy([b1, b2])
     client = server.client()
     exchange(client, b1, b"before")
-    server.call(lambda: server.server.pool["b1"].set_weight(0, 0.0))
+    server.call(lambda: server.server.pool["b1"].set_weight(0, 0.0, Origin.FILE))
     exchange(client, b1, b"after")
     exchange(server.client(), b2, b"somebody new")
     exchange(server.client(), b2, b"somebody new")
@@ -277,7 +277,7 @@ def test_sessions_may_leave_a_backend_that_is_drained(udp_proxy, udp_peer):
     server = udp_proxy([b1, b2], live_connections={"on_drain": "rebind"})
     client = server.client()
     exchange(client, b1, b"before")
-    server.call(lambda: server.server.pool["b1"].set_admin(Admin.DRAIN, 0.0))
+    server.call(lambda: server.server.pool["b1"].set_admin(Admin.DRAIN, 0.0, Origin.FILE))
     exchange(client, b2, b"after")
 
 

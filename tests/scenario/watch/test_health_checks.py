@@ -14,10 +14,13 @@ import pytest
 
 from nginy.address import Address
 from nginy.errors import BackendError
-from nginy.watch.check import LONGEST_ANSWER_BYTES, CheckImpossible
-from nginy.watch.check_command import check_command
-from nginy.watch.check_tcp import check_tcp
-from nginy.watch.check_udp import check_udp
+from nginy.watch.check import (
+    LONGEST_ANSWER_BYTES,
+    CheckImpossible,
+    check_command,
+    check_tcp,
+    check_udp,
+)
 from tests.scenario.watch.event_loop import run, until
 from tests.scenario.watch.small_servers import (
     closed_port,
@@ -143,7 +146,8 @@ def test_a_shortage_of_the_balancers_own_is_no_failure_of_the_backend(monkeypatc
         raise OSError(errno.EMFILE, "Too many open files")
 
     async def scene() -> None:
-        monkeypatch.setattr(socket, "socket", exhausted)
+        for kind in ("socket", "SocketType"):
+            monkeypatch.setattr(socket, kind, exhausted)
         with pytest.raises(CheckImpossible):
             await check_tcp(Address("127.0.0.1", 1), None, None, PATIENT_S)
         with pytest.raises(CheckImpossible):

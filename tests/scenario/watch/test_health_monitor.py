@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend, Obstacle
-from nginy.backend.make import make_backend, make_health
+from nginy.backend.backend import Backend, Obstacle
+from nginy.backend.health import make_health
+from nginy.backend.pool import make_backend
+from nginy.backend.wishes import Admin, Origin
 from nginy.config.schema import BackendSettings
-from nginy.watch.agent_monitor import AgentMonitor
 from nginy.watch.check import CheckImpossible
-from nginy.watch.health_monitor import HealthMonitor
+from nginy.watch.health_monitor import AgentMonitor, HealthMonitor
 from nginy.watch.watch import Watch
 from tests.scenario.watch.event_loop import run, until
 from tests.scenario.watch.small_servers import closed_port, says, tcp_server
@@ -116,10 +117,10 @@ def test_who_is_in_maintenance_is_not_checked_and_starts_anew_afterwards() -> No
     async def scene() -> None:
         async with tcp_server(count) as address:
             backend, monitor = checked(address, rise=9, fall=9, initial="down")
-            backend.set_admin(Admin.DOWN, 0.0)
+            backend.set_admin(Admin.DOWN, 0.0, Origin.FILE)
             for _ in range(3):
                 await monitor.check_once()
-            backend.set_admin(Admin.READY, 0.0)
+            backend.set_admin(Admin.READY, 0.0, Origin.FILE)
             await monitor.check_once()
             await until(lambda: connections == 1)
             assert backend.healthy
@@ -289,6 +290,95 @@ def test_what_an_agent_says_is_done(caplog) -> None:
         "backend b1: down, says its agent",
         "backend b1: ready, says its agent",
     ]
+
+
+def test_an_agents_ready_does_not_end_the_operators_drain() -> None:
+    async def scene() -> None:
+        agent = Agent()
+        async with tcp_server(agent) as address:
+            backend, monitor = with_agent(address, address.port)
+            backend.set_admin(Admin.DRAIN, 0.0, Origin.API)
+            for agent.line in (b"ready\n", b"maint\n", b"ready up\n"):
+                await monitor.ask_once()
+            assert backend.obstacle(0.0) is Obstacle.DRAINING
+            backend.set_admin(Admin.READY, 0.0, Origin.API)
+            assert backend.available(0.0)
+
+    run(scene())
+
+
+def test_an_agents_percentage_is_of_the_configured_weight_and_the_operators_weight_holds() -> None:
+    async def scene() -> None:
+        agent = Agent()
+        async with tcp_server(agent) as address:
+            backend, monitor = with_agent(address, address.port, weight=200)
+            backend.set_weight(7, 0.0, Origin.API)
+            agent.line = b"50%\n"
+            await monitor.ask_once()
+            assert backend.weight == 7
+            backend.set_weight(None, 0.0, Origin.API)
+            assert backend.weight == 100
+            backend.set_weight(60, 0.0, Origin.FILE)
+            await monitor.ask_once()
+            assert backend.weight == 30
+
+    run(scene())
+
+
+def test_an_agents_up_revives_nobody_whom_checks_call_down_and_ends_no_maintenance() -> None:
+    async def scene() -> None:
+        agent = Agent()
+        async with tcp_server(agent) as address:
+            given = settings(
+                closed_port(),
+                health_check={"timeout_s": 5.0, "fall": 1},
+                agent_check={"port": address.port, "timeout_s": 5.0},
+            )
+            backend, health = make_backend(given), make_health(given)
+            assert given.health_check is not None
+            assert given.agent_check is not None
+            rng = random.Random(1)
+            checks = HealthMonitor(backend, health, given.health_check, rng, new=False)
+            asks = AgentMonitor(backend, health, given.agent_check, rng)
+
+            async def after(line: bytes) -> Obstacle | None:
+                agent.line = line
+                await asks.ask_once()
+                return backend.obstacle(0.0)
+
+            await checks.check_once()
+            assert await after(b"maint\n") is Obstacle.DOWN
+            await checks.check_once()
+            assert await after(b"up\n") is Obstacle.DOWN
+            assert await after(b"ready up\n") is Obstacle.UNHEALTHY
+
+    run(scene())
+
+
+def test_the_last_checks_words_are_kept(monkeypatch) -> None:
+    async def impossible() -> None:
+        raise CheckImpossible("Too many open files")
+
+    async def scene() -> None:
+        switch = Switch()
+        backend, monitor = checked(switch.address)
+        assert backend.last_check is None
+        await monitor.check_once()
+        refused = backend.last_check
+        assert refused is not None
+        assert (refused.passed, refused.words) == (False, "Connection refused")
+        switch.on()
+        await monitor.check_once()
+        passed = backend.last_check
+        assert (passed.passed, passed.words) == (True, "")
+        assert refused.ended_at <= passed.ended_at - passed.duration_s
+        monkeypatch.setattr(monitor, "_check", impossible)
+        await monitor.check_once()
+        impossible_one = backend.last_check
+        assert (impossible_one.passed, impossible_one.words) == (None, "Too many open files")
+        switch.off()
+
+    run(scene())
 
 
 def test_an_agent_is_asked_what_is_configured() -> None:

@@ -3,10 +3,10 @@
 import pytest
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend, Obstacle
+from nginy.backend.backend import Backend, Obstacle
 from nginy.backend.penalty import Penalty
-from nginy.backend.shared_counts import SharedCounts
 from nginy.backend.slow_start import SlowStart
+from nginy.backend.wishes import Admin, Origin
 
 
 class Listener:
@@ -38,12 +38,12 @@ def test_the_weightiest_obstacle_is_named() -> None:
     assert backend.obstacle(0.0) is Obstacle.FULL
     backend.failed(0.0)
     assert backend.obstacle(0.0) is Obstacle.PENALISED
-    backend.set_admin(Admin.DRAIN, 0.0)
+    backend.set_admin(Admin.DRAIN, 0.0, Origin.FILE)
     assert backend.obstacle(0.0) is Obstacle.DRAINING
     backend.set_healthy(False, 0.0)
     assert backend.obstacle(0.0) is Obstacle.UNHEALTHY
     assert backend.obstacle(0.0, heed_health=False) is Obstacle.DRAINING
-    backend.set_admin(Admin.DOWN, 0.0)
+    backend.set_admin(Admin.DOWN, 0.0, Origin.FILE)
     assert backend.obstacle(0.0) is Obstacle.DOWN
     backend.remove(0.0)
     assert backend.obstacle(0.0) is Obstacle.REMOVED
@@ -51,10 +51,10 @@ def test_the_weightiest_obstacle_is_named() -> None:
 
 def test_weight_0_drains_and_keeps_the_place_in_hashes() -> None:
     backend = make(weight=3)
-    backend.set_weight(0, 0.0)
+    backend.set_weight(0, 0.0, Origin.FILE)
     assert backend.obstacle(0.0) is Obstacle.DRAINING
     assert (backend.place_weight, backend.share) == (3, 1)
-    backend.set_weight(2, 0.0)
+    backend.set_weight(2, 0.0, Origin.FILE)
     assert backend.available(0.0)
     assert (backend.place_weight, backend.share) == (2, 200)
 
@@ -86,7 +86,7 @@ def test_a_lower_limit_counts_at_once_and_frees_only_below_it() -> None:
     for _ in range(3):
         backend.opened(0.0)
     listener = Listener(backend)
-    backend.set_max_connections(2, 0.0)
+    backend.set_max_connections(2, 0.0, Origin.FILE)
     backend.released(0.0)
     backend.released(0.0)
     states = [what for kind, what in listener.seen if kind == "state"]
@@ -101,7 +101,7 @@ def test_recovery_starts_slowly_and_a_new_weight_does_not_end_that() -> None:
     assert backend.share == 40
     assert backend.ramp(105.0)
     assert backend.share == 220
-    backend.set_weight(2, 105.0)
+    backend.set_weight(2, 105.0, Origin.FILE)
     assert backend.share == 110
     assert not backend.ramp(110.0)
     assert backend.share == 200
@@ -116,26 +116,13 @@ def test_a_success_after_a_penalty_starts_slowly_and_is_told() -> None:
     assert listener.seen == [("share", 50), ("state", None)]
 
 
-def test_the_limit_counts_all_workers_together() -> None:
-    counts = SharedCounts(rows=2, columns=1)
-    backend = make(max_connections=3, counts=counts)
-    counts.be_worker(1)
-    counts.set(0, 2)
-    counts.be_worker(0)
-    assert backend.available(0.0)
-    listener = Listener(backend)
-    backend.opened(0.0)
-    assert not backend.available(0.0)
-    assert listener.seen == [("load", 1), ("state", Obstacle.FULL)]
-
-
 def test_who_was_switched_off_starts_slowly_and_who_was_drained_does_not() -> None:
     backend = make(weight=4, slow_start=SlowStart(10.0, floor=0.25))
-    backend.set_admin(Admin.DRAIN, 0.0)
-    backend.set_admin(Admin.READY, 1.0)
+    backend.set_admin(Admin.DRAIN, 0.0, Origin.FILE)
+    backend.set_admin(Admin.READY, 1.0, Origin.FILE)
     assert backend.share == 400
-    backend.set_admin(Admin.DOWN, 2.0)
-    backend.set_admin(Admin.READY, 3.0)
+    backend.set_admin(Admin.DOWN, 2.0, Origin.FILE)
+    backend.set_admin(Admin.READY, 3.0, Origin.FILE)
     assert backend.share == 100
 
 
@@ -145,3 +132,41 @@ def test_the_trial_after_a_penalty_is_told_so_that_others_stay_away() -> None:
     listener = Listener(backend)
     backend.opened(11.0)
     assert listener.seen == [("load", 1), ("state", Obstacle.PENALISED)]
+
+
+def test_when_its_obstacle_began() -> None:
+    backend = make(max_connections=2)
+    backend.opened(1.0)
+    assert backend.obstacle_since is None
+    backend.opened(2.0)
+    assert backend.obstacle_since == 2.0
+    backend.set_max_connections(1, 3.0, Origin.FILE)
+    backend.released(4.0)
+    assert backend.obstacle_since == 2.0, "full all the time"
+    backend.set_healthy(False, 5.0)
+    backend.set_weight(5, 6.0, Origin.FILE)
+    assert backend.obstacle_since == 5.0
+    backend.set_healthy(True, 7.0)
+    assert backend.obstacle_since == 7.0
+    backend.released(8.0)
+    assert backend.obstacle_since is None
+    backend.remove(9.0)
+    assert backend.obstacle_since == 9.0
+
+
+def test_an_obstacle_it_was_made_with_has_no_beginning() -> None:
+    backend = make(weight=0)
+    backend.set_max_connections(5, 3.0, Origin.FILE)
+    assert backend.obstacle_since is None
+    backend.set_admin(Admin.DOWN, 4.0, Origin.FILE)
+    assert backend.obstacle_since == 4.0
+
+
+def test_a_penalty_that_time_ended_is_not_continued_by_the_next_one() -> None:
+    backend = make(penalty=Penalty(max_fails=1, fail_timeout_s=10.0))
+    backend.failed(0.0)
+    assert backend.obstacle_since == 0.0
+    backend.opened(50.0)
+    assert backend.obstacle_since == 50.0, "the trial keeps others away"
+    backend.failed(51.0)
+    assert backend.obstacle_since == 51.0

@@ -6,28 +6,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nginy.backend.health import TRANSITIONS, Event, Health, State
+from nginy.backend.health import TRANSITIONS, Health, HealthEvent, HealthState
 
 EXPECTED = {
-    State.UNCHECKED: "up up down down suspended unchecked",
-    State.UP: "up up falling down suspended up",
-    State.FALLING: "up up falling down suspended falling",
-    State.DOWN: "rising up down down suspended down",
-    State.RISING: "rising up down down suspended rising",
-    State.SUSPENDED: "suspended suspended suspended suspended suspended unchecked",
+    HealthState.UNCHECKED: "up up down down suspended unchecked",
+    HealthState.UP: "up up falling down suspended up",
+    HealthState.FALLING: "up up falling down suspended falling",
+    HealthState.DOWN: "rising up down down suspended down",
+    HealthState.RISING: "rising up down down suspended rising",
+    HealthState.SUSPENDED: "suspended suspended suspended suspended suspended unchecked",
 }
 """By event in the order passed, rose, failed, fell, suspend, resume."""
 
 
-@pytest.mark.parametrize(("state", "event"), list(product(State, Event)))
-def test_every_state_with_every_event(state: State, event: Event) -> None:
-    following = EXPECTED[state].split()[list(Event).index(event)]
-    assert TRANSITIONS[state][event] is State(following)
+@pytest.mark.parametrize(("state", "event"), list(product(HealthState, HealthEvent)))
+def test_every_state_with_every_event(state: HealthState, event: HealthEvent) -> None:
+    following = EXPECTED[state].split()[list(HealthEvent).index(event)]
+    assert TRANSITIONS[state][event] is HealthState(following)
 
 
 def test_the_table_has_nothing_else() -> None:
     assert {state: set(row) for state, row in TRANSITIONS.items()} == {
-        state: set(Event) for state in State
+        state: set(HealthEvent) for state in HealthState
     }
 
 
@@ -49,17 +49,29 @@ def test_fall_and_rise_are_counted_in_a_row() -> None:
     assert seen == [True] * 6 + [False] * 4 + [True]
 
 
-def test_after_a_suspension_it_is_as_at_first() -> None:
+@pytest.mark.parametrize("was_up", [True, False])
+@pytest.mark.parametrize("passes", [True, False])
+def test_after_a_suspension_the_first_result_alone_decides(was_up: bool, passes: bool) -> None:
     health = Health(rise=2, fall=2)
-    for passed in (False, False):
-        health.checked(passed)
+    for _ in range(2):
+        health.checked(was_up)
     health.suspend()
     for _ in range(5):
-        health.checked(False)
+        health.checked(not was_up)
+    assert health.up is was_up, "until then it is what checks called it before"
     health.resume()
-    assert health.up
+    assert health.up is was_up
+    health.checked(passes)
+    assert health.up is passes
+
+
+def test_an_agents_up_does_not_revive_what_checks_called_down_before_a_suspension() -> None:
+    health = Health(rise=1, fall=1)
     health.checked(False)
-    assert not health.up
+    for verb in (health.suspend, health.resume):
+        verb()
+        health.agent_up = True
+        assert not health.up
 
 
 def test_resume_without_suspension_keeps_the_row() -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
+from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.backend.penalty import Penalty
 from nginy.backend.pool import BackendPool, Lease
+from nginy.backend.wishes import Admin
 from nginy.balancer.roster import RosterPolicy
 from nginy.balancer.tiers import Tiers
 from nginy.config.strategies import STRATEGIES

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
+from nginy.backend.backend import Backend
 from nginy.backend.load import LoadReport
 from nginy.backend.pool import BackendPool
+from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.adaptive import Adaptive
 from nginy.config.strategies import AdaptiveSettings
 
@@ -212,7 +213,7 @@ def test_a_backend_that_goes_takes_its_load_with_it() -> None:
     scene = Scene([1, 1, 1], coefficients=CPU_ALONE, alpha=1.0)
     scene.report(0, 60, 90)
     assert set(scene.picks(10)) == {"0"}
-    scene.backends[0].set_admin(Admin.DOWN, 0.0)
+    scene.backends[0].set_admin(Admin.DOWN, 0.0, Origin.FILE)
     # The mean is 75 now.
     assert set(scene.picks(10)) == {"1"}
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
+from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.backend.pool import BackendPool, Lease
+from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.base import Balancer
 from nginy.balancer.bounded import LoadBound
 from nginy.balancer.registry import ALGORITHMS, make_balancer
@@ -84,9 +85,9 @@ def test_never_above_the_bound_and_never_a_dead_end(
             rig.close(number)
         elif operation == "toggle":
             other = Admin.DOWN if backend.admin is Admin.READY else Admin.READY
-            backend.set_admin(other, 0.0)
+            backend.set_admin(other, 0.0, Origin.FILE)
         elif operation == "limit":
-            backend.set_max_connections(0 if backend.max_connections else 2, 0.0)
+            backend.set_max_connections(0 if backend.max_connections else 2, 0.0, Origin.FILE)
         else:
             usable = [b for b in rig.backends if b.available(0.0)]
             carried = {b: b.active for b in usable}
@@ -124,11 +125,11 @@ def test_the_running_totals_are_those_of_a_bound_made_afresh(
             rig.close(number)
         elif operation == "toggle":
             ready = backend.admin is Admin.READY
-            backend.set_admin(Admin.DOWN if ready else Admin.READY, 0.0)
+            backend.set_admin(Admin.DOWN if ready else Admin.READY, 0.0, Origin.FILE)
         elif operation == "limit":
-            backend.set_max_connections(0 if backend.max_connections else 1, 0.0)
+            backend.set_max_connections(0 if backend.max_connections else 1, 0.0, Origin.FILE)
         else:
-            backend.set_weight(number % 5, 0.0)
+            backend.set_weight(number % 5, 0.0, Origin.FILE)
         fresh = LoadBound(factor, rig.balancer.roster)
         for usable in rig.balancer.roster.usable:
             assert abs(kept.slots(usable) - fresh.slots(usable)) <= 1
@@ -150,7 +151,7 @@ def test_one_hot_client_is_spread_only_as_far_as_the_bound_asks() -> None:
 def test_a_full_backend_does_not_hold_the_others_back() -> None:
     """Its connections and its share are left out: else its limit of 1 would be theirs, nearly."""
     rig = Rig(bounded("maglev", 1.25), [1, 1])
-    rig.backends[0].set_max_connections(1, 0.0)
+    rig.backends[0].set_max_connections(1, 0.0, Origin.FILE)
     for key in range(1, 100):
         assert rig.open(key) is not None
     assert [backend.active for backend in rig.backends] == [1, 98]
@@ -161,7 +162,7 @@ def test_the_slots_of_those_who_are_up_are_shared_out_exactly() -> None:
     rig = Rig(bounded("maglev", 1.25), [4, 2, 3])
     for key in range(1, 40):
         rig.open(key)
-    rig.backends[0].set_admin(Admin.DOWN, 0.0)
+    rig.backends[0].set_admin(Admin.DOWN, 0.0, Origin.FILE)
     up = rig.backends[1:]
     for _ in range(5):
         total = -(-(sum(backend.active for backend in up) + 1) * 125 // 100)
@@ -176,7 +177,7 @@ def test_gaps_left_by_full_backends_cost_no_slots() -> None:
     bound: LoadBound = rig.balancer._bound  # type: ignore[attr-defined]
     assert bound.slots(rig.backends[0]) == 1
     for number, backend in enumerate(rig.backends):
-        backend.set_max_connections(number % 2, 0.0)
+        backend.set_max_connections(number % 2, 0.0, Origin.FILE)
         backend.opened(0.0)
     assert rig.balancer.roster.usable == set(rig.backends[::2])
     assert all(bound.admits(backend) for backend in rig.backends[::2])
@@ -189,7 +190,7 @@ def test_a_new_weight_moves_the_bound_at_once(name: str) -> None:
     for key in range(79):
         rig.open(key)
     assert [bound.slots(backend) for backend in rig.backends] == [25] * 4
-    rig.backends[0].set_weight(7, 0.0)
+    rig.backends[0].set_weight(7, 0.0, Origin.FILE)
     assert [bound.slots(backend) for backend in rig.backends] == [70, 10, 10, 10]
 
 

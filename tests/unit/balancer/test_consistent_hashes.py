@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
+from nginy.backend.backend import Backend
+from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.base import Balancer
 from nginy.balancer.registry import make_balancer
 from nginy.config.strategies import (
@@ -88,7 +89,7 @@ def test_a_key_whose_backend_is_up_keeps_it_whatever_happens_to_others(
     for number in script:
         backend = backends[number % len(backends)]
         ready = backend.admin is Admin.READY
-        backend.set_admin(Admin.DRAIN if ready else Admin.READY, 0.0)
+        backend.set_admin(Admin.DRAIN if ready else Admin.READY, 0.0, Origin.FILE)
         for client, kept, now in zip(FEW, home, picks(balancer, FEW), strict=True):
             assert kept is not None
             assert now is kept or kept.admin is Admin.DRAIN, client
@@ -184,9 +185,9 @@ def test_draining_keeps_the_place_and_slow_start_moves_nobody(name: str) -> None
     backends = pool([1, 2, 3])
     balancer = make(name, backends)
     home = picks(balancer)
-    backends[1].set_weight(0, 0.0)
+    backends[1].set_weight(0, 0.0, Origin.FILE)
     assert set(moved(home, picks(balancer))) == {backends[1]}
-    backends[1].set_weight(2, 0.0)
+    backends[1].set_weight(2, 0.0, Origin.FILE)
     assert picks(balancer) == home
     backends[1].slow_start.duration_s = 10.0
     backends[1].warm_up(0.0)
@@ -199,7 +200,7 @@ def test_more_weight_at_run_time_takes_keys_and_moves_no_others(name: str) -> No
     backends = pool([1, 1, 1, 1])
     balancer = make(name, backends)
     home = picks(balancer)
-    backends[1].set_weight(2, 0.0)
+    backends[1].set_weight(2, 0.0, Origin.FILE)
     after = picks(balancer)
     gains = [new for old, new in zip(home, after, strict=True) if old is not new]
     assert set(gains) == {backends[1]}
@@ -259,7 +260,7 @@ def test_the_explanation_names_who_was_passed_over_and_why(name: str) -> None:
     if name == "source":
         return  # nearest among the usable: who is away is not on the way
     hot.released(0.0)
-    hot.set_admin(Admin.DOWN, 0.0)
+    hot.set_admin(Admin.DOWN, 0.0, Origin.FILE)
     assert f"{hot.id} is down; next is" in balancer.reason(client, chosen, 0.0)
 
 

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
+from nginy.backend.backend import Backend
 from nginy.backend.load import LoadReport
 from nginy.backend.outcome import Outcome
 from nginy.backend.penalty import Penalty
 from nginy.backend.pool import BackendPool, Lease
 from nginy.backend.slow_start import SlowStart
+from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.base import Balancer
 from nginy.balancer.registry import ALGORITHMS, make_balancer
 from nginy.config.strategies import STRATEGIES
@@ -70,7 +71,7 @@ class Member:
             backend.failed(NOW - 1.0)
         backend.set_healthy(self.state != "unhealthy", NOW - 1.0)
         admin = {"down": Admin.DOWN, "drained": Admin.DRAIN}.get(self.state, Admin.READY)
-        backend.set_admin(admin, NOW - 1.0)
+        backend.set_admin(admin, NOW - 1.0, Origin.FILE)
         return backend
 
 
@@ -176,13 +177,13 @@ class World:
             lease.first_byte(0.001 * number, self.now)
             lease.moved(100 * number, self.now)
         elif event == "weigh":
-            backend.set_weight(number % 4, self.now)
+            backend.set_weight(number % 4, self.now, Origin.FILE)
         elif event in states:
-            backend.set_admin(states[event], self.now)
+            backend.set_admin(states[event], self.now, Origin.FILE)
         elif event in ("sick", "well"):
             backend.set_healthy(event == "well", self.now)
         elif event == "limit":
-            backend.set_max_connections(number % 4, self.now)
+            backend.set_max_connections(number % 4, self.now, Origin.FILE)
         elif event == "report":
             report = LoadReport(number, number / 2, 1.0, 0.0, number % 5, 0.001 * number)
             self.balancer.reported(backend, report, self.now)
@@ -272,7 +273,7 @@ def test_nobody_starves(method: str) -> None:
     """Every usable backend is picked in the end, with many clients and connections that live."""
     world = World(method, {}, [1, 5, 2, 9], 3)
     for backend in world.backends:
-        backend.set_max_connections(0, world.now)
+        backend.set_max_connections(0, world.now, Origin.FILE)
     served: Counter[str] = Counter()
     for number in range(3000):
         client = Address(f"10.{number % 251}.{number % 241}.{number % 239}", 40000)
@@ -296,14 +297,14 @@ def test_a_key_keeps_its_backend_and_gets_it_back(method: str) -> None:
     many = [Address(f"10.{i % 200}.{i // 200}.9", 40000) for i in range(1000)]
     before = [balancer.pick(client, NOW) for client in many]
     assert [balancer.pick(client, NOW) for client in many] == before
-    backends[3].set_weight(0, NOW)
+    backends[3].set_weight(0, NOW, Origin.FILE)
     drained = [balancer.pick(client, NOW) for client in many]
     assert backends[3] in before
     assert backends[3] not in drained
     if method != "source":  # HAProxy's map is laid out anew
         moved = [old for old, new in zip(before, drained, strict=True) if old is not new]
         assert set(moved) == {backends[3]}
-    backends[3].set_weight(1, NOW)
+    backends[3].set_weight(1, NOW, Origin.FILE)
     assert [balancer.pick(client, NOW) for client in many] == before
 
 

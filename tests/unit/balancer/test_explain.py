@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
+from nginy.backend.backend import Backend
 from nginy.backend.pool import BackendPool
+from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.base import Balancer
 from nginy.balancer.explain import explain
 from nginy.balancer.registry import ALGORITHMS, make_balancer
@@ -48,9 +49,9 @@ def test_the_choice_is_the_pick_and_goes_on_as_the_picks_do(name: str) -> None:
 def test_candidates_say_what_keeps_them_away(name: str) -> None:
     backends = backends_of(4)
     balancer = make(name, backends)
-    backends[0].set_admin(Admin.DOWN, 0.0)
-    backends[1].set_admin(Admin.DRAIN, 0.0)
-    backends[2].set_max_connections(1, 0.0)
+    backends[0].set_admin(Admin.DOWN, 0.0, Origin.FILE)
+    backends[1].set_admin(Admin.DRAIN, 0.0, Origin.FILE)
+    backends[2].set_max_connections(1, 0.0, Origin.FILE)
     BackendPool(backends).lease(backends[2], balancer, 0.0)
     explanation = explain(balancer, CLIENT, 0.0)
     assert [one.id for one in explanation.candidates] == ["b0", "b1", "b2", "b3"]
@@ -63,7 +64,7 @@ def test_candidates_say_what_keeps_them_away(name: str) -> None:
 def test_nobody_usable() -> None:
     backends = backends_of(1)
     balancer = make("round_robin", backends)
-    backends[0].set_admin(Admin.DOWN, 0.0)
+    backends[0].set_admin(Admin.DOWN, 0.0, Origin.FILE)
     explanation = explain(balancer, CLIENT, 0.0)
     assert explanation.chosen is None
     assert explanation.reason == "no backend is usable"

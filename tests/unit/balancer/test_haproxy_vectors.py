@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
+from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.backend.pool import BackendPool, Lease
+from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.base import Balancer
 from nginy.balancer.haproxy_map import server_map
 from nginy.balancer.haproxy_ring import NearestRing, full_avalanche
@@ -72,9 +73,9 @@ class Rig:
     def apply(self, changes: Case) -> None:
         maint = {int(name.removeprefix("s")) for name in changes.get("maint", ())}
         for index, backend in self.servers.items():
-            backend.set_admin(Admin.DOWN if index in maint else Admin.READY, 0.0)
+            backend.set_admin(Admin.DOWN if index in maint else Admin.READY, 0.0, Origin.FILE)
         for name, weight in changes.get("set_weight", {}).items():
-            self.servers[int(name.removeprefix("s"))].set_weight(weight, 0.0)
+            self.servers[int(name.removeprefix("s"))].set_weight(weight, 0.0, Origin.FILE)
 
     def pick(self, host: str) -> Backend | None:
         return self.balancer.pick(Address(host, 40000), 0.0)

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
+from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.backend.pool import BackendPool, Lease
+from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.join_idle_queue import JoinIdleQueue
 from nginy.config.strategies import JoinIdleQueueSettings
 
@@ -80,9 +81,9 @@ def test_with_nobody_idle_the_other_rule_decides(otherwise: Otherwise) -> None:
 
 def test_an_idle_backend_that_is_drained_leaves_the_list_and_comes_back_to_its_end() -> None:
     scene = Scene(3)
-    scene.backends[0].set_admin(Admin.DRAIN, 0.0)
+    scene.backends[0].set_admin(Admin.DRAIN, 0.0, Origin.FILE)
     assert scene.balancer.pick(CLIENT, 0.0) is scene.backends[1]
-    scene.backends[0].set_admin(Admin.READY, 0.0)
+    scene.backends[0].set_admin(Admin.READY, 0.0, Origin.FILE)
     assert [scene.take().backend.id for _ in range(3)] == ["1", "2", "0"]
 
 

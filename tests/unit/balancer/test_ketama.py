@@ -12,6 +12,7 @@ from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.backend.pool import BackendPool
+from nginy.backend.wishes import Origin
 from nginy.balancer.ketama import Ketama
 from nginy.balancer.ketama_ring import KetamaRing, name_text, points_of
 from nginy.config.strategies import KetamaSettings
@@ -100,11 +101,11 @@ def test_backends_of_one_name_take_turns() -> None:
 def test_a_new_weight_moves_keys_at_the_next_pick_and_draining_moves_only_ones_own() -> None:
     balancer, backends = make([1, 1, 1, 1])
     before = [balancer.pick(client, 0.0) for client in CLIENTS]
-    backends[0].set_weight(5, 0.0)
+    backends[0].set_weight(5, 0.0, Origin.FILE)
     after = [balancer.pick(client, 0.0) for client in CLIENTS]
     assert after.count(backends[0]) > before.count(backends[0])
     assert {new for old, new in zip(before, after, strict=True) if old is not new} == {backends[0]}
-    backends[0].set_weight(0, 0.0)
+    backends[0].set_weight(0, 0.0, Origin.FILE)
     drained = [balancer.pick(client, 0.0) for client in CLIENTS]
     assert {old for old, new in zip(after, drained, strict=True) if old is not new} == {backends[0]}
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
+from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.backend.pool import BackendPool
+from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.least_bytes import LeastBytes
 from nginy.config.strategies import LeastBytesSettings
 
@@ -108,14 +109,14 @@ def test_a_newcomer_does_not_take_everything() -> None:
 def test_who_was_away_counts_as_if_it_had_carried_the_mean() -> None:
     balancer, backends = make(1, 1, 1)
     serve(balancer, backends, 300, [10_000])
-    backends[0].set_admin(Admin.DOWN, 3.0)
+    backends[0].set_admin(Admin.DOWN, 3.0, Origin.FILE)
     now = 3.0
     for _ in range(400):
         now += 0.1
         backend = balancer.pick(CLIENT, now)
         assert backend is not None
         balancer.moved(backend, 10_000, now)
-    backends[0].set_admin(Admin.READY, now)
+    backends[0].set_admin(Admin.READY, now, Origin.FILE)
     picked = Counter[str]()
     for _ in range(60):
         backend = balancer.pick(CLIENT, now)

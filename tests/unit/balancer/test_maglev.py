@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
+from nginy.backend.wishes import Origin
 from nginy.balancer.maglev import Maglev
 from nginy.balancer.maglev_table import fill_table, turns
 from nginy.config.strategies import MaglevSettings
@@ -136,10 +137,10 @@ def test_the_table_is_made_anew_for_another_weight_and_for_nothing_less() -> Non
     table = maglev._table
     backends[0].slow_start.duration_s = 10.0
     backends[0].warm_up(0.0)
-    backends[1].set_weight(0, 0.0)
+    backends[1].set_weight(0, 0.0, Origin.FILE)
     backends[2].set_healthy(False, 0.0)
     maglev.pick(client, 0.0)
     assert maglev._table is table
-    backends[0].set_weight(5, 0.0)
+    backends[0].set_weight(5, 0.0, Origin.FILE)
     maglev.pick(client, 0.0)
     assert maglev._table.count(0) > 1.5 * table.count(0)

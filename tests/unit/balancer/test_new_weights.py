@@ -11,6 +11,7 @@ from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.backend.pool import BackendPool
 from nginy.backend.slow_start import SlowStart
+from nginy.backend.wishes import Origin
 from nginy.balancer.base import Balancer
 from nginy.balancer.registry import make_balancer
 from nginy.config.strategies import STRATEGIES
@@ -71,14 +72,14 @@ class Rig:
 def test_shares_follow_a_new_weight_and_draining_and_the_way_back(method: str) -> None:
     rig = Rig(method)
     rig.shares()
-    rig.backends[1].set_weight(5, rig.now)
+    rig.backends[1].set_weight(5, rig.now, Origin.FILE)
     expected = [1 / 8, 5 / 8, 1 / 8, 1 / 8]
     assert rig.shares() == pytest.approx(expected, abs=TOLERANCE[method])
-    rig.backends[1].set_weight(0, rig.now)
-    rig.backends[2].set_weight(2, rig.now)
+    rig.backends[1].set_weight(0, rig.now, Origin.FILE)
+    rig.backends[2].set_weight(2, rig.now, Origin.FILE)
     assert rig.shares() == pytest.approx([1 / 4, 0, 2 / 4, 1 / 4], abs=TOLERANCE[method])
-    rig.backends[1].set_weight(1, rig.now)
-    rig.backends[2].set_weight(1, rig.now)
+    rig.backends[1].set_weight(1, rig.now, Origin.FILE)
+    rig.backends[2].set_weight(1, rig.now, Origin.FILE)
     assert rig.shares() == pytest.approx([1 / 4] * 4, abs=TOLERANCE[method])
 
 

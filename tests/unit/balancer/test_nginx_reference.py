@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
+from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.backend.penalty import Penalty
 from nginy.backend.pool import BackendPool, Lease
 from nginy.backend.slow_start import SlowStart
+from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.registry import make_balancer
 from nginy.config.strategies import STRATEGIES
 from tests.unit.balancer.nginx_reference import Reference
@@ -86,10 +87,12 @@ class Pair:
             # Away from the limits of the halving and of penalties: those are nginx's whole seconds.
             self.now += b % 5 + 1.0
         elif event in ("drain", "ready"):
-            backend.set_admin(Admin.DRAIN if event == "drain" else Admin.READY, self.now)
+            backend.set_admin(
+                Admin.DRAIN if event == "drain" else Admin.READY, self.now, Origin.FILE
+            )
         elif event == "weigh":
             self.forgive(backend)
-            backend.set_weight(b % 7, self.now)
+            backend.set_weight(b % 7, self.now, Origin.FILE)
         elif event == "sick":
             backend.set_healthy(not backend.healthy, self.now)
         for each in self.backends:

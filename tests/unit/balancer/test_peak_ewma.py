@@ -14,6 +14,7 @@ from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.backend.pool import BackendPool
+from nginy.backend.wishes import Origin
 from nginy.balancer.peak_ewma import FAILED_MS, PeakCost, PeakEwma, load_ms
 from nginy.config.strategies import PeakEwmaSettings
 
@@ -154,7 +155,7 @@ def test_a_client_that_asked_and_was_never_answered_counts() -> None:
 
 def test_weight_divides_the_load() -> None:
     balancer, backends = make(2, initial_ms=10.0)
-    backends[0].set_weight(4, 0.0)
+    backends[0].set_weight(4, 0.0, Origin.FILE)
     pool, picked = BackendPool(backends), Counter[str]()
     for _ in range(100):
         backend = balancer.pick(CLIENT, 0.0)

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
+from nginy.backend.backend import Backend
 from nginy.backend.load import LoadReport
 from nginy.backend.outcome import Outcome
+from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.prequal import SUSPECT_S, Prequal
 from nginy.balancer.probe_pool import (
     REMEMBERED,
@@ -216,7 +217,7 @@ def test_fractions_of_probes_add_up() -> None:
 
 def test_probes_go_on_without_connections_and_only_to_usable_backends() -> None:
     scene = Scene(3, idle_probe_s=0.5)
-    scene.backends[1].set_admin(Admin.DOWN, 0.0)
+    scene.backends[1].set_admin(Admin.DOWN, 0.0, Origin.FILE)
     assert set(scene.balancer.probes_due(0.0)) == {scene.backends[0], scene.backends[2]}
     assert scene.balancer.probes_due(0.4) == ()
     assert set(scene.balancer.probes_due(0.5)) == {scene.backends[0], scene.backends[2]}
@@ -226,7 +227,7 @@ def test_answers_of_who_left_are_dropped() -> None:
     scene = Scene(3, removed_per_pick=0.0)
     for place in range(3):
         scene.answer(place, 0, 0.001 * (place + 1))
-    scene.backends[0].set_admin(Admin.DOWN, 0.0)
+    scene.backends[0].set_admin(Admin.DOWN, 0.0, Origin.FILE)
     scene.answer(0, 0, 0.0)
     assert scene.pick().id == "1"
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend, Obstacle
+from nginy.backend.backend import Backend, Obstacle
 from nginy.backend.penalty import Penalty
-from nginy.backend.shared_counts import SharedCounts
-from nginy.balancer.roster import FOREVER, SHARED_RECHECK_S, Roster, RosterPolicy
+from nginy.backend.wishes import Admin, Origin
+from nginy.balancer.roster import FOREVER, Roster, RosterPolicy
 
 
 class Follower:
@@ -95,11 +95,11 @@ class World:
                 backend.succeeded(now)
         elif event in ("drain", "off", "ready"):
             states = {"drain": Admin.DRAIN, "off": Admin.DOWN, "ready": Admin.READY}
-            backend.set_admin(states[event], now)
+            backend.set_admin(states[event], now, Origin.FILE)
         elif event == "weigh":
-            backend.set_weight(amount, now)
+            backend.set_weight(amount, now, Origin.FILE)
         elif event == "limit":
-            backend.set_max_connections(amount, now)
+            backend.set_max_connections(amount, now, Origin.FILE)
         else:
             self.now += 4.0 * amount + 0.5
         if self.now > self.roster.next_return:
@@ -185,30 +185,11 @@ def test_the_last_resort_takes_the_sick_but_neither_drained_nor_full_nor_removed
     for backend in roster.members:
         backend.set_healthy(False, 0.0)
         backend.failed(0.0)
-    drained.set_admin(Admin.DRAIN, 0.0)
+    drained.set_admin(Admin.DRAIN, 0.0, Origin.FILE)
     full.opened(0.0)
     removed.remove(0.0)
-    weightless.set_weight(0, 0.0)
+    weightless.set_weight(0, 0.0, Origin.FILE)
     assert roster.usable == {sick}
-
-
-def test_room_that_another_process_makes_is_found_soon() -> None:
-    counts = SharedCounts(rows=2, columns=1)
-    backend = Backend("0", Address("127.0.0.1", 1), max_connections=2, counts=counts)
-    roster = Roster(Follower(), RosterPolicy())
-    roster.rebuild([backend], 0.0)
-    counts.be_worker(1)
-    counts.set(0, 1)
-    counts.be_worker(0)
-    backend.opened(1.0)
-    assert not roster.usable
-    counts.be_worker(1)
-    counts.set(0, 0)
-    counts.be_worker(0)
-    now = 1.0 + SHARED_RECHECK_S + 0.001
-    assert now > roster.next_return
-    roster.refresh(now)
-    assert roster.usable == {backend}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -221,5 +202,5 @@ def test_what_is_due_does_not_pile_up(seed: int) -> None:
     for _ in range(200):
         if backend.active < 3 and rng.random() < 0.5:
             backend.active += 1
-        backend.set_max_connections(rng.randrange(5), 2.0)
+        backend.set_max_connections(rng.randrange(5), 2.0, Origin.FILE)
     assert len(roster._returns) == 1

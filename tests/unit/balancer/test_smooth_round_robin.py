@@ -10,6 +10,7 @@ from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.backend.penalty import Penalty
+from nginy.backend.wishes import Origin
 from nginy.balancer.round_robin import RoundRobin
 from nginy.config.strategies import RoundRobinSettings
 
@@ -60,8 +61,8 @@ def test_rebuild_with_the_same_members_changes_nothing(weights: list[int], befor
 def test_a_new_weight_counts_from_the_next_pick() -> None:
     balancer, backends = make([5, 1, 1])
     picks(balancer, 7)
-    backends[0].set_weight(1, 0.0)
-    backends[2].set_weight(4, 0.0)
+    backends[0].set_weight(1, 0.0, Origin.FILE)
+    backends[2].set_weight(4, 0.0, Origin.FILE)
     assert Counter(picks(balancer, 6)) == {0: 1, 1: 1, 2: 4}
 
 

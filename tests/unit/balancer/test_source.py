@@ -6,7 +6,8 @@ from collections import Counter
 import pytest
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
+from nginy.backend.backend import Backend
+from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.roster import RosterPolicy
 from nginy.balancer.source import Source, haproxy_weights, server_numbers, source_number
 from nginy.config.strategies import SourceSettings
@@ -54,7 +55,7 @@ def test_who_is_away_still_counts_for_the_length_of_the_map() -> None:
 def test_a_full_backend_keeps_its_place_and_its_clients_go_to_the_next() -> None:
     source, backends = make([1, 1, 1, 1])
     home = ids(source)
-    backends[2].set_max_connections(1, 0.0)
+    backends[2].set_max_connections(1, 0.0, Origin.FILE)
     backends[2].opened(0.0)
     heirs = {(old, new) for old, new in zip(home, ids(source), strict=True) if old != new}
     assert heirs == {("b2", "b3")}
@@ -65,7 +66,7 @@ def test_a_full_backend_keeps_its_place_and_its_clients_go_to_the_next() -> None
 def test_a_full_backend_that_goes_down_leaves_the_map() -> None:
     source, backends = make([1, 1, 1, 1])
     ids(source)
-    backends[2].set_max_connections(1, 0.0)
+    backends[2].set_max_connections(1, 0.0, Origin.FILE)
     backends[2].opened(0.0)
     backends[2].set_healthy(False, 0.0)
     assert ids(source) == without([1, 1, 1, 1], 2)
@@ -74,7 +75,7 @@ def test_a_full_backend_that_goes_down_leaves_the_map() -> None:
 def test_a_full_backend_that_comes_up_has_its_place_at_once() -> None:
     source, backends = make([1, 1, 1, 1])
     home = ids(source)
-    backends[2].set_max_connections(1, 0.0)
+    backends[2].set_max_connections(1, 0.0, Origin.FILE)
     backends[2].opened(0.0)
     backends[2].set_healthy(False, 0.0)
     ids(source)
@@ -91,7 +92,7 @@ def test_a_full_backend_of_the_last_resort_keeps_its_place() -> None:
         backend.set_healthy(False, 0.0)
     source.rebuild(backends, 0.0)
     home = ids(source)
-    backends[2].set_max_connections(1, 0.0)
+    backends[2].set_max_connections(1, 0.0, Origin.FILE)
     backends[2].opened(0.0)
     heirs = {(old, new) for old, new in zip(home, ids(source), strict=True) if old != new}
     assert heirs == {("b2", "b3")}
@@ -102,8 +103,8 @@ def test_what_happens_to_a_backend_that_is_away_makes_no_new_map() -> None:
     backends[1].set_healthy(False, 0.0)
     source.pick(KEYS[0], 0.0)
     table = source._table
-    backends[1].set_max_connections(5, 0.0)
-    backends[1].set_admin(Admin.DRAIN, 0.0)
+    backends[1].set_max_connections(5, 0.0, Origin.FILE)
+    backends[1].set_admin(Admin.DRAIN, 0.0, Origin.FILE)
     source.pick(KEYS[0], 0.0)
     assert source._table is table
 

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
+from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.backend.penalty import Penalty
 from nginy.backend.pool import BackendPool
+from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.roster import RosterPolicy
 from nginy.balancer.tiers import Tiers
 from nginy.config.strategies import STRATEGIES
@@ -42,7 +43,7 @@ def test_backups_are_used_when_no_primary_can_be() -> None:
     assert picks(tiers) == ["0", "2", "0", "2"]
     backends[0].set_healthy(False, 0.0)
     assert picks(tiers) == ["2"] * 4
-    backends[2].set_admin(Admin.DRAIN, 0.0)
+    backends[2].set_admin(Admin.DRAIN, 0.0, Origin.FILE)
     assert picks(tiers) == ["1", "3", "1", "3"]
     backends[0].set_healthy(True, 0.0)
     assert picks(tiers) == ["0"] * 4
@@ -76,7 +77,7 @@ def test_all_down(try_all: bool) -> None:
     for backend in backends:
         backend.set_healthy(False, 0.0)
     assert set(picks(tiers, 9)) == ({"0", "1", "2"} if try_all else {None})
-    backends[1].set_admin(Admin.DOWN, 0.0)
+    backends[1].set_admin(Admin.DOWN, 0.0, Origin.FILE)
     assert set(picks(tiers, 9)) == ({"0", "2"} if try_all else {None})
     backends[2].set_healthy(True, 0.0)
     assert set(picks(tiers, 9)) == {"2"}

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
+from nginy.backend.backend import Backend
 from nginy.backend.penalty import Penalty
+from nginy.backend.wishes import Admin, Origin
 from nginy.config.guard_settings import LiveSettings
 from nginy.engine.timers import TimerWheel
 from nginy.traffic.close_reason import CloseReason
@@ -45,15 +46,15 @@ def is_unhealthy(backend: Backend) -> None:
 
 
 def is_taken_down(backend: Backend) -> None:
-    backend.set_admin(Admin.DOWN, 0.0)
+    backend.set_admin(Admin.DOWN, 0.0, Origin.FILE)
 
 
 def is_drained(backend: Backend) -> None:
-    backend.set_admin(Admin.DRAIN, 0.0)
+    backend.set_admin(Admin.DRAIN, 0.0, Origin.FILE)
 
 
 def weight_is_0(backend: Backend) -> None:
-    backend.set_weight(0, 0.0)
+    backend.set_weight(0, 0.0, Origin.FILE)
 
 
 def is_removed(backend: Backend) -> None:
@@ -122,7 +123,7 @@ def test_neither_fullness_nor_a_penalty_is_an_event():
     stub = Stub(lives, backend)
     backend.opened(0.0)
     backend.failed(0.0)
-    backend.set_max_connections(5, 0.0)
+    backend.set_max_connections(5, 0.0, Origin.FILE)
     assert stub.ended == []
 
 
@@ -132,10 +133,10 @@ def test_an_event_acts_once():
     is_unhealthy(backend)
     later = Stub(lives, backend)  # `all_down: try_all` chooses it all the same
     is_taken_down(backend)
-    backend.set_max_connections(5, 0.0)
+    backend.set_max_connections(5, 0.0, Origin.FILE)
     assert (len(first.ended), later.ended) == (1, [])
     backend.set_healthy(True, 1.0)
-    backend.set_admin(Admin.READY, 1.0)
+    backend.set_admin(Admin.READY, 1.0, Origin.FILE)
     is_unhealthy(backend)
     assert later.ended == [CloseReason.BACKEND_DOWN]
 
@@ -218,7 +219,7 @@ def test_an_event_while_nothing_lives_does_not_meet_what_comes_later(policy):
     lives.discard(backend, Stub(lives, backend))
     is_unhealthy(backend)
     later = Stub(lives, backend)
-    backend.set_max_connections(5, 0.0)
+    backend.set_max_connections(5, 0.0, Origin.FILE)
     wheel.advance(2.0)
     assert later.ended == []
     assert len(wheel) == 0

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
+from nginy.backend.backend import Backend
+from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.registry import make_balancer
 from nginy.config.guard_settings import QueueSettings
 from nginy.config.strategies import LeastConnSettings
@@ -109,7 +110,7 @@ def test_a_raised_limit_lets_in_more_than_one_wake_looks_at():
     setting = Setting(1, max_waiting=1000)
     setting.fill()
     waiting = [setting.join() for _ in range(300)]
-    setting.backends[0].set_max_connections(201, 1.0)
+    setting.backends[0].set_max_connections(201, 1.0, Origin.FILE)
     setting.settle()
     assert [sleeper.waits for sleeper in waiting] == [False] * 200 + [True] * 100
 
@@ -182,8 +183,8 @@ def test_what_no_event_tells_of_is_noticed_at_the_next_tick():
     [
         (lambda backend: None, True),
         (lambda backend: backend.set_healthy(False, 0.0), False),
-        (lambda backend: backend.set_admin(Admin.DOWN, 0.0), False),
-        (lambda backend: backend.set_admin(Admin.DRAIN, 0.0), False),
+        (lambda backend: backend.set_admin(Admin.DOWN, 0.0, Origin.FILE), False),
+        (lambda backend: backend.set_admin(Admin.DRAIN, 0.0, Origin.FILE), False),
         (lambda backend: backend.remove(0.0), False),
     ],
 )

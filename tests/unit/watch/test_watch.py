@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nginy.address import Address
-from nginy.backend.backend import Admin, Backend
+from nginy.backend.backend import Backend
 from nginy.backend.penalty import Penalty
 from nginy.backend.slow_start import SlowStart
-from nginy.watch.penalty_log import PenaltyLog
-from nginy.watch.ramps import MOST_AT_ONCE, STEP_S, Ramps
-from nginy.watch.schedule import Schedule
+from nginy.backend.wishes import Admin, Origin
+from nginy.watch.health_monitor import Schedule
+from nginy.watch.watch import RAMP_STEP_S, RAMPS_AT_ONCE, PenaltyLog, Ramps
 
 
 def backend(**settings: object) -> Backend:
@@ -38,8 +38,8 @@ def test_one_that_recovers_gets_its_share_step_by_step() -> None:
 
 def test_one_that_was_down_for_maintenance_likewise() -> None:
     ramps, slow = ramping()
-    slow.set_admin(Admin.DOWN, 0.0)
-    slow.set_admin(Admin.READY, 100.0)
+    slow.set_admin(Admin.DOWN, 0.0, Origin.FILE)
+    slow.set_admin(Admin.READY, 100.0, Origin.FILE)
     ramps.tick(105.0)
     assert slow.share == 550
 
@@ -62,13 +62,13 @@ def test_shares_change_no_more_often_than_the_step() -> None:
     for tick in range(1001):
         ramps.tick(100.0 + tick / 100)
         shares.add(slow.share)
-    assert len(shares) <= 10.0 / STEP_S + 1
+    assert len(shares) <= 10.0 / RAMP_STEP_S + 1
     assert slow.share == 1000
 
 
 def test_many_at_once_are_spread_over_ticks_and_none_is_forgotten() -> None:
     ramps = Ramps()
-    every = [backend(slow_start=SlowStart(10.0), weight=10) for _ in range(2 * MOST_AT_ONCE + 1)]
+    every = [backend(slow_start=SlowStart(10.0), weight=10) for _ in range(2 * RAMPS_AT_ONCE + 1)]
     for each in every:
         ramps.watch(each, 0.0)
         each.set_healthy(False, 0.0)
@@ -77,7 +77,7 @@ def test_many_at_once_are_spread_over_ticks_and_none_is_forgotten() -> None:
     for tick in range(4):
         ramps.tick(105.0 + tick / 1000)
         ramped.append(sum(each.share > 100 for each in every))
-    assert ramped == [MOST_AT_ONCE, 2 * MOST_AT_ONCE, len(every), len(every)]
+    assert ramped == [RAMPS_AT_ONCE, 2 * RAMPS_AT_ONCE, len(every), len(every)]
 
 
 def test_one_that_is_removed_ramps_no_more() -> None:
@@ -97,7 +97,7 @@ def test_a_penalty_is_told_when_it_begins_and_when_it_ends(caplog) -> None:
     PenaltyLog().watch(failing)
     for now in (0.0, 1.0, 1.1, 1.2):
         failing.failed(now)
-    failing.set_weight(2, 2.0)
+    failing.set_weight(2, 2.0, Origin.FILE)
     failing.opened(12.0)
     failing.failed(12.1)
     failing.opened(40.0)
