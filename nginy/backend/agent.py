@@ -52,7 +52,7 @@ class AgentAnswer:
         return max(weight, 1) if configured and self.weight_pct else weight
 
 
-def parse_answer(data: bytes) -> AgentAnswer:
+def parse_agent_answer(data: bytes) -> AgentAnswer:
     """The first line of `data`. Raises IncompleteLine."""
     line, end, _ = data.replace(b"\r", b"\n").partition(b"\n")
     if not end:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from nginy.config.schema import BackendSettings
 
-class State(Enum):
+
+class HealthState(Enum):
     """What is known."""
 
     UNCHECKED = "unchecked"
@@ -25,7 +27,7 @@ class State(Enum):
     """Taken down on purpose: results say nothing."""
 
 
-class Event(Enum):
+class HealthEvent(Enum):
     """What may happen."""
 
     PASSED = "passed"
@@ -42,9 +44,9 @@ class Event(Enum):
     """It may serve again."""
 
 
-_U, _UP, _F, _D, _R, _S = State
-TRANSITIONS: dict[State, dict[Event, State]] = {
-    state: dict(zip(Event, row, strict=True))
+_U, _UP, _F, _D, _R, _S = HealthState
+TRANSITIONS: dict[HealthState, dict[HealthEvent, HealthState]] = {
+    state: dict(zip(HealthEvent, row, strict=True))
     for state, row in {
         #    PASSED ROSE FAILED FELL SUSPEND RESUME
         _U: (_UP, _UP, _D, _D, _S, _U),
@@ -57,7 +59,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
 }
 """The whole machine."""
 
-_SERVES = {State.UP: True, State.FALLING: True, State.DOWN: False, State.RISING: False}
+_SERVES = {_UP: True, _F: True, _D: False, _R: False}
 
 
 class CheckResult(NamedTuple):
@@ -81,7 +83,7 @@ class Health:
     fall: int = 1
     initially_up: bool = True
     """What the checks count as saying before the first one."""
-    state: State = field(default=State.UNCHECKED, init=False)
+    state: HealthState = field(default=HealthState.UNCHECKED, init=False)
     agent_up: bool = True
     """False after an agent's `down`, until its `up`."""
     row: int = field(default=0, init=False)
@@ -105,20 +107,28 @@ class Health:
         self.row = self.row + 1 if passed is self._passing else 1
         self._passing = passed
         if passed:
-            self._go(Event.ROSE if self.row >= self.rise else Event.PASSED)
+            self._go(HealthEvent.ROSE if self.row >= self.rise else HealthEvent.PASSED)
         else:
-            self._go(Event.FELL if self.row >= self.fall else Event.FAILED)
+            self._go(HealthEvent.FELL if self.row >= self.fall else HealthEvent.FAILED)
 
     def suspend(self) -> None:
         """The backend is taken down on purpose: it is not checked meanwhile."""
-        self._go(Event.SUSPEND)
+        self._go(HealthEvent.SUSPEND)
 
     def resume(self) -> None:
         """It may serve again, and is unchecked if it was suspended."""
-        if self.state is State.SUSPENDED:
+        if self.state is HealthState.SUSPENDED:
             self.row = 0
-        self._go(Event.RESUME)
+        self._go(HealthEvent.RESUME)
 
-    def _go(self, event: Event) -> None:
+    def _go(self, event: HealthEvent) -> None:
         self.state = TRANSITIONS[self.state][event]
         self._serves = _SERVES.get(self.state, self._serves)
+
+
+def make_health(settings: BackendSettings) -> Health:
+    """Its health before the first check."""
+    check = settings.health_check
+    if check is None:
+        return Health()
+    return Health(check.rise, check.fall, initially_up=check.initial == "up")

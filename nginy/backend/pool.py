@@ -3,8 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
+from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
+from nginy.backend.penalty import Penalty
+from nginy.backend.slow_start import SlowStart
+from nginy.backend.wishes import Admin
+from nginy.config.schema import BackendSettings
 
 
 class LeaseObserver(Protocol):
@@ -128,3 +133,25 @@ class BackendPool(Mapping[str, Backend]):
     def lease(self, backend: Backend, observer: LeaseObserver, now: float) -> Lease:
         """Count an attempt on `backend` from `now` (seconds) until the lease is released."""
         return Lease(self, backend, observer, now)
+
+
+def make_backend(settings: BackendSettings) -> Backend:
+    """The backend that `settings` describe, as it is at process start."""
+    check = settings.health_check
+    return Backend(
+        id=settings.id,
+        address=settings.address,
+        weight=settings.weight,
+        max_connections=settings.max_connections,
+        backup=settings.backup,
+        penalty=Penalty(settings.max_fails, settings.fail_timeout_s, settings.fail_timeout_max_s),
+        slow_start=SlowStart(settings.slow_start.duration_s, settings.slow_start.floor_pct / 100),
+        admin=Admin.DOWN if settings.down else Admin.READY,
+        healthy=check is None or check.initial == "up",
+    )
+
+
+def at_host(settings: BackendSettings, host: str) -> BackendSettings:
+    """The backend that the address `host` of a name is: `web@10.0.0.1`, alike in all else."""
+    address = Address(host, settings.address.port)
+    return settings.model_copy(update={"id": f"{settings.id}@{host}", "address": address})

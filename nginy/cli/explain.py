@@ -13,8 +13,7 @@ import click
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.make import make_backend
-from nginy.backend.pool import BackendPool
+from nginy.backend.pool import BackendPool, make_backend
 from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.base import Balancer
 from nginy.balancer.explain import Explanation

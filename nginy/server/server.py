@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from nginy.address import Address
-from nginy.backend.make import make_backend
-from nginy.backend.pool import BackendPool
+from nginy.backend.pool import BackendPool, make_backend
 from nginy.config.model import Config, Protocol, Rule
 from nginy.config.route import RouteTable
 from nginy.engine.access_log import open_access_log

@@ -1,45 +1,72 @@
-"""Checks one backend again and again, one check at a time, and tells it the verdict."""
+"""Asks one backend's health check and its agent again and again, and does what follows."""
 
 import asyncio
 import logging
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from nginy.address import Address
+from nginy.backend.agent import AgentAnswer, IncompleteLine, parse_agent_answer
 from nginy.backend.backend import Backend
-from nginy.backend.health import CheckResult, Health, State
-from nginy.backend.wishes import Admin
+from nginy.backend.health import CheckResult, Health, HealthState
+from nginy.backend.wishes import Admin, Origin
 from nginy.complaints import Complaints
-from nginy.config.guard_settings import HealthCheckSettings
+from nginy.config.guard_settings import AgentCheckSettings, HealthCheckSettings
 from nginy.errors import BackendError
-from nginy.watch.check import CheckImpossible
-from nginy.watch.check_command import check_command
-from nginy.watch.check_tcp import check_tcp
-from nginy.watch.check_udp import check_udp
-from nginy.watch.schedule import Schedule
+from nginy.watch.check import (
+    CheckImpossible,
+    check_command,
+    check_tcp,
+    check_udp,
+    connected,
+    read_until,
+    within,
+)
 
 log = logging.getLogger(__name__)
 complaints = Complaints(log)
 
+LONGEST_LINE_BYTES = 1_024
+"""Of an agent."""
+SHOWN_CHARACTERS = 80
+"""Of an agent's unknown words, in the log."""
+AGENT_JITTER_PCT = 10.0
+_LINE_END = re.compile(rb"[\r\n]")
+
 Check = Callable[[], Awaitable[None]]
 
 
-def make_check(backend: Backend, settings: HealthCheckSettings) -> Check:
-    """The check that `settings` describe."""
-    address = backend.address
-    if settings.port is not None:
-        address = Address(address.host, settings.port)
-    if settings.type == "command":
-        return lambda: check_command(settings.command, backend.id, address, settings.timeout_s)
-    if settings.type == "udp":
-        send = settings.send or b""
-        return lambda: check_udp(address, send, settings.expect, settings.timeout_s)
-    return lambda: check_tcp(address, settings.send, settings.expect, settings.timeout_s)
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When one backend is asked, in seconds: spread over time, so that backends neither start nor
+    stay in step."""
+
+    interval_s: float
+    jitter_pct: float
+    rng: random.Random
+
+    def first_s(self) -> float:
+        """From the start to the first check: anywhere in the first interval."""
+        return self.interval_s * self.rng.random()
+
+    def next_s(self) -> float:
+        """From the beginning of a check to that of the next."""
+        return self.interval_s * (1 + self.rng.random() * self.jitter_pct / 100)
+
+    async def keep(self, ask: Callable[[], Awaitable[None]]) -> None:
+        """Call `ask` until cancelled, never twice at once."""
+        await asyncio.sleep(self.first_s())
+        while True:
+            due = time.monotonic() + self.next_s()
+            await ask()
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
 
 
 class HealthMonitor:
-    """The checks of one backend. While the operator has it down, it is not checked."""
+    """The checks of one backend. While it is taken down on purpose, it is not checked."""
 
     def __init__(
         self,
@@ -59,11 +86,7 @@ class HealthMonitor:
 
     async def run(self) -> None:
         """Check until cancelled."""
-        await asyncio.sleep(self._schedule.first_s())
-        while True:
-            due = time.monotonic() + self._schedule.next_s()
-            await self.check_once()
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
+        await self._schedule.keep(self.check_once)
 
     async def check_once(self) -> None:
         """One check, and what follows from it."""
@@ -97,7 +120,7 @@ class HealthMonitor:
     def _take(self, passed: bool, reason: str, now: float) -> None:
         if self._backend.admin is Admin.DOWN:
             return  # it was taken down while it was checked
-        recovered = self._new or self._health.state is not State.UNCHECKED
+        recovered = self._new or self._health.state is not HealthState.UNCHECKED
         self._health.checked(passed)
         if self._health.up is not self._backend.healthy:
             self._log(reason)
@@ -112,3 +135,88 @@ class HealthMonitor:
             log.info(
                 "backend %s: down after %d failed %s: %s", self._backend.id, row, checks, reason
             )
+
+
+class AgentMonitor:
+    """The agent of one backend. Its silence changes nothing."""
+
+    def __init__(
+        self, backend: Backend, health: Health, settings: AgentCheckSettings, rng: random.Random
+    ) -> None:
+        """Nothing is asked yet."""
+        self._backend = backend
+        self._health = health
+        self._address = Address(backend.address.host, settings.port)
+        self._settings = settings
+        self._schedule = Schedule(settings.interval_s, AGENT_JITTER_PCT, rng)
+        self._trouble = ""
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        await self._schedule.keep(self.ask_once)
+
+    async def ask_once(self) -> None:
+        """One question, and what follows from the answer."""
+        try:
+            answer = await ask_agent(self._address, self._settings.send, self._settings.timeout_s)
+        except (BackendError, IncompleteLine, CheckImpossible) as error:
+            self._complain("silent", f"no answer, what it said last stays: {error}")
+        except Exception:
+            log.exception("agent of backend %s", self._backend.id)
+        else:
+            unknown = " ".join(map(repr, answer.unknown))[:SHOWN_CHARACTERS]
+            self._complain("unknown" if unknown else "", f"unknown words {unknown}")
+            self._apply(answer, time.monotonic())
+
+    def _apply(self, answer: AgentAnswer, now: float) -> None:
+        """What was not said stays as it is."""
+        backend, said = self._backend, self._backend.wishes[Origin.AGENT]
+        if answer.admin not in (None, said.admin):
+            log.info("backend %s: %s, says its agent", backend.id, answer.admin.value)
+            backend.set_admin(answer.admin, now, Origin.AGENT)
+        weight = answer.weight_of(backend.wishes[Origin.FILE].weight or 0)
+        if weight not in (None, said.weight):
+            log.debug("backend %s: weight %d, says its agent", backend.id, weight)
+            backend.set_weight(weight, now, Origin.AGENT)
+        if answer.max_connections is not None:
+            backend.set_max_connections(answer.max_connections, now, Origin.AGENT)
+        if answer.up is not None:
+            self._take_health(answer.up, answer.reason, now)
+
+    def _take_health(self, up: bool, reason: str, now: float) -> None:
+        if up is not self._health.agent_up:
+            self._health.agent_up = up
+            word, why = ("up" if up else "down"), (f": {reason}" if reason else "")
+            log.info("backend %s: %s, says its agent%s", self._backend.id, word, why)
+        self._backend.set_healthy(self._health.up, now)
+
+    def _complain(self, trouble: str, message: str) -> None:
+        """Once per kind of trouble; its end is worth a line, too. No trouble: empty."""
+        if trouble == self._trouble:
+            return
+        if trouble:
+            log.warning("agent of backend %s: %s", self._backend.id, message)
+        else:
+            log.info("agent of backend %s: answers again", self._backend.id)
+        self._trouble = trouble
+
+
+def make_check(backend: Backend, settings: HealthCheckSettings) -> Check:
+    """The check that `settings` describe."""
+    address = backend.address
+    if settings.port is not None:
+        address = Address(address.host, settings.port)
+    if settings.type == "command":
+        return lambda: check_command(settings.command, backend.id, address, settings.timeout_s)
+    if settings.type == "udp":
+        send = settings.send or b""
+        return lambda: check_udp(address, send, settings.expect, settings.timeout_s)
+    return lambda: check_tcp(address, settings.send, settings.expect, settings.timeout_s)
+
+
+async def ask_agent(address: Address, send: bytes | None, timeout_s: float) -> AgentAnswer:
+    """One question. Raises BackendError, IncompleteLine or CheckImpossible without an answer."""
+    async with within(timeout_s), connected(address) as sock:
+        if send is not None:
+            await asyncio.get_running_loop().sock_sendall(sock, send)
+        return parse_agent_answer(await read_until(sock, _LINE_END, LONGEST_LINE_BYTES))

@@ -1,20 +1,117 @@
-"""Which backends a name stands for, and who has to know when that changes."""
+"""Which backends a name stands for: its addresses as answers come and fail, and who has to know."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_address
 
 from nginy.backend.backend import Backend
-from nginy.backend.make import at_host, make_backend
-from nginy.backend.pool import BackendPool
+from nginy.backend.pool import BackendPool, at_host, make_backend
+from nginy.config.guard_settings import DnsSettings
 from nginy.config.model import Rule
 from nginy.config.schema import BackendSettings
 from nginy.traffic.service import Service
+from nginy.watch.resolver import DnsAnswer, NoAnswer, Resolver
 from nginy.watch.watch import Watch
+
+log = logging.getLogger(__name__)
 
 GATHERING_S = 0.05
 """Changes this close together are made together: algorithms rebuild in O(members), and a thousand
 names that change one by one would cost that a thousand times."""
+Change = Callable[[tuple[str, ...]], None]
+"""Takes all addresses."""
+
+
+class Resolution:
+    """One name's addresses and when to ask again. Pure: time is handed in.
+
+    What one address family does not answer does not take its old addresses away, and an answer
+    without any address counts as none: a fault of the DNS must not take a service down that works.
+    """
+
+    def __init__(self, min_ttl_s: float, max_ttl_s: float) -> None:
+        """Nothing is known, and to be asked at once."""
+        self._min_ttl_s, self._max_ttl_s = min_ttl_s, max_ttl_s
+        self._by_family: dict[int, tuple[str, ...]] = {}
+        self.due_at = float("-inf")
+        """When to ask again, on the caller's clock."""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """All addresses: IPv4 first, ascending, so that the order of answers moves no keys."""
+        every = {host for hosts in self._by_family.values() for host in hosts}
+        return tuple(sorted(every, key=_order))
+
+    def answered(self, answers: dict[int, DnsAnswer | None], now: float) -> bool:
+        """Take the answers by IP version; None: that question failed. Whether there was any.
+
+        The shortest time to live counts; after a failure it is asked again as soon as allowed.
+        """
+        given = {version: answer for version, answer in answers.items() if answer is not None}
+        useful = any(answer.hosts for answer in given.values())
+        if useful:
+            self._by_family |= {version: answer.hosts for version, answer in given.items()}
+        complete = useful and len(given) == len(answers)
+        ttls = [answer.ttl_s for answer in given.values() if answer.hosts]
+        ttl_s = min(ttls) if complete else 0.0
+        self.due_at = now + min(max(ttl_s, self._min_ttl_s), self._max_ttl_s)
+        return useful
+
+
+class NameMonitor:
+    """One name. Without an answer the old addresses stay."""
+
+    def __init__(
+        self, settings: BackendSettings, dns: DnsSettings, resolver: Resolver, change: Change
+    ) -> None:
+        """Nothing is asked yet."""
+        self._id = settings.id
+        self._name = settings.address.host
+        self._resolver = resolver
+        self._resolution = Resolution(dns.min_ttl_s, dns.max_ttl_s)
+        self._change = change
+        self.asked = asyncio.Event()
+        """Set once there was an answer, or it is known that there is none."""
+        self._troubled = False
+
+    async def resolve(self) -> None:
+        """Ask once, and tell what changed."""
+        before = self._resolution.hosts
+        try:
+            answers = await self._resolver.ask(self._name)
+        except NoAnswer as error:
+            self._resolution.answered({}, time.monotonic())
+            self._complain(str(error))
+            return
+        now = time.monotonic()
+        self._resolution.answered(answers, now)
+        self._complain("")
+        hosts = self._resolution.hosts
+        if hosts != before:
+            log.info("backend %s: %s is %s", self._id, self._name, ", ".join(hosts))
+            self._change(hosts)
+
+    async def run(self) -> None:
+        """Ask whenever it is due, until cancelled."""
+        while True:
+            await asyncio.sleep(max(0.0, self._resolution.due_at - time.monotonic()))
+            try:
+                await self.resolve()
+            except Exception:
+                log.exception("backend %s: %s not resolved", self._id, self._name)
+            self.asked.set()
+
+    def _complain(self, trouble: str) -> None:
+        """Once, until it resolves again."""
+        if trouble and not self._troubled:
+            kept = ", ".join(self._resolution.hosts)
+            meanwhile = f"kept: {kept}" if kept else "nobody is served by it until it resolves"
+            log.warning("backend %s: %s: %s; %s", self._id, self._name, trouble, meanwhile)
+        elif self._troubled and not trouble:
+            log.info("backend %s: %s resolves again", self._id, self._name)
+        self._troubled = bool(trouble)
 
 
 class Membership:
@@ -92,3 +189,8 @@ class Membership:
         for own_ids, rule, service in self._users:
             if not own_ids.isdisjoint(configured_ids):
                 service.balancer.rebuild(self._pool.members(rule.backend_ids), now)
+
+
+def _order(host: str) -> tuple[int, int]:
+    address = ip_address(host)
+    return address.version, int(address)

@@ -15,11 +15,9 @@ from nginy.config.model import Config, Rule
 from nginy.config.strategies import PrequalSettings
 from nginy.errors import NginyError
 from nginy.traffic.service import Service
-from nginy.watch.load_listener import LoadListener
-from nginy.watch.membership import Membership
-from nginy.watch.name_monitor import NameMonitor
+from nginy.watch.load_listener import LoadListener, Reports
+from nginy.watch.membership import Membership, NameMonitor
 from nginy.watch.prober import Prober
-from nginy.watch.reports import Reports
 from nginy.watch.resolver import Resolver
 from nginy.watch.watch import Watch
 

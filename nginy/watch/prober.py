@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.load_report import InvalidReport, plain_host
-from nginy.backend.probe import (
+from nginy.backend.load import (
     LARGEST_ANSWER_BYTES,
-    LARGEST_NUMBER,
+    LARGEST_PROBE,
+    InvalidReport,
     ProbeAnswer,
-    parse_answer,
+    canonical_host,
+    parse_probe_answer,
     probe_request,
 )
 from nginy.balancer.base import Balancer
@@ -109,7 +110,7 @@ class Prober:
         if sock is None:
             return
         target = Address(backend.address.host, self._ports[balancer] or backend.address.port)
-        number = self._rng.randrange(LARGEST_NUMBER + 1)
+        number = self._rng.randrange(LARGEST_PROBE + 1)
         try:
             sock.sendto(probe_request(number), target)
         except BlockingIOError:
@@ -117,7 +118,7 @@ class Prober:
         except OSError as error:
             self._complaints.say(f"send {backend.id}", now, "probe to %s: %s", target, error)
             return
-        source = Address(plain_host(target.host), target.port)
+        source = Address(canonical_host(target.host), target.port)
         self._sent[number] = _Sent(balancer, backend, source, now)
 
     def _forget_late(self, now: float) -> None:
@@ -130,17 +131,18 @@ class Prober:
     def _read(self, sock: socket.socket) -> None:
         for _ in range(ANSWERS_AT_ONCE):
             try:
-                datagram, source = sock.recvfrom(LARGEST_ANSWER_BYTES + 1)
+                datagram, sender = sock.recvfrom(LARGEST_ANSWER_BYTES + 1)
             except BlockingIOError:
                 return
             except OSError as error:
                 self._complaints.say("read", time.monotonic(), "probe answers: %s", error)
                 return
-            self._answered(datagram, Address(plain_host(source[0]), source[1]), time.monotonic())
+            source = Address(canonical_host(sender[0]), sender[1])
+            self._answered(datagram, source, time.monotonic())
 
     def _answered(self, datagram: bytes, source: Address, now: float) -> None:
         try:
-            answer = parse_answer(datagram)
+            answer = parse_probe_answer(datagram)
         except InvalidReport as error:
             self._complaints.say("invalid", now, "probe answer of %s: %s", source, error)
             return

@@ -1,9 +1,10 @@
 """Asks the DNS for the addresses of a name: A and AAAA, with their time to live."""
 
 import asyncio
-import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
 
 import dns.asyncresolver
 import dns.exception
@@ -12,7 +13,6 @@ import dns.rdatatype
 import dns.resolver
 
 from nginy.address import Address
-from nginy.backend.resolution import Answer, by_version
 from nginy.config.guard_settings import DnsSettings
 
 QUESTIONS_AT_ONCE = 64
@@ -24,6 +24,14 @@ class NoAnswer(Exception):
     """A name could not be resolved; the message says why."""
 
 
+@dataclass(frozen=True, slots=True)
+class DnsAnswer:
+    """What was said of one address family: its addresses, and for how many seconds."""
+
+    hosts: tuple[str, ...]
+    ttl_s: float
+
+
 class Resolver:
     """The configured nameservers; or, where none is, all that the system asks."""
 
@@ -33,7 +41,7 @@ class Resolver:
         self._resolver = _resolver(settings.nameservers)
         self._places = asyncio.Semaphore(QUESTIONS_AT_ONCE)
 
-    async def ask(self, name: str) -> dict[int, Answer | None]:
+    async def ask(self, name: str) -> dict[int, DnsAnswer | None]:
         """Answers by IP version; None: that question failed. Raises NoAnswer if both say nothing.
 
         A name that the system's nameservers do not know is looked up as programs do, which finds
@@ -56,7 +64,7 @@ class Resolver:
                 return by_version(found, self._settings.max_ttl_s)
         raise NoAnswer(failures.get(4) or failures.get(6) or "the name has no address")
 
-    async def _ask(self, name: str, version: int, failures: dict[int, str]) -> Answer | None:
+    async def _ask(self, name: str, version: int, failures: dict[int, str]) -> DnsAnswer | None:
         if self._resolver is None:
             failures[version] = "the system has no nameserver"
             return None
@@ -69,17 +77,15 @@ class Resolver:
             )
         except dns.resolver.NXDOMAIN:
             failures[version] = "there is no such name"
-            return Answer((), 0.0)
+            return DnsAnswer((), 0.0)
         except dns.resolver.LifetimeTimeout:
             failures[version] = f"no answer within {self._settings.timeout_s:g} s"
             return None
         except (dns.exception.DNSException, OSError) as error:
             failures[version] = str(error) or type(error).__name__
             return None
-        hosts = tuple(
-            ipaddress.ip_address(record.address).compressed for record in answer.rrset or ()
-        )
-        return Answer(hosts, float(answer.chaining_result.minimum_ttl))
+        hosts = tuple(ip_address(record.address).compressed for record in answer.rrset or ())
+        return DnsAnswer(hosts, float(answer.chaining_result.minimum_ttl))
 
     async def _look_up(self, name: str) -> list[str]:
         """As getaddrinfo says, in a thread."""
@@ -90,6 +96,15 @@ class Resolver:
         except (OSError, UnicodeError):
             return []
         return [str(sockaddr[0]) for *_, sockaddr in found]
+
+
+def by_version(hosts: Iterable[str], ttl_s: float) -> dict[int, DnsAnswer | None]:
+    """Answers for both IP versions from one list of addresses."""
+    unique = tuple(dict.fromkeys(hosts))
+    return {
+        version: DnsAnswer(tuple(h for h in unique if ip_address(h).version == version), ttl_s)
+        for version in (4, 6)
+    }
 
 
 def _resolver(nameservers: Sequence[Address]) -> dns.asyncresolver.Resolver | None:

@@ -1,16 +1,23 @@
-"""The tasks that watch backends: each backend's checks and its agent."""
+"""Who watches a backend: its checks and its agent, its slow start, its penalties."""
 
 import asyncio
+import logging
 import random
+from collections import deque
 from collections.abc import Coroutine
 
 from nginy.backend.backend import Backend
-from nginy.backend.make import make_health
+from nginy.backend.health import make_health
+from nginy.backend.penalty import NEVER
 from nginy.config.schema import BackendSettings
-from nginy.watch.agent_monitor import AgentMonitor
-from nginy.watch.health_monitor import HealthMonitor
-from nginy.watch.penalty_log import PenaltyLog
-from nginy.watch.ramps import Ramps
+from nginy.watch.health_monitor import AgentMonitor, HealthMonitor
+
+log = logging.getLogger(__name__)
+
+RAMP_STEP_S = 0.1
+"""A share that changes more often would cost the algorithms more than it gives."""
+RAMPS_AT_ONCE = 500
+"""Per tick, about 2 ms: 10 000 that come back together would stall everybody for 0.1 s."""
 
 
 class Watch:
@@ -63,3 +70,81 @@ class Watch:
         if settings.agent_check is not None:
             monitors.append(AgentMonitor(backend, health, settings.agent_check, self._rng).run())
         return monitors
+
+
+class Ramps:
+    """Lets slow starts go on: a ramp is a matter of time, and somebody has to look at the clock.
+
+    A Watcher of the backends with a slow start: it remembers those that are in one.
+    """
+
+    def __init__(self) -> None:
+        """Nobody is."""
+        self._ramping: dict[Backend, None] = {}
+        """In the order in which they began: algorithms may decide ties by the order of events."""
+        self._turn: deque[Backend] = deque()
+        """Of them, those still to be ramped in the present step."""
+        self._next_at = float("-inf")
+
+    def watch(self, backend: Backend, now: float) -> None:
+        """Take care of `backend`, which may be ramping already."""
+        if backend.slow_start.duration_s > 0:
+            backend.watchers.append(self)
+            self.state_changed(backend, now)
+
+    def tick(self, now: float) -> None:
+        """Ramp those that are due, each at most every RAMP_STEP_S, RAMPS_AT_ONCE of them."""
+        if not self._turn:
+            if not self._ramping or now < self._next_at:
+                return
+            self._next_at = now + RAMP_STEP_S
+            self._turn.extend(self._ramping)
+        for _ in range(min(RAMPS_AT_ONCE, len(self._turn))):
+            backend = self._turn.popleft()
+            if not backend.ramp(now) or backend.removed:
+                self._ramping.pop(backend, None)
+
+    def state_changed(self, backend: Backend, now: float) -> None:
+        """It may have come back."""
+        if backend.slow_start.ramping(now) and not backend.removed:
+            self._ramping[backend] = None
+
+    def share_changed(self, backend: Backend, now: float) -> None:
+        """Of no interest."""
+
+
+class PenaltyLog:
+    """Says when a backend is left alone because live traffic failed, and when it is back.
+
+    A Watcher of the backends with `max_fails`: one line per penalty, one at the end.
+    """
+
+    def __init__(self) -> None:
+        """Nobody is left alone."""
+        self._row: dict[Backend, int] = {}
+        """Of those that are: how many penalties in a row were told."""
+
+    def watch(self, backend: Backend) -> None:
+        """Take care of `backend`."""
+        if backend.penalty.max_fails > 0:
+            backend.watchers.append(self)
+
+    def state_changed(self, backend: Backend, now: float) -> None:
+        """Tell if a penalty began or the last one is over."""
+        penalty = backend.penalty
+        if backend.removed:
+            self._row.pop(backend, None)
+        elif penalty.ends_at == NEVER:
+            if self._row.pop(backend, 0):
+                log.info("backend %s: answers again after its penalty", backend.id)
+        elif self._row.get(backend) != penalty.row:
+            self._row[backend] = penalty.row
+            log.warning(
+                "backend %s: left alone for %g s after %d failed attempts",
+                backend.id,
+                penalty.timeout_s,
+                penalty.fails,
+            )
+
+    def share_changed(self, backend: Backend, now: float) -> None:
+        """Of no interest."""

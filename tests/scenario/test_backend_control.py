@@ -14,8 +14,7 @@ from experiments.hosts.udp_front import HEALTH_ANSWER, HEALTH_QUESTION
 from experiments.ports import AGENT_PORT, BACKEND_PORT, HEALTH_PORT
 from experiments.processes import HostProcess, ProcessFailed, ProcessGroup
 from experiments.scenario import Scenario, parse_scenario
-from nginy.backend.load_report import parse_report
-from nginy.backend.probe import parse_answer, probe_request
+from nginy.backend.load import parse_probe_answer, parse_report, probe_request
 from tests.scenario.loopback_testbed import DEADLINE_S, LoopbackTestbed, _popen, free_port
 
 
@@ -38,7 +37,7 @@ def test_probes_and_health_checks_are_answered(tmp_path: Path) -> None:
     probe_port, health_port = free_port(), free_port()
     with LoopbackTestbed(tmp_path) as testbed:
         testbed.backend("b1", probe_port=probe_port, health_port=health_port)
-        answer = parse_answer(say(("127.0.0.1", probe_port), probe_request(2**53 - 1)))
+        answer = parse_probe_answer(say(("127.0.0.1", probe_port), probe_request(2**53 - 1)))
         assert (answer.probe, answer.in_flight, answer.latency_s) == (2**53 - 1, 0, 0.0)
         assert say(("127.0.0.1", health_port), HEALTH_QUESTION) == HEALTH_ANSWER
         assert ask(("127.0.0.1", health_port)) == b""

@@ -14,10 +14,13 @@ import pytest
 
 from nginy.address import Address
 from nginy.errors import BackendError
-from nginy.watch.check import LONGEST_ANSWER_BYTES, CheckImpossible
-from nginy.watch.check_command import check_command
-from nginy.watch.check_tcp import check_tcp
-from nginy.watch.check_udp import check_udp
+from nginy.watch.check import (
+    LONGEST_ANSWER_BYTES,
+    CheckImpossible,
+    check_command,
+    check_tcp,
+    check_udp,
+)
 from tests.scenario.watch.event_loop import run, until
 from tests.scenario.watch.small_servers import (
     closed_port,

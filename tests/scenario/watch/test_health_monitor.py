@@ -9,12 +9,12 @@ import pytest
 
 from nginy.address import Address
 from nginy.backend.backend import Backend, Obstacle
-from nginy.backend.make import make_backend, make_health
+from nginy.backend.health import make_health
+from nginy.backend.pool import make_backend
 from nginy.backend.wishes import Admin, Origin
 from nginy.config.schema import BackendSettings
-from nginy.watch.agent_monitor import AgentMonitor
 from nginy.watch.check import CheckImpossible
-from nginy.watch.health_monitor import HealthMonitor
+from nginy.watch.health_monitor import AgentMonitor, HealthMonitor
 from nginy.watch.watch import Watch
 from tests.scenario.watch.event_loop import run, until
 from tests.scenario.watch.small_servers import closed_port, says, tcp_server

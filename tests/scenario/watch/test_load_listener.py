@@ -9,8 +9,7 @@ import pytest
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.load import LoadReport
-from nginy.watch.load_listener import LONGEST_LINE_BYTES, MOST_PER_BACKEND, LoadListener
-from nginy.watch.reports import Reports
+from nginy.watch.load_listener import LONGEST_LINE_BYTES, MOST_PER_BACKEND, LoadListener, Reports
 from tests.scenario.watch.event_loop import PATIENCE_S, hung_up, run, until
 
 LINE = b'{"cpu": %d, "mem": 2, "net": 3, "io": 4}\n'

@@ -6,13 +6,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from nginy.backend.make import make_backend
-from nginy.backend.pool import BackendPool
-from nginy.backend.resolution import Answer
+from nginy.backend.pool import BackendPool, make_backend
 from nginy.balancer.for_rule import balancer_for
 from nginy.config.load import parse
 from nginy.watch.monitors import Monitors
-from nginy.watch.resolver import Resolver
+from nginy.watch.resolver import DnsAnswer, Resolver
 from tests.scenario.watch.event_loop import run, until
 
 NAMES = 100
@@ -72,10 +70,10 @@ def test_they_are_made_known_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """One by one, 500 names of a ketama rule took 46 s to start with."""
     net = 0
 
-    async def ask(_: Resolver, name: str) -> dict[int, Answer | None]:
+    async def ask(_: Resolver, name: str) -> dict[int, DnsAnswer | None]:
         await asyncio.sleep(0)
         number = name.removeprefix("n").removesuffix(".test")
-        return {4: Answer((f"10.0.{net}.{number}",), 0.0), 6: Answer((), 0.0)}
+        return {4: DnsAnswer((f"10.0.{net}.{number}",), 0.0), 6: DnsAnswer((), 0.0)}
 
     async def play(stage: Stage) -> None:
         nonlocal net
@@ -94,10 +92,10 @@ def test_the_start_goes_on_without_those_that_are_not_resolved(
 ) -> None:
     answering = asyncio.Event()
 
-    async def ask(_: Resolver, name: str) -> dict[int, Answer | None]:
+    async def ask(_: Resolver, name: str) -> dict[int, DnsAnswer | None]:
         if name != "n7.test":
             await answering.wait()
-        return {4: Answer(("10.0.0.7",), 60.0), 6: Answer((), 60.0)}
+        return {4: DnsAnswer(("10.0.0.7",), 60.0), 6: DnsAnswer((), 60.0)}
 
     async def play(stage: Stage) -> None:
         assert [each.id for each in stage.balancer.roster.members] == ["b7@10.0.0.7"]

@@ -8,16 +8,14 @@ import pytest
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.make import make_backend
 from nginy.backend.outcome import Outcome
-from nginy.backend.pool import BackendPool
-from nginy.backend.resolution import Answer
+from nginy.backend.pool import BackendPool, make_backend
 from nginy.balancer.for_rule import balancer_for
 from nginy.config.guard_settings import DnsSettings
 from nginy.config.load import parse
 from nginy.config.model import Config
 from nginy.watch.monitors import Monitors
-from nginy.watch.resolver import NoAnswer, Resolver
+from nginy.watch.resolver import DnsAnswer, NoAnswer, Resolver
 from tests.scenario.watch.dns_server import Zone, dns_server
 from tests.scenario.watch.event_loop import run, until
 
@@ -40,7 +38,7 @@ def test_addresses_of_both_families_with_their_time_to_live() -> None:
         zone.hosts["web.test"] = ["10.0.0.1", "10.0.0.2", "2001:DB8::0:1"]
         zone.ttl_s = 7
         answers = await resolver.ask("web.test")
-        assert answers[6] == Answer(("2001:db8::1",), 7.0)
+        assert answers[6] == DnsAnswer(("2001:db8::1",), 7.0)
         four = answers[4]
         assert four is not None  # the server may give them in any order
         assert (sorted(four.hosts), four.ttl_s) == (["10.0.0.1", "10.0.0.2"], 7.0)
@@ -52,7 +50,7 @@ def test_one_family_alone_is_an_answer() -> None:
     async def scene(zone: Zone, resolver: Resolver) -> None:
         zone.hosts["web.test"] = ["10.0.0.1"]
         answers = await resolver.ask("web.test")
-        assert answers[4] == Answer(("10.0.0.1",), 60.0)
+        assert answers[4] == DnsAnswer(("10.0.0.1",), 60.0)
         assert answers[6] is not None
         assert answers[6].hosts == ()
         zone.broken.add(6)

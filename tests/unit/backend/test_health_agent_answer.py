@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nginy.backend.agent import AgentAnswer, IncompleteLine, parse_answer
+from nginy.backend.agent import AgentAnswer, IncompleteLine, parse_agent_answer
 from nginy.backend.wishes import Admin
 
 
@@ -41,14 +41,14 @@ from nginy.backend.wishes import Admin
     ],
 )  # fmt: skip
 def test_words(line: bytes, answer: AgentAnswer) -> None:
-    assert parse_answer(line) == answer
+    assert parse_agent_answer(line) == answer
 
 
 @pytest.mark.parametrize("data", [b"", b"weight:1", b"up #and so o"])
 def test_a_line_that_does_not_end_is_none(data: bytes) -> None:
     """It may be the first half of `weight:10`."""
     with pytest.raises(IncompleteLine):
-        parse_answer(data)
+        parse_agent_answer(data)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_weight(said: AgentAnswer, configured: int, weight: int | None) -> None:
 @given(st.binary(max_size=200))
 def test_whatever_it_says_is_an_answer_or_incomplete(data: bytes) -> None:
     try:
-        answer = parse_answer(data)
+        answer = parse_agent_answer(data)
     except IncompleteLine:
         assert not set(b"\r\n") & set(data)
         return

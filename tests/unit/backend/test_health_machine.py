@@ -6,28 +6,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nginy.backend.health import TRANSITIONS, Event, Health, State
+from nginy.backend.health import TRANSITIONS, Health, HealthEvent, HealthState
 
 EXPECTED = {
-    State.UNCHECKED: "up up down down suspended unchecked",
-    State.UP: "up up falling down suspended up",
-    State.FALLING: "up up falling down suspended falling",
-    State.DOWN: "rising up down down suspended down",
-    State.RISING: "rising up down down suspended rising",
-    State.SUSPENDED: "suspended suspended suspended suspended suspended unchecked",
+    HealthState.UNCHECKED: "up up down down suspended unchecked",
+    HealthState.UP: "up up falling down suspended up",
+    HealthState.FALLING: "up up falling down suspended falling",
+    HealthState.DOWN: "rising up down down suspended down",
+    HealthState.RISING: "rising up down down suspended rising",
+    HealthState.SUSPENDED: "suspended suspended suspended suspended suspended unchecked",
 }
 """By event in the order passed, rose, failed, fell, suspend, resume."""
 
 
-@pytest.mark.parametrize(("state", "event"), list(product(State, Event)))
-def test_every_state_with_every_event(state: State, event: Event) -> None:
-    following = EXPECTED[state].split()[list(Event).index(event)]
-    assert TRANSITIONS[state][event] is State(following)
+@pytest.mark.parametrize(("state", "event"), list(product(HealthState, HealthEvent)))
+def test_every_state_with_every_event(state: HealthState, event: HealthEvent) -> None:
+    following = EXPECTED[state].split()[list(HealthEvent).index(event)]
+    assert TRANSITIONS[state][event] is HealthState(following)
 
 
 def test_the_table_has_nothing_else() -> None:
     assert {state: set(row) for state, row in TRANSITIONS.items()} == {
-        state: set(Event) for state in State
+        state: set(HealthEvent) for state in HealthState
     }
 
 

@@ -6,9 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nginy.backend.load import LoadReport
-from nginy.backend.load_report import InvalidReport, parse_report, plain_host
-from nginy.backend.probe import parse_answer, probe_request
+from nginy.backend.load import (
+    InvalidReport,
+    LoadReport,
+    canonical_host,
+    parse_probe_answer,
+    parse_report,
+    probe_request,
+)
 
 PLAIN = b'{"cpu": 12.5, "mem": 40, "net": 3, "io": 0.5}'
 
@@ -56,7 +61,7 @@ def test_what_is_wrong_is_said(line: bytes, message: str) -> None:
 
 @given(line=st.binary(max_size=200))
 def test_no_bytes_raise_anything_else(line: bytes) -> None:
-    for parse in (parse_report, parse_answer):
+    for parse in (parse_report, parse_probe_answer):
         try:
             parse(line)
         except InvalidReport:
@@ -88,12 +93,12 @@ def test_what_is_taken_is_within_bounds(values: tuple[object, ...]) -> None:
     ],
 )
 def test_plain_host(told: str, plain: str) -> None:
-    assert plain_host(told) == plain
+    assert canonical_host(told) == plain
 
 
 def test_probes() -> None:
     assert json.loads(probe_request(4711)) == {"probe": 4711}
-    answer = parse_answer(b'{"probe": 4711, "in_flight": 3, "latency_ms": 1.25}')
+    answer = parse_probe_answer(b'{"probe": 4711, "in_flight": 3, "latency_ms": 1.25}')
     assert answer == (4711, 3, 0.00125)
 
 
@@ -109,4 +114,4 @@ def test_probes() -> None:
 )
 def test_bad_answers(datagram: bytes) -> None:
     with pytest.raises(InvalidReport):
-        parse_answer(datagram)
+        parse_probe_answer(datagram)

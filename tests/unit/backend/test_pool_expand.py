@@ -6,9 +6,8 @@ import pytest
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.make import at_host, make_backend
 from nginy.backend.outcome import Outcome
-from nginy.backend.pool import BackendPool
+from nginy.backend.pool import BackendPool, at_host, make_backend
 from nginy.balancer.round_robin import RoundRobin
 from nginy.config.schema import BackendSettings
 from nginy.config.strategies import RoundRobinSettings

@@ -5,7 +5,7 @@ import pytest
 from experiments.hosts.agent import Agent
 from experiments.hosts.latency_estimate import MAX_AGE_S, NEAREST, LatencyEstimate
 from experiments.hosts.utilisation import Capacity, Reading, utilisation
-from nginy.backend.load_report import parse_report
+from nginy.backend.load import parse_report
 
 CAPACITY = Capacity(servers=2, queue_limit=50, mbps=8.0)
 

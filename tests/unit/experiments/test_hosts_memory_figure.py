@@ -1,7 +1,7 @@
 """The memory figure of a load report: the original project reported total / used."""
 
 from experiments.hosts.utilisation import Capacity, Reading, utilisation
-from nginy.backend.load_report import parse_report
+from nginy.backend.load import parse_report
 
 PLACES = 50
 

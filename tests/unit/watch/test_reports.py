@@ -2,7 +2,7 @@
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.watch.reports import Reports
+from nginy.watch.load_listener import Reports
 
 
 def test_reports_are_matched_by_address_and_an_id_narrows_that_down() -> None:

@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nginy.backend.resolution import Answer, Resolution, by_version
+from nginy.watch.membership import Resolution
+from nginy.watch.resolver import DnsAnswer, by_version
 
 
-def v4(*hosts: str, ttl_s: float = 60.0) -> dict[int, Answer | None]:
-    return {4: Answer(hosts, ttl_s), 6: Answer((), 0.0)}
+def v4(*hosts: str, ttl_s: float = 60.0) -> dict[int, DnsAnswer | None]:
+    return {4: DnsAnswer(hosts, ttl_s), 6: DnsAnswer((), 0.0)}
 
 
 def test_at_first_it_is_due_and_has_nobody() -> None:
@@ -27,18 +28,18 @@ def test_it_is_due_when_the_time_to_live_has_passed_within_bounds(
 
 def test_the_shortest_time_to_live_counts_and_that_of_an_empty_answer_does_not() -> None:
     resolution = Resolution(1.0, 300.0)
-    resolution.answered({4: Answer(("10.0.0.1",), 60.0), 6: Answer(("::1",), 20.0)}, 0.0)
+    resolution.answered({4: DnsAnswer(("10.0.0.1",), 60.0), 6: DnsAnswer(("::1",), 20.0)}, 0.0)
     assert resolution.due_at == 20.0
-    resolution.answered({4: Answer(("10.0.0.1",), 60.0), 6: Answer((), 5.0)}, 0.0)
+    resolution.answered({4: DnsAnswer(("10.0.0.1",), 60.0), 6: DnsAnswer((), 5.0)}, 0.0)
     assert resolution.due_at == 60.0
 
 
 def test_the_order_of_answers_does_not_matter() -> None:
     resolution = Resolution(1.0, 300.0)
     hosts = ("10.0.0.10", "10.0.0.9")
-    resolution.answered({4: Answer(hosts, 1.0), 6: Answer(("2001:db8::1",), 1.0)}, 0.0)
+    resolution.answered({4: DnsAnswer(hosts, 1.0), 6: DnsAnswer(("2001:db8::1",), 1.0)}, 0.0)
     first = resolution.hosts
-    resolution.answered({4: Answer(hosts[::-1], 1.0), 6: Answer(("2001:db8::1",), 1.0)}, 0.0)
+    resolution.answered({4: DnsAnswer(hosts[::-1], 1.0), 6: DnsAnswer(("2001:db8::1",), 1.0)}, 0.0)
     assert resolution.hosts == first == ("10.0.0.9", "10.0.0.10", "2001:db8::1")
 
 
@@ -47,8 +48,8 @@ def test_the_order_of_answers_does_not_matter() -> None:
     [
         {},
         {4: None, 6: None},
-        {4: Answer((), 9.0), 6: Answer((), 9.0)},
-        {4: None, 6: Answer((), 9.0)},
+        {4: DnsAnswer((), 9.0), 6: DnsAnswer((), 9.0)},
+        {4: None, 6: DnsAnswer((), 9.0)},
     ],
 )
 def test_without_an_answer_the_old_addresses_stay_and_it_is_soon_asked_again(nothing) -> None:
@@ -60,22 +61,22 @@ def test_without_an_answer_the_old_addresses_stay_and_it_is_soon_asked_again(not
 
 def test_a_family_that_fails_keeps_its_addresses_and_one_that_is_empty_loses_them() -> None:
     resolution = Resolution(2.0, 300.0)
-    resolution.answered({4: Answer(("10.0.0.1",), 60.0), 6: Answer(("::1",), 60.0)}, 0.0)
-    assert resolution.answered({4: Answer(("10.0.0.2",), 60.0), 6: None}, 10.0)
+    resolution.answered({4: DnsAnswer(("10.0.0.1",), 60.0), 6: DnsAnswer(("::1",), 60.0)}, 0.0)
+    assert resolution.answered({4: DnsAnswer(("10.0.0.2",), 60.0), 6: None}, 10.0)
     assert (resolution.hosts, resolution.due_at) == (("10.0.0.2", "::1"), 12.0)
-    assert resolution.answered({4: Answer(("10.0.0.2",), 60.0), 6: Answer((), 60.0)}, 20.0)
+    assert resolution.answered({4: DnsAnswer(("10.0.0.2",), 60.0), 6: DnsAnswer((), 60.0)}, 20.0)
     assert (resolution.hosts, resolution.due_at) == (("10.0.0.2",), 80.0)
 
 
 def test_a_list_of_addresses_by_version() -> None:
     assert by_version(["10.0.0.1", "::1", "10.0.0.1"], 7.0) == {
-        4: Answer(("10.0.0.1",), 7.0),
-        6: Answer(("::1",), 7.0),
+        4: DnsAnswer(("10.0.0.1",), 7.0),
+        6: DnsAnswer(("::1",), 7.0),
     }
 
 
 hosts = st.lists(st.integers(1, 9).map(lambda n: f"10.0.0.{n}"), max_size=4).map(tuple)
-answers = st.one_of(st.none(), st.builds(Answer, hosts, st.floats(0, 1e6)))
+answers = st.one_of(st.none(), st.builds(DnsAnswer, hosts, st.floats(0, 1e6)))
 
 
 @given(rounds=st.lists(st.tuples(answers, answers), max_size=10))

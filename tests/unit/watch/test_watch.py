@@ -11,9 +11,8 @@ from nginy.backend.backend import Backend
 from nginy.backend.penalty import Penalty
 from nginy.backend.slow_start import SlowStart
 from nginy.backend.wishes import Admin, Origin
-from nginy.watch.penalty_log import PenaltyLog
-from nginy.watch.ramps import MOST_AT_ONCE, STEP_S, Ramps
-from nginy.watch.schedule import Schedule
+from nginy.watch.health_monitor import Schedule
+from nginy.watch.watch import RAMP_STEP_S, RAMPS_AT_ONCE, PenaltyLog, Ramps
 
 
 def backend(**settings: object) -> Backend:
@@ -63,13 +62,13 @@ def test_shares_change_no_more_often_than_the_step() -> None:
     for tick in range(1001):
         ramps.tick(100.0 + tick / 100)
         shares.add(slow.share)
-    assert len(shares) <= 10.0 / STEP_S + 1
+    assert len(shares) <= 10.0 / RAMP_STEP_S + 1
     assert slow.share == 1000
 
 
 def test_many_at_once_are_spread_over_ticks_and_none_is_forgotten() -> None:
     ramps = Ramps()
-    every = [backend(slow_start=SlowStart(10.0), weight=10) for _ in range(2 * MOST_AT_ONCE + 1)]
+    every = [backend(slow_start=SlowStart(10.0), weight=10) for _ in range(2 * RAMPS_AT_ONCE + 1)]
     for each in every:
         ramps.watch(each, 0.0)
         each.set_healthy(False, 0.0)
@@ -78,7 +77,7 @@ def test_many_at_once_are_spread_over_ticks_and_none_is_forgotten() -> None:
     for tick in range(4):
         ramps.tick(105.0 + tick / 1000)
         ramped.append(sum(each.share > 100 for each in every))
-    assert ramped == [MOST_AT_ONCE, 2 * MOST_AT_ONCE, len(every), len(every)]
+    assert ramped == [RAMPS_AT_ONCE, 2 * RAMPS_AT_ONCE, len(every), len(every)]
 
 
 def test_one_that_is_removed_ramps_no_more() -> None:
