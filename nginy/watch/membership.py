@@ -60,6 +60,11 @@ class Resolution:
         return useful
 
 
+def _order(host: str) -> tuple[int, int]:
+    address = ip_address(host)
+    return address.version, int(address)
+
+
 class NameMonitor:
     """One name. Without an answer the old addresses stay."""
 
@@ -189,8 +194,3 @@ class Membership:
         for own_ids, rule, service in self._users:
             if not own_ids.isdisjoint(configured_ids):
                 service.balancer.rebuild(self._pool.members(rule.backend_ids), now)
-
-
-def _order(host: str) -> tuple[int, int]:
-    address = ip_address(host)
-    return address.version, int(address)
