@@ -7,11 +7,7 @@ from collections.abc import Callable, Mapping
 
 from nginy.address import Address
 from nginy.backend.pool import BackendPool, make_backend
-<<<<<<< HEAD
 from nginy.config.model import Config, Protocol
-=======
-from nginy.config.model import Config, Protocol, Rule
->>>>>>> values
 from nginy.config.route import RouteTable
 from nginy.engine.access_log import open_access_log
 from nginy.engine.poller import Poller

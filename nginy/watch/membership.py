@@ -9,14 +9,8 @@ from ipaddress import ip_address
 from nginy.backend.backend import Backend
 from nginy.backend.pool import BackendPool, at_host, make_backend
 from nginy.config.guard_settings import DnsSettings
-<<<<<<< HEAD
 from nginy.config.schema import BackendSettings
 from nginy.traffic.rule import RunningRule
-=======
-from nginy.config.model import Rule
-from nginy.config.schema import BackendSettings
-from nginy.traffic.service import Service
->>>>>>> values
 from nginy.watch.resolver import DnsAnswer, NoAnswer, Resolver
 from nginy.watch.watch import Watch
 

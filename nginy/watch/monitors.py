@@ -14,11 +14,7 @@ from nginy.backend.pool import BackendPool
 from nginy.config.model import Config
 from nginy.config.strategies import PrequalSettings
 from nginy.errors import NginyError
-<<<<<<< HEAD
 from nginy.traffic.rule import RunningRule
-=======
-from nginy.traffic.service import Service
->>>>>>> values
 from nginy.watch.load_listener import LoadListener, Reports
 from nginy.watch.membership import Membership, NameMonitor
 from nginy.watch.prober import Prober

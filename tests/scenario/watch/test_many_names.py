@@ -6,18 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-<<<<<<< HEAD
 from nginy.config.load import parse
 from nginy.watch.monitors import Monitors
 from nginy.watch.resolver import DnsAnswer, Resolver
 from tests.rules import World
-=======
-from nginy.backend.pool import BackendPool, make_backend
-from nginy.balancer.for_rule import balancer_for
-from nginy.config.load import parse
-from nginy.watch.monitors import Monitors
-from nginy.watch.resolver import DnsAnswer, Resolver
->>>>>>> values
 from tests.scenario.watch.event_loop import run, until
 
 NAMES = 100
