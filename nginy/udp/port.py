@@ -308,7 +308,7 @@ class FanSession(Session):
         """The datagrams to come go to others."""
         self.end(left_because(self.key, monotonic()))
 
-    def _bind(self, now: float) -> socket.socket:
+    def _bind(self, now: float) -> socket.SocketType:
         self.attempt.take(self.key, now)
         upstream = self._open_upstream(self.key.address, now)
         if upstream is None:

@@ -33,7 +33,7 @@ from nginy.errors import BackendError
 from nginy.traffic.attempt import Attempt, complain
 from nginy.traffic.close_reason import CloseReason, ConnectionEnd
 from nginy.traffic.ledger import Drop
-from nginy.traffic.rate import TokenBucket
+from nginy.traffic.rate import NO_LIMIT, TokenBucket
 from nginy.udp.sessions import HOLD_S, Sessions
 from nginy.udp.socket import (
     BACKEND_FAULTS,
@@ -133,6 +133,7 @@ class Session:
         "_reply",
         "_reported_s",
         "_table",
+        "_touched_s",
         "_upload",
         "attempt",
         "key",
@@ -152,7 +153,7 @@ class Session:
         self.attempt = attempt
         self.rule = rule = attempt.rule
         self.sessions = sessions
-        self.upstream: socket.socket | None = None
+        self.upstream: socket.SocketType | None = None
         """Towards the backend."""
         self.open = True
         self.owner = owner
@@ -160,8 +161,10 @@ class Session:
         self._table = sessions.of(rule)
         self._reply = reply
         limits, udp, now = rule.rates, rule.udp, attempt.opened_s
-        self._upload = TokenBucket.of(limits.upload_bytes_per_s, now)
-        self._download = TokenBucket.of(limits.download_bytes_per_s, now)
+        self._upload = self._download = None
+        if limits != NO_LIMIT:
+            self._upload = TokenBucket.of(limits.upload_bytes_per_s, now)
+            self._download = TokenBucket.of(limits.download_bytes_per_s, now)
         self._counted = udp.requests > 0 or udp.responses is not None
         self._rebinds = rule.live.policy.on_down == "rebind"
         self._kept = Kept()
@@ -172,6 +175,7 @@ class Session:
         self._owed = 0
         """Answers that the present backend owes by the rule's `responses`."""
         self._reported_s = now
+        self._touched_s = now
         self._table.touch(self, now)
 
     # What the client says.
@@ -184,7 +188,7 @@ class Session:
         upstream = self.upstream or self._bound((datagram,), now)
         if upstream is None:
             return
-        self._table.touch(self, now)
+        self._touch(now)
         try:
             upstream.send(datagram)
         except OSError as error:
@@ -194,6 +198,11 @@ class Session:
             self._keep(datagram, now)
         if self._counted and self.open:
             self._end_if_complete(now)
+
+    def _touch(self, now: float) -> None:
+        if now > self._touched_s:  # once per turn is enough
+            self._touched_s = now
+            self._table.touch(self, now)
 
     def _sent(self, size: int, now: float) -> None:
         attempt = self.attempt
@@ -216,7 +225,7 @@ class Session:
             self._queue(now)
 
     def _not_sent(
-        self, upstream: socket.socket, datagram: memoryview, error: OSError, now: float
+        self, upstream: socket.SocketType, datagram: memoryview, error: OSError, now: float
     ) -> None:
         """Tell an error of this datagram from one that an earlier datagram met: then this one has
         not left, and goes wherever the session goes."""
@@ -245,7 +254,7 @@ class Session:
             log.exception("a UDP session was lost by a fault of nginy")
             self.end(CloseReason.INTERNAL_ERROR)
 
-    def _read(self, upstream: socket.socket, events: int, now: float) -> None:
+    def _read(self, upstream: socket.SocketType, events: int, now: float) -> None:
         try:
             size = upstream.recv_into(_buffer)
         except BlockingIOError:
@@ -270,7 +279,7 @@ class Session:
         self._kept.clear()
         if attempt.on_trial:
             attempt.prove()
-        self._table.touch(self, now)
+        self._touch(now)
         if self._download is not None and not self._download.take(len(datagram), now):
             self._drop(Drop.RATE)
         else:
@@ -356,7 +365,7 @@ class Session:
                 backend.succeeded(now)
             self._end(CloseReason.COMPLETED, now)
 
-    def _refused(self, upstream: socket.socket, error: OSError, now: float) -> None:
+    def _refused(self, upstream: socket.SocketType, error: OSError, now: float) -> None:
         """The backend says that nobody is there (any more)."""
         kept = self._kept.take()
         if self._answered_before(upstream, now):
@@ -381,7 +390,7 @@ class Session:
         else:
             self._end(CloseReason.BACKEND_RESET, now, failed=refusal)
 
-    def _answered_before(self, upstream: socket.socket, now: float) -> bool:
+    def _answered_before(self, upstream: socket.SocketType, now: float) -> bool:
         """Pass on what came before a refusal, which the kernel tells first (udp(7): a pending error
         is returned by the next call, whatever waits). Gives whether there was any."""
         before = self._answers
@@ -411,7 +420,7 @@ class Session:
             self.attempt.failed(refusal_of(error), now)
 
     def _send_again(
-        self, upstream: socket.socket, datagrams: list[bytes], now: float
+        self, upstream: socket.SocketType, datagrams: list[bytes], now: float
     ) -> OSError | None:
         """The backend's refusal, if it comes meanwhile."""
         for datagram in datagrams:
@@ -426,7 +435,7 @@ class Session:
                 self._kept.add(datagram)
         return None
 
-    def _bound(self, waiting: Sequence[memoryview | bytes], now: float) -> socket.socket | None:
+    def _bound(self, waiting: Sequence[memoryview | bytes], now: float) -> socket.SocketType | None:
         """A socket for those that wait; None: there is none, and the session has ended."""
         try:
             return self._bind(now)
@@ -441,7 +450,7 @@ class Session:
         self._drop(Drop.NO_BACKEND, len(waiting))
         self._end(reason, now)
 
-    def _bind(self, now: float) -> socket.socket:
+    def _bind(self, now: float) -> socket.SocketType:
         """Try backend after backend. Raises ConnectionEnd."""
         upstream = None
         while upstream is None:
@@ -450,7 +459,7 @@ class Session:
             upstream = self._open_upstream(backend.address, now)
         return upstream
 
-    def _open_upstream(self, address: Address, now: float) -> socket.socket | None:
+    def _open_upstream(self, address: Address, now: float) -> socket.SocketType | None:
         """Towards the backend that was taken; None: it cannot be reached. Raises ConnectionEnd."""
         while self.upstream is None:
             try:
@@ -466,7 +475,7 @@ class Session:
         self._queue(now)
         return self.upstream
 
-    def _watch(self, upstream: socket.socket) -> None:
+    def _watch(self, upstream: socket.SocketType) -> None:
         try:
             # Level-triggered and one read per event: an answer that comes alone, as most do, costs
             # no read in vain (1.1 us with its exception), and nobody keeps others waiting.

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from typing import Generic, Protocol, TypeVar
 
+from nginy.config.guard_settings import UdpSettings
 from nginy.engine.poller import Poller
 from nginy.traffic.close_reason import CloseReason
 from nginy.traffic.ledger import Ledger
@@ -45,6 +46,8 @@ class SessionTable(Generic[SessionT]):
         """Empty."""
         self.idle_s = idle_s
         self.max_sessions = max_sessions
+        self.settings: UdpSettings | None = None
+        """Where the bounds are from."""
         self._active_at: OrderedDict[SessionT, float] = OrderedDict()
 
     def __len__(self) -> int:
@@ -103,8 +106,10 @@ class Sessions:
         table = self._tables.get(rule)
         if table is None:
             table = self._tables[rule] = SessionTable(0.0, 0)
-        table.idle_s = rule.udp.idle_timeout_ms / 1e3
-        table.max_sessions = rule.udp.max_sessions
+        if table.settings is not rule.udp:
+            table.settings = rule.udp
+            table.idle_s = rule.udp.idle_timeout_ms / 1e3
+            table.max_sessions = rule.udp.max_sessions
         return table
 
     def make_room(self, rule: RunningRule, now: float) -> bool:

@@ -17,6 +17,8 @@ BUFFER_BYTES = 65_536
 """More than UDP's length field allows (65 507 bytes over IPv4, 65 527 over IPv6): nothing that
 arrives is ever cut short."""
 
+DATAGRAM = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+
 IP_PKTINFO = 8
 IP_RECVERR = 11
 IPV6_RECVERR = 25
@@ -145,16 +147,17 @@ class WildcardSocket:
         return Address(socket.inet_ntop(self._family, key[1]), self._port)
 
 
-def open_upstream(address: Address, receive_buffer_bytes: int) -> socket.socket:
+def open_upstream(address: Address, receive_buffer_bytes: int) -> socket.SocketType:
     """A non-blocking socket connected to a backend; `receive_buffer_bytes` 0 leaves the kernel's
     default. Raises OSError.
 
     With errors told in full (IP_RECVERR), a host that is gone is known once the kernel has given
     up asking for its link address: 3.2 s in a test; otherwise only "port unreachable" is told.
     """
-    sock = socket.socket(address.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    family = address.family
+    sock = socket.SocketType(family, DATAGRAM)  # as in nginy/engine/dial.py
     try:
-        if address.family == socket.AF_INET6:
+        if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
         else:
             sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
@@ -167,7 +170,7 @@ def open_upstream(address: Address, receive_buffer_bytes: int) -> socket.socket:
     return sock
 
 
-def forget_errors(sock: socket.socket) -> None:
+def forget_errors(sock: socket.SocketType) -> None:
     """Empty the error queue: while something is in it, the socket is reported as ready."""
     with suppress(OSError):
         while True:
@@ -175,7 +178,7 @@ def forget_errors(sock: socket.socket) -> None:
     sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
-def enlarge_receive_buffer(sock: socket.socket, size_bytes: int) -> None:
+def enlarge_receive_buffer(sock: socket.SocketType, size_bytes: int) -> None:
     """Ask for a receive buffer of `size_bytes`. More than net.core.rmem_max takes CAP_NET_ADMIN;
     without it there is as much as allowed."""
     try:
@@ -184,12 +187,12 @@ def enlarge_receive_buffer(sock: socket.socket, size_bytes: int) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size_bytes)
 
 
-def receive_buffer_bytes(sock: socket.socket) -> int:
+def receive_buffer_bytes(sock: socket.SocketType) -> int:
     """What was granted: the kernel says twice that, for its own overhead."""
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
 
 
-def kernel_drops(sock: socket.socket) -> int:
+def kernel_drops(sock: socket.SocketType) -> int:
     """Datagrams dropped since the socket was made because its receive buffer was full.
 
     The counter of SO_RXQ_OVFL, asked for now and then instead of carried by every datagram.
