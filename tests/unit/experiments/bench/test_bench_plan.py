@@ -77,7 +77,7 @@ def test_another_checkout_runs_its_own_code(tmp_path):
     (package / "__main__.py").write_text("print('the other', __file__)")
     task = Task("127.0.0.1", (Listener(9),), "127.0.0.1:10")
     argv = Nginy("other", package.parent).command(task, tmp_path)
-    printed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=10).stdout
     assert printed.split()[:2] == ["the", "other"]
     assert Path(printed.split()[2]).parent == package
 
