@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 import click
+import psutil
 
 from experiments.bench import tcp, udp
 from experiments.bench.peers import BenchError, HAProxy, Nginx, Nginy, Peer
@@ -27,6 +28,8 @@ from experiments.processes import ProcessFailed
 PICKS = "picks"
 FLOOR_MISSED = 1
 CANNOT_RUN = 2
+PART_FAILURES = (BenchError, ProcessFailed, OSError, subprocess.SubprocessError, psutil.Error)
+"""A balancer that has ended shows as an error of its socket or of reading its CPU time, too."""
 Measure = Callable[[Plan, Record], None]
 STANDARD_PEERS: dict[str, Peer] = {"nginx": Nginx(), "haproxy": HAProxy()}
 
@@ -77,11 +80,11 @@ def main(
     plan = Plan([*beside, *other, Nginy()], workloads, rounds, seconds, bulk_mib, held)
     samples, troubles = _run(plan)
     facts = _facts(plan)
+    head = "\n".join(f"{name}: {fact}" for name, fact in facts.items())
+    click.echo("\n\n".join(filter(None, [head, tables(samples), summary(samples), *troubles])))
     if json_path is not None:
         document = {"facts": facts, "samples": [sample._asdict() for sample in samples]}
         json_path.write_text(json.dumps(document, indent=1))
-    head = "\n".join(f"{name}: {fact}" for name, fact in facts.items())
-    click.echo("\n\n".join(filter(None, [head, tables(samples), summary(samples), *troubles])))
     if troubles:
         sys.exit(CANNOT_RUN)
     sys.exit(0 if all(judged(samples).values()) else FLOOR_MISSED)
@@ -96,6 +99,8 @@ def _prepare_process() -> None:
 
 
 def _exit_on_signal(number: int, _frame: FrameType | None) -> None:
+    for each in (signal.SIGINT, signal.SIGTERM):  # sudo and make pass it on again: clean up first
+        signal.signal(each, signal.SIG_IGN)
     sys.exit(128 + number)
 
 
@@ -114,7 +119,7 @@ def _run(plan: Plan) -> tuple[list[Sample], list[str]]:
         if plan.chosen(*workloads):
             try:
                 measure(plan, record)
-            except (BenchError, ProcessFailed, subprocess.CalledProcessError) as error:
+            except PART_FAILURES as error:
                 troubles.append(f"{name} could not be measured: {error}")
                 click.echo(f"bench: {troubles[-1]}", err=True)
     return samples, troubles

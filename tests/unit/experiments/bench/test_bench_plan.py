@@ -20,10 +20,6 @@ def measure(workload: str, ratio: float) -> bench.Measure:
     return part
 
 
-def broken(_plan: Plan, _record: Record) -> None:
-    raise BenchError("no such thing here")
-
-
 def outcome(monkeypatch: pytest.MonkeyPatch, tcp: bench.Measure, udp: bench.Measure) -> tuple:
     parts = {"TCP": (("connections",), tcp), "UDP": (("udp-sessions",), udp)}
     monkeypatch.setattr(bench, "PARTS", parts)
@@ -40,7 +36,11 @@ def test_a_missed_floor_is_told_after_all_parts_have_run(monkeypatch):
     assert "UDP new sessions/s: 0.20" in summary
 
 
-def test_what_cannot_be_measured_does_not_keep_the_rest_from_it(monkeypatch):
+@pytest.mark.parametrize("error", [BenchError, ConnectionRefusedError])
+def test_what_cannot_be_measured_does_not_keep_the_rest_from_it(monkeypatch, error):
+    def broken(_plan: Plan, _record: Record) -> None:
+        raise error("no such thing here")
+
     code, output = outcome(monkeypatch, broken, measure("udp-sessions", 1.0))
     assert code == 2
     assert "TCP could not be measured: no such thing here" in output.splitlines()[-1]
@@ -77,7 +77,7 @@ def test_another_checkout_runs_its_own_code(tmp_path):
     (package / "__main__.py").write_text("print('the other', __file__)")
     task = Task("127.0.0.1", (Listener(9),), "127.0.0.1:10")
     argv = Nginy("other", package.parent).command(task, tmp_path)
-    printed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=10).stdout
     assert printed.split()[:2] == ["the", "other"]
     assert Path(printed.split()[2]).parent == package
 
