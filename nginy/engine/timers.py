@@ -7,8 +7,11 @@ one tick, never early (Varghese and Lauck, "Hashed and hierarchical timing wheel
 without the wrap-around).
 """
 
+import logging
 import math
 from collections.abc import Callable
+
+log = logging.getLogger(__name__)
 
 Check = Callable[[float], float | None]
 """Takes now (seconds); gives the later deadline it turned out to have, or None: off the wheel."""
@@ -61,7 +64,11 @@ class TimerWheel:
         if timer.slot is None:  # cancelled by one that was asked before it
             return
         timer.slot = None
-        deadline = timer.check(now)
+        try:
+            deadline = timer.check(now)
+        except Exception:  # the others of this tick would never be asked
+            log.exception("a fault of nginy in a timer")
+            return
         if deadline is not None:
             self._place(timer, deadline)
 

@@ -26,7 +26,7 @@ LOOKED_AT = 64
 
 
 class Sleeper(Protocol):
-    """What waits: a `Strand`."""
+    """What waits: a `Strand`. Its own faults stay with it."""
 
     def resume(self, value: object) -> None:
         """Go on, with the backend that was picked. It takes a lease before this returns."""
@@ -123,7 +123,12 @@ class WaitingQueue:
         for waiter in tuple(islice(self._waiters, LOOKED_AT)):
             if waiter not in self._waiters:
                 continue
-            backend = self._picker.pick(waiter.client, now, waiter.avoid)
+            try:
+                backend = self._picker.pick(waiter.client, now, waiter.avoid)
+            except Exception as error:  # a fault of nginy costs this waiter, not the others
+                self.leave(waiter)
+                waiter.sleeper.throw(error)
+                continue
             if backend is not None:
                 let_in = True
                 self.leave(waiter)
