@@ -228,7 +228,7 @@ class TcpProxy:
             now = monotonic()
             timers.append(wheel.add(now + rule.limits.shortest_s, relay.check))
             if rule.balancer.wants_progress:
-                timers.append(wheel.add(now + PROGRESS_S, _progress(attempt)))
+                timers.append(wheel.add(now + PROGRESS_S, _progress(connection, attempt)))
             reason = relay.start(connection.events_seen, upstream_events, connection.resume)
             return reason or await suspended()
         finally:
@@ -239,9 +239,13 @@ class TcpProxy:
             connection.relay = None  # they refer to each other, and that would be cyclic garbage
 
 
-def _progress(attempt: Attempt) -> Callable[[float], float]:
-    def tell(now: float) -> float:
-        attempt.progressed(now)
+def _progress(connection: Connection, attempt: Attempt) -> Callable[[float], float | None]:
+    def tell(now: float) -> float | None:
+        try:
+            attempt.progressed(now)
+        except Exception as error:  # a fault of nginy ends this one connection
+            connection.throw(error)
+            return None
         return now + PROGRESS_S
 
     return tell

@@ -269,7 +269,8 @@ def test_keeping_is_the_policy_unless_another_one_is_set(began):
     assert (carried.reason, carried.backend) == (None, "b1")
 
 
-def test_rebinding_begins_a_trial_of_its_own(began):
+@pytest.mark.parametrize("proved", [True, False])
+def test_rebinding_begins_a_trial_of_its_own(began, proved):
     """Two backends were tried before; the third one leaves: both are free to be tried again."""
     world = one_rule(
         *THREE,
@@ -283,7 +284,8 @@ def test_rebinding_begins_a_trial_of_its_own(began):
         rebound.fail()
     rebound.choose(waits=False)
     rebound.reach()
-    rebound.attempt.prove()
+    if proved:
+        rebound.attempt.prove()
     world.now = 60.0
     world.backend(3).set_healthy(False, world.now)
     assert (rebound.reason, rebound.backend) == (None, None)
