@@ -81,10 +81,14 @@ class WaitingQueue:
         self._timer: Timer | None = None
         self._wake_is_due = False
 
-    def update(self, settings: QueueSettings, *, heed_health: bool) -> None:
-        """Other settings, for those who come from now on."""
+    def update(self, settings: QueueSettings, now: float, *, heed_health: bool) -> None:
+        """Other settings. Nobody who waits has more patience than who comes after him: `expire`
+        looks from the front."""
         self._settings = settings
         self._heed_health = heed_health
+        latest_s = now + settings.timeout_ms / 1e3
+        for waiter in self._waiters:
+            waiter.deadline_s = min(waiter.deadline_s, latest_s)
 
     def __len__(self) -> int:
         """Connections that wait."""
@@ -145,7 +149,7 @@ class WaitingQueue:
             self._run_soon(self._wake_now)
 
     def expire(self, now: float) -> None:
-        """Send away who has waited for too long: all have the same patience, so from the front."""
+        """Send away who has waited for too long, from the front: deadlines ascend."""
         while self._waiters:
             waiter = next(iter(self._waiters))
             if waiter.deadline_s > now:
