@@ -109,9 +109,9 @@ def test_timeouts_rates_and_tries_are_those_of_the_new_version():
 def test_the_live_policy_is_that_of_the_new_version():
     world = one_rule(*THREE)
     carrier = served(world)
-    update(world, live_connections=LiveSettings(on_down="close"))
-    world.pool[carrier.backend].set_healthy(False, 1.0)
-    assert carrier.reason is CloseReason.BACKEND_DOWN
+    update(world, live_connections=LiveSettings(on_down="close", on_drain="close"))
+    world.pool[carrier.backend].set_weight(0, 1.0)
+    assert carrier.reason is CloseReason.BACKEND_DRAINED
     close_all(world)
 
 
@@ -235,15 +235,17 @@ def test_what_was_opened_under_the_old_algorithm_is_closed_there():
 
 
 def test_tiers_come_and_go_with_the_backups():
-    world = one_rule({}, {}, {"backup": True})
-    update(world, backend_ids=("b1", "b2"))
-    world.backend(1).set_healthy(False, 0.0)
-    world.backend(2).set_healthy(False, 0.0)
-    assert waiting(world).reason is CloseReason.NO_BACKEND
+    world = one_rule({}, {}, {"backup": True}, targets=["b1", "b2"])
     update(world, backend_ids=("b1", "b2", "b3"))
-    carrier = served(world)
-    assert carrier.backend == "b3"
-    close_all(world, carrier)
+    carriers = [served(world) for _ in range(4)]
+    assert {carrier.backend for carrier in carriers} == {"b1", "b2"}
+    for number in (1, 2):
+        world.backend(number).set_healthy(False, 0.0)
+    carriers.append(served(world))
+    assert carriers[-1].backend == "b3"
+    update(world, backend_ids=("b1", "b2"))
+    assert waiting(world).reason is CloseReason.NO_BACKEND
+    close_all(world, *carriers)
 
 
 def test_a_backend_that_is_no_target_any_more_keeps_what_it_has_and_gets_nothing_new():
