@@ -95,7 +95,8 @@ class Connection(Strand):
 Preface = Callable[[Connection, Address], Awaitable[Address]]
 """Reads what a connection begins with (a PROXY header, a TLS hello) before its rule is chosen;
 takes the peer's address and gives the client's. Raises ConnectionEnd. It has the client's events
-until then (`Poller.watch`), and leaves the socket unwatched."""
+until then (`Poller.watch`), and leaves the socket unwatched, and unread what the backend is to have
+(MSG_PEEK). Times count from its end; a limit of its own is its own business, too."""
 
 
 class TcpProxy:
@@ -141,6 +142,7 @@ class TcpProxy:
         try:
             if self._preface is not None:
                 peer = await self._preface(connection, peer)
+                now = monotonic()
             rule = self._find_rule(peer.host, listener.port)
             if rule is None:
                 self._ledger.nobodys("tcp", listener, peer, now)
