@@ -192,6 +192,22 @@ def test_a_fault_while_a_datagram_is_carried_costs_that_client(
     talk(victim, backend, b"again")
 
 
+@both_kinds
+def test_a_fault_while_a_session_is_made_costs_that_client_a_datagram(
+    udp_proxy, udp_peer, monkeypatch, wait_until, caplog, per_datagram
+):
+    backend = udp_peer()
+    server = start(udp_proxy, [backend], per_datagram)
+    other, victim = server.client(), server.client()
+    talk(other, backend)
+    monkeypatch.setattr(Session, "__init__", faulty_method(Session.__init__))
+    victim.send(b"lost")
+    wait_until(lambda: "a bug" in caplog.text, "the fault")
+    talk(other, backend)
+    assert (admitted(server), server.server.pool.open_leases) == (1, 1)
+    talk(victim, backend, b"again")
+
+
 def faulty_method(method):
     """The function `method`, at fault once; a function again, so that it binds."""
     once = Once(method)
