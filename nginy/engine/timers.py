@@ -10,7 +10,11 @@ What is added is put into its slot at the next tick only: most connections and a
 connect are over by then, and never see a slot.
 """
 
+import logging
+
 from nginy.traffic.scheduler import Check
+
+log = logging.getLogger(__name__)
 
 
 class Timer:
@@ -68,7 +72,11 @@ class TimerWheel:
         if timer.check is None:  # cancelled by one that was asked before it
             return
         timer.slot = None
-        deadline = timer.check(now)
+        try:
+            deadline = timer.check(now)
+        except Exception:  # the others of this tick would never be asked
+            log.exception("a fault of nginy in a timer")
+            deadline = None
         if timer.check is None:  # cancelled by itself
             return
         if deadline is None:

@@ -95,7 +95,8 @@ class Connection(Strand):
 Preface = Callable[[Connection, Address], Awaitable[Address]]
 """Reads what a connection begins with (a PROXY header, a TLS hello) before its rule is chosen;
 takes the peer's address and gives the client's. Raises ConnectionEnd. It has the client's events
-until then (`Poller.watch`), and leaves the socket unwatched."""
+until then (`Poller.watch`), and leaves the socket unwatched, and unread what the backend is to have
+(MSG_PEEK). Times count from its end; a limit of its own is its own business, too."""
 
 
 class TcpProxy:
@@ -141,6 +142,7 @@ class TcpProxy:
         try:
             if self._preface is not None:
                 peer = await self._preface(connection, peer)
+                now = monotonic()
             rule = self._find_rule(peer.host, listener.port)
             if rule is None:
                 self._ledger.nobodys("tcp", listener, peer, now)
@@ -230,7 +232,7 @@ class TcpProxy:
         try:
             timers.append(wheel.add(now + rule.shortest_idle_s, relay.check))
             if rule.balancer.wants_progress:
-                timers.append(wheel.add(now + PROGRESS_S, _progress(attempt)))
+                timers.append(wheel.add(now + PROGRESS_S, _progress(connection, attempt)))
             reason = relay.start(connection.events_seen, upstream_events, connection.resume)
             return reason or await suspended()
         finally:
@@ -241,9 +243,13 @@ class TcpProxy:
             connection.relay = None  # they refer to each other, and that would be cyclic garbage
 
 
-def _progress(attempt: Attempt) -> Callable[[float], float]:
-    def tell(now: float) -> float:
-        attempt.progressed(now)
+def _progress(connection: Connection, attempt: Attempt) -> Callable[[float], float | None]:
+    def tell(now: float) -> float | None:
+        try:
+            attempt.progressed(now)
+        except Exception as error:  # a fault of nginy ends this one connection
+            connection.throw(error)
+            return None
         return now + PROGRESS_S
 
     return tell

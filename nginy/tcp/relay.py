@@ -19,6 +19,7 @@ resumes it.
 The clock and the movers are handed in, so the table above is tested without a socket.
 """
 
+import logging
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -30,6 +31,8 @@ from nginy.traffic.close_reason import CloseReason
 from nginy.traffic.rate import NO_LIMIT, Rates, TokenBucket
 from nginy.traffic.rule import Limits
 from nginy.traffic.scheduler import Timer, Timers
+
+log = logging.getLogger(__name__)
 
 MakeMover = Callable[[socket.SocketType, socket.SocketType], Mover]
 """Takes source and sink."""
@@ -151,29 +154,36 @@ class Relay:
     def on_client(self, events: int) -> None:
         """Handle the client's events."""
         up, down = self.up, self.down
-        if events & SHORT_READS:
-            up.to_end = True
-            up.fin_seen = events & SHORT_READS == EPOLLRDHUP
-        if events & READABLE and up.open and not (up.blocked or up.turn_is_due):
-            self._run(up)
-        if events & GONE and down.open:
-            self._finish(CloseReason.CLIENT_RESET)
-        elif events & WRITABLE and down.blocked:
-            self._run(down)
+        try:
+            if events & SHORT_READS:
+                up.to_end = True
+                up.fin_seen = events & SHORT_READS == EPOLLRDHUP
+            if events & READABLE and up.open and not (up.blocked or up.turn_is_due):
+                self._run(up)
+            if events & GONE and down.open:
+                self._finish(CloseReason.CLIENT_RESET)
+            elif events & WRITABLE and down.blocked:
+                self._run(down)
+        except Exception:
+            self._broken()
 
     def on_upstream(self, events: int) -> None:
         """Handle the backend's events."""
         up, down = self.up, self.down
-        if events & SHORT_READS:
-            down.to_end = True
-            down.fin_seen = events & SHORT_READS == EPOLLRDHUP
-            if events & GONE and up.open:
-                # A Unix socket that is closed hangs up at once, without an error; TCP's says FIN.
-                self._backend_lost(reset=bool(events & EPOLLERR))
-        if events & READABLE and down.open and not (down.blocked or down.turn_is_due):
-            self._run(down)
-        if events & WRITABLE and up.blocked:
-            self._run(up)
+        try:
+            if events & SHORT_READS:
+                down.to_end = True
+                down.fin_seen = events & SHORT_READS == EPOLLRDHUP
+                if events & GONE and up.open:
+                    # A Unix socket that is closed hangs up at once, without an error; TCP's says
+                    # FIN.
+                    self._backend_lost(reset=bool(events & EPOLLERR))
+            if events & READABLE and down.open and not (down.blocked or down.turn_is_due):
+                self._run(down)
+            if events & WRITABLE and up.blocked:
+                self._run(up)
+        except Exception:
+            self._broken()
 
     def carried(self) -> tuple[int, int]:
         """Bytes delivered so far, up and down."""
@@ -245,7 +255,10 @@ class Relay:
 
     def _go_on(self, direction: Direction) -> None:
         if self.reason is None and direction.open and not direction.blocked:
-            self._run(direction)
+            try:
+                self._run(direction)
+            except Exception:
+                self._broken()
 
     def _end(self, direction: Direction, stop: Stop) -> None:
         if stop is Stop.FIN:
@@ -277,6 +290,11 @@ class Relay:
             self._finish(CloseReason.BACKEND_RESET if reset else CloseReason.COMPLETED)
         elif not self.down.blocked:
             self._run(self.down)
+
+    def _broken(self) -> None:
+        """A fault of nginy: an edge was lost with it, so this connection would wait for ever."""
+        log.exception("a connection was lost by a fault of nginy")
+        self._finish(CloseReason.INTERNAL_ERROR)
 
     def _finish(self, reason: CloseReason) -> None:
         if self.reason is not None:

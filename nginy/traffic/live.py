@@ -8,7 +8,7 @@ What begins to live on a backend after that is not touched (`all_down: try_all` 
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -189,9 +189,9 @@ class LiveConnections:
             if live not in carried.lives:  # ended because another one did
                 continue
             if what == "close":
-                _tell(live.end, departure.value)
+                _end(live, departure.value)
             elif what == "rebind":
-                _tell(live.rebind)
+                _rebind(live)
 
     def _forget_removed(self, backend: Backend, carried: Carried) -> None:
         """Others are watched on: they are likely to carry something again at once."""
@@ -222,7 +222,7 @@ class LiveConnections:
         while carried.spread is spread and spread.waiting and self._next_at(spread) <= now:
             live = spread.waiting.popleft()
             if live in carried.lives:
-                _tell(live.end, spread.reason)
+                _end(live, spread.reason)
         ended = carried.spread is not spread or not spread.waiting
         return None if ended else self._next_at(spread)
 
@@ -238,9 +238,18 @@ def departure_of(backend: Backend) -> Departure | None:
     return None if obstacle is None else DEPARTURES.get(obstacle)
 
 
-def _tell(what: Callable[..., None], *args: CloseReason) -> None:
+def _end(live: Live, reason: CloseReason) -> None:
     """A fault of nginy in one of them is not the others'."""
     try:
-        what(*args)
+        live.end(reason)
     except Exception:
         log.exception("a connection on a departing backend was lost by a fault of nginy")
+
+
+def _rebind(live: Live) -> None:
+    """A fault of nginy leaves it halfway, so it is ended."""
+    try:
+        live.rebind()
+    except Exception:
+        log.exception("a connection could not leave its backend by a fault of nginy")
+        _end(live, CloseReason.INTERNAL_ERROR)

@@ -26,7 +26,7 @@ LOOKED_AT = 64
 
 
 class Sleeper(Protocol):
-    """What waits: a `Strand`."""
+    """What waits: a `Strand`. Its own faults stay with it."""
 
     def resume(self, value: object) -> None:
         """Go on, with the backend that was picked. It takes a lease before this returns."""
@@ -81,10 +81,14 @@ class WaitingQueue:
         self._timer: Timer | None = None
         self._wake_is_due = False
 
-    def update(self, settings: QueueSettings, *, heed_health: bool) -> None:
-        """Other settings, for those who come from now on."""
+    def update(self, settings: QueueSettings, now: float, *, heed_health: bool) -> None:
+        """Other settings. Nobody who waits has more patience than who comes after him: `expire`
+        looks from the front."""
         self._settings = settings
         self._heed_health = heed_health
+        latest_s = now + settings.timeout_ms / 1e3
+        for waiter in self._waiters:
+            waiter.deadline_s = min(waiter.deadline_s, latest_s)
 
     def __len__(self) -> int:
         """Connections that wait."""
@@ -123,7 +127,12 @@ class WaitingQueue:
         for waiter in tuple(islice(self._waiters, LOOKED_AT)):
             if waiter not in self._waiters:
                 continue
-            backend = self._picker.pick(waiter.client, now, waiter.avoid)
+            try:
+                backend = self._picker.pick(waiter.client, now, waiter.avoid)
+            except Exception as error:  # a fault of nginy costs this waiter, not the others
+                self.leave(waiter)
+                waiter.sleeper.throw(error)
+                continue
             if backend is not None:
                 let_in = True
                 self.leave(waiter)
@@ -140,7 +149,7 @@ class WaitingQueue:
             self._run_soon(self._wake_now)
 
     def expire(self, now: float) -> None:
-        """Send away who has waited for too long: all have the same patience, so from the front."""
+        """Send away who has waited for too long, from the front: deadlines ascend."""
         while self._waiters:
             waiter = next(iter(self._waiters))
             if waiter.deadline_s > now:

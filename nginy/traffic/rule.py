@@ -120,7 +120,7 @@ class RunningRule:
             self.balancer = self._balancer(now)
         self.admission.update(rule.access, rule.limits)
         self.live.policy = rule.live_connections
-        self._waiting.update(rule.queue, heed_health=rule.all_down == "refuse")
+        self._waiting.update(rule.queue, now, heed_health=rule.all_down == "refuse")
         self._set()
 
     @property

@@ -162,7 +162,8 @@ class UdpPort:
                     flow.datagram(_view[:size], now)
             except Exception:  # a fault of nginy costs this one client, not the others
                 log.exception("a datagram was lost by a fault of nginy")
-                _end_broken(flow)
+                if flow is not None:
+                    flow.end(CloseReason.INTERNAL_ERROR)
 
     def _begin(self, key: Key, now: float) -> Flow | None:
         """Who serves a client unknown so far; None: nobody."""
@@ -196,14 +197,6 @@ class UdpPort:
         attempt.dropped = 1
         attempt.close(CloseReason.SHED, now)
         return None
-
-
-def _end_broken(flow: Flow | None) -> None:
-    try:
-        if flow is not None:
-            flow.end(CloseReason.INTERNAL_ERROR)
-    except Exception:
-        log.exception("a UDP session ended by a fault of nginy")
 
 
 class Fan:

@@ -306,7 +306,7 @@ class Session:
         return self.attempt.carried()
 
     def end(self, reason: CloseReason) -> None:
-        """End it for a reason from outside."""
+        """End it for a reason from outside. Raises nothing, as all that ends it."""
         self._end(reason, monotonic())
 
     def evict(self, now: float, *, at_once: bool = False) -> None:
@@ -530,6 +530,14 @@ class Session:
         if not self.open:
             return
         self.open = False
+        try:
+            self._give_back(reason, now, failed, at_once=at_once)
+        except Exception:  # all is given back, and whoever ended it has more to do
+            log.exception("a UDP session ended by a fault of nginy")
+
+    def _give_back(
+        self, reason: CloseReason, now: float, failed: BackendError | None, *, at_once: bool
+    ) -> None:
         try:
             self._close_upstream(at_once=at_once)
             self._kept.clear()

@@ -1,5 +1,6 @@
 """All UDP sessions of a process: by rule and by age, and what is due by time."""
 
+import logging
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from typing import Generic, Protocol, TypeVar
@@ -9,6 +10,8 @@ from nginy.engine.poller import Poller
 from nginy.traffic.close_reason import CloseReason
 from nginy.traffic.ledger import Ledger
 from nginy.traffic.rule import RunningRule
+
+log = logging.getLogger(__name__)
 
 HOLD_S = 1.0
 """How long an unanswered datagram is kept at least; at most twice that."""
@@ -139,17 +142,29 @@ class Sessions:
         """What is due by time; costs what is due."""
         for table in self._tables.values():
             for session in table.take_expired(now):
-                session.expire(now)
+                try:
+                    session.expire(now)
+                except Exception:
+                    _lost(session)
         while self._held:
             session, due_s = next(iter(self._held.items()))
             if due_s > now:
                 break
             del self._held[session]
-            if session.settle(now):
-                self.hold(session, now)
+            try:
+                if session.settle(now):
+                    self.hold(session, now)
+            except Exception:
+                _lost(session)
 
     def end_all(self, reason: CloseReason) -> None:
         """End every session."""
         for table in self._tables.values():
             for session in table:
                 session.end(reason)
+
+
+def _lost(session: Member) -> None:
+    """A fault of nginy ends this one session, not the others."""
+    log.exception("a UDP session was lost by a fault of nginy")
+    session.end(CloseReason.INTERNAL_ERROR)

@@ -88,3 +88,23 @@ def test_a_deadline_in_the_past_is_asked_at_the_next_tick():
     assert asked == []
     wheel.advance(100.25)
     assert len(asked) == 1
+
+
+def test_a_fault_takes_its_own_timer_off_and_no_other(caplog):
+    wheel = TimerWheel(0.05, 0.0)
+    asked: list[str] = []
+
+    def faulty(now: float) -> float:
+        asked.append("faulty")
+        raise RuntimeError("a bug")
+
+    def sound(now: float) -> float | None:
+        asked.append("sound")
+        return now + 1.0 if len(asked) < 20 else None
+
+    for check in (sound, faulty, sound, faulty, sound):
+        wheel.add(0.1, check)
+    wheel.advance(0.2)
+    assert sorted(asked) == ["faulty"] * 2 + ["sound"] * 3
+    assert len(wheel) == 3
+    assert "a bug" in caplog.text

@@ -234,3 +234,16 @@ def test_a_spread_is_over_with_its_last_connection():
     wheel.advance(2.1)
     assert first.ended == [CloseReason.BACKEND_DRAINED]
     assert len(wheel) == 0
+
+
+def test_who_cannot_leave_by_a_fault_of_nginy_is_ended_and_the_others_leave(caplog):
+    class Faulty(Stub):
+        def rebind(self) -> None:
+            raise RuntimeError("a bug")
+
+    lives, _, backend = setting(on_down="rebind")
+    first, faulty, last = Stub(lives, backend), Faulty(lives, backend), Stub(lives, backend)
+    is_unhealthy(backend)
+    assert (first.rebound, last.rebound) == (1, 1)
+    assert faulty.ended == [CloseReason.INTERNAL_ERROR]
+    assert "a bug" in caplog.text

@@ -2,7 +2,7 @@
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ from nginy.config.guard_settings import QueueSettings
 from nginy.config.strategies import LeastConnSettings
 from nginy.engine.timers import TimerWheel
 from nginy.traffic.close_reason import CloseReason, ConnectionEnd
-from nginy.traffic.queue import WaitingQueue
+from nginy.traffic.queue import Picker, WaitingQueue
 
 CLIENT = Address("10.9.0.1", 1000)
 TICK_S = 0.05
@@ -28,7 +28,7 @@ class Sleeper:
 
     def __init__(self) -> None:
         self.backend: Backend | None = None
-        self.error: ConnectionEnd | None = None
+        self.error: Exception | None = None
 
     def resume(self, value: object) -> None:
         assert isinstance(value, Backend)
@@ -36,7 +36,6 @@ class Sleeper:
         value.opened(0.0)
 
     def throw(self, error: Exception) -> None:
-        assert isinstance(error, ConnectionEnd)
         self.error = error
 
     @property
@@ -133,7 +132,7 @@ def test_patience_ends():
     setting.wheel.advance(PATIENCE_S - 0.01)
     assert early.waits
     setting.wheel.advance(PATIENCE_S + 2 * TICK_S)
-    assert early.error is not None
+    assert isinstance(early.error, ConnectionEnd)
     assert early.error.reason is CloseReason.QUEUE_TIMEOUT
     assert late.waits
     setting.wheel.advance(2 + PATIENCE_S + 2 * TICK_S)
@@ -222,3 +221,38 @@ def test_first_come_first_served_and_never_over_a_limit(steps, limits):
         served = [sleeper.backend is not None for sleeper in queued if sleeper not in left]
         assert served == sorted(served, reverse=True)
         assert len(setting.queue) == len(served) - sum(served)
+
+
+class Faulty:
+    """Picks as a rule does, but raises for the first waiter that it is asked about."""
+
+    def __init__(self, picker: Picker) -> None:
+        self._picker = picker
+        self._asked = False
+
+    def pick(self, client: Address, now: float, avoid: Collection[Backend], /) -> Backend | None:
+        if not self._asked:
+            self._asked = True
+            raise RuntimeError("a bug")
+        return self._picker.pick(client, now, avoid)
+
+
+@pytest.mark.parametrize("woken_by", ["an event", "the tick"])
+def test_a_fault_in_a_pick_costs_one_waiter_and_the_queue_goes_on(woken_by):
+    setting = Setting(1)
+    setting.fill()
+    setting.queue._picker = Faulty(setting.queue._picker)
+    first, second, third = (setting.join() for _ in range(3))
+    if woken_by == "an event":
+        setting.backends[0].released(0.0)
+        setting.settle()
+    else:
+        setting.wheel.advance(2 * TICK_S)
+        setting.backends[0].released(0.0)
+        setting.settle()
+    assert isinstance(first.error, RuntimeError)
+    assert second.backend is setting.backends[0]
+    assert third.waits
+    setting.wheel.advance(PATIENCE_S + 2 * TICK_S)
+    assert isinstance(third.error, ConnectionEnd)
+    assert len(setting.wheel) == 0
