@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -138,10 +139,10 @@ def tcp_life(script: Script) -> None:
     for carrier in script.begun:
         script.go_on(carrier, *SERVED)
     for backend in world.pool.values():
-        script.event(lambda now: backend.set_admin(Admin.DRAIN, now, Origin.FILE))
-        script.event(lambda now: backend.set_admin(Admin.READY, now, Origin.FILE))
+        script.event(partial(backend.set_admin, Admin.DRAIN, origin=Origin.FILE))
+        script.event(partial(backend.set_admin, Admin.READY, origin=Origin.FILE))
         script.event(backend.set_healthy, False)
-        script.event(lambda now: backend.set_weight(2, now, Origin.FILE))
+        script.event(partial(backend.set_weight, 2, origin=Origin.FILE))
     world.advance(QUEUE_TIMEOUT_S)
     script.event(denied, world.rule)
 
