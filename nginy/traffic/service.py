@@ -7,7 +7,7 @@ from typing import Any
 
 from nginy.backend.pool import BackendPool
 from nginy.balancer.base import Balancer
-from nginy.balancer.for_rule import balancer_for
+from nginy.balancer.tiers import balancer_for
 from nginy.config.guard_settings import UdpSettings
 from nginy.config.model import Rule
 from nginy.engine.timers import TimerWheel

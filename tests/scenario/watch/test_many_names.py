@@ -9,7 +9,7 @@ import pytest
 from nginy.backend.make import make_backend
 from nginy.backend.pool import BackendPool
 from nginy.backend.resolution import Answer
-from nginy.balancer.for_rule import balancer_for
+from nginy.balancer.tiers import balancer_for
 from nginy.config.load import parse
 from nginy.watch.monitors import Monitors
 from nginy.watch.resolver import Resolver

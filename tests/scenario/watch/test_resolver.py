@@ -12,7 +12,7 @@ from nginy.backend.make import make_backend
 from nginy.backend.outcome import Outcome
 from nginy.backend.pool import BackendPool
 from nginy.backend.resolution import Answer
-from nginy.balancer.for_rule import balancer_for
+from nginy.balancer.tiers import balancer_for
 from nginy.config.guard_settings import DnsSettings
 from nginy.config.load import parse
 from nginy.config.model import Config

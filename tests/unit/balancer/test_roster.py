@@ -10,10 +10,10 @@ from nginy.address import Address
 from nginy.backend.backend import Admin, Backend, Obstacle
 from nginy.backend.penalty import Penalty
 from nginy.backend.shared_counts import SharedCounts
-from nginy.balancer.roster import FOREVER, SHARED_RECHECK_S, Roster, RosterPolicy
+from nginy.balancer.roster import FOREVER, SHARED_RECHECK_S, Follower, Roster, RosterPolicy
 
 
-class Follower:
+class Recorder(Follower):
     """Keeps its own set by the events alone, and checks that they alternate."""
 
     def __init__(self) -> None:
@@ -42,14 +42,16 @@ def make(count: int, policy: RosterPolicy = RosterPolicy(), **settings: int) -> 
         )
         for i in range(count)
     ]
-    roster = Roster(Follower(), policy)
+    roster = Roster(policy)
+    roster.followed_by(Recorder())
     roster.rebuild(backends, 0.0)
     return roster
 
 
-def follower(roster: Roster) -> Follower:
-    assert isinstance(roster._follower, Follower)
-    return roster._follower
+def follower(roster: Roster) -> Recorder:
+    (recorder,) = roster._followers
+    assert isinstance(recorder, Recorder)
+    return recorder
 
 
 def asked(roster: Roster, now: float) -> set[Backend]:
@@ -195,7 +197,7 @@ def test_the_last_resort_takes_the_sick_but_neither_drained_nor_full_nor_removed
 def test_room_that_another_process_makes_is_found_soon() -> None:
     counts = SharedCounts(rows=2, columns=1)
     backend = Backend("0", Address("127.0.0.1", 1), max_connections=2, counts=counts)
-    roster = Roster(Follower(), RosterPolicy())
+    roster = Roster(RosterPolicy())
     roster.rebuild([backend], 0.0)
     counts.be_worker(1)
     counts.set(0, 1)
