@@ -9,7 +9,7 @@ from nginy.backend.backend import FULL_SHARE, Backend
 from nginy.backend.load import LoadReport
 from nginy.balancer.base import Balancer
 from nginy.balancer.ranking import Ranking, Turns
-from nginy.balancer.roster import Eligible
+from nginy.balancer.roster import Eligible, Tried
 from nginy.config.strategies import AdaptiveSettings
 
 LEAST_FACTOR, GREATEST_FACTOR = 0.1, 100.0
@@ -133,7 +133,7 @@ class Adaptive(Balancer[AdaptiveSettings]):
         sum_ = cpu * report.cpu_pct + mem * report.mem_pct
         return (sum_ + net * report.net_pct + io * report.io_pct) / (cpu + mem + net + io)
 
-    def choose(self, client: Address, now: float, eligible: Eligible) -> Backend:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The acceptable one whose turn it is, else the one with the fewest connections."""
         self._update(now)
         backend = self._acceptable.first(eligible)

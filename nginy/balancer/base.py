@@ -17,14 +17,14 @@ has: it makes them in `prepare`, and those that follow the roster are told what 
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.load import LoadReport
 from nginy.backend.outcome import Outcome
-from nginy.balancer.roster import Eligible, Follower, Roster, RosterPolicy, Untried
+from nginy.balancer.roster import Eligible, Follower, Roster, RosterPolicy, Tried, Untried
 from nginy.config.strategies import StrategySettings
 
 SettingsT = TypeVar("SettingsT", bound=StrategySettings)
@@ -62,18 +62,19 @@ class Balancer(Follower, ABC, Generic[SettingsT]):
 
     # Asked.
 
-    def pick(self, client: Address, now: float, avoid: Collection[Backend] = ()) -> Backend | None:
+    def pick(self, client: Address, now: float, avoid: Tried = ()) -> Backend | None:
         """The backend for this client, not one of `avoid` (those already tried); None: nobody."""
         roster = self.roster
         if now > roster.next_return:
             roster.refresh(now)
         eligible = Untried(roster.usable, avoid) if avoid else roster.usable
-        return self.choose(client, now, eligible) if eligible else None
+        return self.choose(client, now, eligible, avoid) if eligible else None
 
-    def choose(self, client: Address, now: float, eligible: Eligible) -> Backend:
-        """What `pick` gives: one of `eligible`, which is somebody; the roster is up to date.
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
+        """What `pick` gives: one of `eligible`, the usable members that are not in `tried`.
 
-        Every algorithm has its own; not abstract only because `Tiers` has another `pick`.
+        There is at least one. Without a retry nobody is in `tried`, and `eligible` is the roster's
+        `usable` itself. Not abstract only because `Tiers` has a `pick` of its own.
         """
         raise NotImplementedError
 
@@ -127,7 +128,7 @@ class Balancer(Follower, ABC, Generic[SettingsT]):
     def scores(self, client: Address | None, now: float) -> Mapping[Backend, str]:
         """What `pick` would compare, for each usable member, in words; empty: no scores.
 
-        Without a client, what there is to say whoever comes: nothing where a key decides.
+        `client` None: what holds whoever comes; nothing where each client has an order of its own.
         """
         return {}
 

@@ -8,7 +8,7 @@ from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.balancer.base import Balancer
 from nginy.balancer.bounded import load_bound
-from nginy.balancer.roster import Eligible
+from nginy.balancer.roster import Eligible, Tried
 from nginy.config.strategies import BoundedSettings, SourceSettings
 
 ConsistentT = TypeVar("ConsistentT", bound=BoundedSettings | SourceSettings)
@@ -69,7 +69,7 @@ class ConsistentHash(Balancer[ConsistentT], Generic[ConsistentT, HashedT]):
         if self._weights.get(backend) != backend.place_weight:
             self._outdated = True
 
-    def choose(self, client: Address, now: float, eligible: Eligible) -> Backend:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The first in the client's order that is eligible and within its bound."""
         if self._outdated:
             self._make_table(now)

@@ -50,17 +50,17 @@ class DrawList(Follower):
 
     def draw_two(self, rng: random.Random, eligible: Eligible) -> tuple[Backend, Backend | None]:
         """Two different ones, as `draw` draws them; the second is None if there is only one."""
-        backends = self._backends
-        if eligible.tried or len(backends) < 2:
-            first = second = self.draw(rng, eligible)
-            if len(eligible) < 2:
-                return first, None
-            while second is first:
-                second = self.draw(rng, eligible)
-            return first, second
-        one = int(rng.random() * len(backends))
-        other = int(rng.random() * (len(backends) - 1))
-        return backends[one], backends[other + (other >= one)]
+        backends, free = self._backends, len(eligible)
+        if free < 2:
+            return self.draw(rng, eligible), None
+        if free < len(backends):
+            first = other = self.draw(rng, eligible)
+            while other is first:
+                other = self.draw(rng, eligible)
+            return first, other
+        one = int(rng.random() * free)
+        two = int(rng.random() * (free - 1))
+        return backends[one], backends[two + (two >= one)]
 
     def sample(self, rng: random.Random, count: int) -> list[Backend]:
         """Up to `count` different ones. O(count)."""

@@ -6,7 +6,7 @@ from heapq import heappop, heappush
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.balancer.base import Balancer
-from nginy.balancer.roster import Eligible
+from nginy.balancer.roster import Eligible, Tried
 from nginy.config.strategies import FirstSettings
 
 
@@ -37,17 +37,17 @@ class First(Balancer[FirstSettings]):
             self._queued.add(place)
             heappush(self._heap, place)
 
-    def choose(self, client: Address, now: float, eligible: Eligible) -> Backend:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The first eligible one; places whose backend has left are dropped on the way."""
         members, heap = self.roster.members, self._heap
-        tried: list[int] = []
+        passed_over: list[int] = []
         while (chosen := members[heap[0]]) not in eligible:
             place = heappop(heap)
             if chosen in self.roster.usable:
-                tried.append(place)
+                passed_over.append(place)
             else:
                 self._queued.discard(place)
-        for place in tried:
+        for place in passed_over:
             heappush(heap, place)
         return chosen
 

@@ -11,7 +11,7 @@ from nginy.backend.outcome import Outcome
 from nginy.balancer.base import Balancer
 from nginy.balancer.least_conn import LeastConn
 from nginy.balancer.random_choice import RandomChoice, RandomTwo
-from nginy.balancer.roster import Eligible, RosterPolicy
+from nginy.balancer.roster import Eligible, RosterPolicy, Tried
 from nginy.config.strategies import (
     JoinIdleQueueSettings,
     LeastConnSettings,
@@ -69,12 +69,12 @@ class JoinIdleQueue(Balancer[JoinIdleQueueSettings]):
         else:
             self._idle.pop(backend, None)
 
-    def choose(self, client: Address, now: float, eligible: Eligible) -> Backend:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The first of the list."""
         for backend in self._idle:
             if backend in eligible:
                 return backend
-        chosen = self._otherwise.pick(client, now, eligible.tried)
+        chosen = self._otherwise.pick(client, now, tried)
         assert chosen is not None  # it has the same members, by the same policy
         return chosen
 

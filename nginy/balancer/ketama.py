@@ -10,7 +10,7 @@ from nginy.backend.backend import Backend
 from nginy.balancer.base import Balancer
 from nginy.balancer.bounded import load_bound
 from nginy.balancer.hash_key import key_of
-from nginy.balancer.roster import Eligible, Follower
+from nginy.balancer.roster import Eligible, Follower, Tried
 from nginy.balancer.round_robin import MAX_MISSES, SmoothRobin
 from nginy.config.strategies import KetamaSettings
 
@@ -47,7 +47,7 @@ class Ketama(Balancer[KetamaSettings]):
         self._smooth = self.roster.followed_by(SmoothRobin(self.roster))
         self._bound = load_bound(self.settings.load_factor, self.roster)
 
-    def choose(self, client: Address, now: float, eligible: Eligible) -> Backend:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The backend of the client's first good point."""
         if len(self.roster.members) > 1:
             ring = self._ring
@@ -60,7 +60,7 @@ class Ketama(Balancer[KetamaSettings]):
                         return self._recovering(owners[0])
                 elif good := [backend for backend in owners if self._good(backend, eligible)]:
                     return self._smooth.step_among(good)
-        return self._smooth.step(eligible, now)
+        return self._smooth.step(now, tried)
 
     def _good(self, backend: Backend, eligible: Eligible) -> bool:
         return backend in eligible and (self._bound is None or self._bound.admits(backend))

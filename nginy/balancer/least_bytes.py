@@ -9,7 +9,7 @@ from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.balancer.base import Balancer
 from nginy.balancer.ranking import Ranking, Turns
-from nginy.balancer.roster import Eligible
+from nginy.balancer.roster import Eligible, Tried
 from nginy.config.strategies import LeastBytesSettings
 
 LARGEST_EXPONENT = 200.0
@@ -105,7 +105,7 @@ class LeastBytes(Balancer[LeastBytesSettings]):
             self._turns.weigh(backend, backend.share)
             self._enter(backend, traffic)
 
-    def choose(self, client: Address, now: float, eligible: Eligible) -> Backend:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The one with the least bytes per weight."""
         backend = self._ranking.first(eligible)
         assert backend is not None

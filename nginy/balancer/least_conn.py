@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.balancer.base import Balancer
-from nginy.balancer.roster import Eligible
+from nginy.balancer.roster import Eligible, Tried
 from nginy.balancer.round_robin import Standings, in_weights
 from nginy.balancer.smooth import SmoothGroup, Standing
 from nginy.config.strategies import LeastConnSettings
@@ -95,11 +95,9 @@ class LeastConn(Balancer[LeastConnSettings]):
         """Join others."""
         self._standings.sort(backend, now)
 
-    def choose(self, client: Address, now: float, eligible: Eligible) -> Backend:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The least loaded backend."""
-        if eligible.tried:
-            return self._standings.sparing(eligible, now, self._least)
-        return self._least()
+        return self._standings.sparing(tried, now, self._least) if tried else self._least()
 
     def _least(self) -> Backend:
         tied = self._buckets.least()

@@ -12,7 +12,7 @@ from nginy.backend.outcome import Outcome
 from nginy.balancer.base import Balancer
 from nginy.balancer.least_conn import Buckets, exact_ratio
 from nginy.balancer.response_time import ResponseTime, average, milliseconds
-from nginy.balancer.roster import Eligible
+from nginy.balancer.roster import Eligible, Tried
 from nginy.balancer.round_robin import Standings, in_weights
 from nginy.balancer.smooth import SmoothGroup, Standing
 from nginy.config.strategies import LeastTimeSettings
@@ -97,16 +97,14 @@ class LeastTime(Balancer[LeastTimeSettings]):
 
     # Picking.
 
-    def choose(self, client: Address, now: float, eligible: Eligible) -> Backend:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The backend with the least estimate per weight."""
         self._halve(now)
         for backend in self._waiting:
             if backend in eligible:
                 self._times[backend].grow_older(now)
                 self.load_changed(backend, now)
-        if eligible.tried:
-            return self._standings.sparing(eligible, now, self._least)
-        return self._least()
+        return self._standings.sparing(tried, now, self._least) if tried else self._least()
 
     def _halve(self, now: float) -> None:
         while self._halvings and self._halvings[0][0] <= now:

@@ -11,7 +11,7 @@ from nginy.backend.backend import Backend
 from nginy.balancer.base import Balancer, SettingsT
 from nginy.balancer.draws import WeightTable
 from nginy.balancer.hash_key import key_of, plain_host
-from nginy.balancer.roster import Eligible
+from nginy.balancer.roster import Eligible, Tried
 from nginy.balancer.round_robin import MAX_MISSES, SmoothRobin
 from nginy.config.strategies import HashKey, HashSettings, IpHashSettings, SourceHashSettings
 
@@ -45,7 +45,7 @@ class ModuloHash(Balancer[SettingsT]):
     def key_text(self, client: Address) -> str:
         """What is hashed, to read."""
 
-    def choose(self, client: Address, now: float, eligible: Eligible) -> Backend:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The backend of the client's hash."""
         if len(self.roster.members) > 1:
             table = self._table
@@ -53,7 +53,7 @@ class ModuloHash(Balancer[SettingsT]):
             misses = 0
             # The walk starts anew for each attempt: earlier choices of this connection come up
             # again, and the first time are not misses.
-            earlier = list(eligible.tried)
+            earlier = list(tried)
             for value in self.hashes(client):
                 backend = table.at(value % total)
                 if backend in eligible:
@@ -64,7 +64,7 @@ class ModuloHash(Balancer[SettingsT]):
                 misses += 1
                 if misses > MAX_MISSES:
                     break
-        return self._smooth.step(eligible, now)
+        return self._smooth.step(now, tried)
 
     def scores(self, client: Address | None, now: float) -> Mapping[Backend, str]:
         """The points of each."""

@@ -9,7 +9,7 @@ from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.balancer.base import Balancer
 from nginy.balancer.draws import DrawList
-from nginy.balancer.roster import Eligible
+from nginy.balancer.roster import Eligible, Tried
 from nginy.config.strategies import PeakEwmaSettings
 
 UNKNOWN_MS = 140_737_488.355327
@@ -90,7 +90,7 @@ class PeakEwma(Balancer[PeakEwmaSettings]):
         """What is known of it is kept."""
         self._costs.setdefault(backend, PeakCost(self.settings.initial_ms or 0.0, now))
 
-    def choose(self, client: Address, now: float, eligible: Eligible) -> Backend:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The better of two; the only one if there are no two."""
         first, second = self._draws.draw_two(self.rng, eligible)
         if second is None:

@@ -11,7 +11,7 @@ from nginy.backend.outcome import Outcome
 from nginy.balancer.base import Balancer
 from nginy.balancer.draws import DrawList
 from nginy.balancer.probe_pool import PooledAnswer, ProbePool, reuse_budget, rounded
-from nginy.balancer.roster import Eligible
+from nginy.balancer.roster import Eligible, Tried
 from nginy.config.strategies import PrequalSettings
 
 ERROR_STEP = 0.2
@@ -83,10 +83,10 @@ class Prequal(Balancer[PrequalSettings]):
         """What it answered is dropped."""
         self._pool.forget(backend)
 
-    def choose(self, client: Address, now: float, eligible: Eligible) -> Backend:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """By the answers, or by chance."""
         self._pool.expire(now)
-        answer = self._pool.best(eligible, self._suspects(now) if self._errors else ())
+        answer = self._pool.best(tried, self._suspects(now) if self._errors else ())
         self._followed = None
         if answer is not None:
             self._followed = (answer.in_flight, answer.latency_s)

@@ -9,7 +9,7 @@ from math import ceil, inf
 from operator import attrgetter
 
 from nginy.backend.backend import Backend
-from nginy.balancer.roster import Eligible
+from nginy.balancer.roster import Tried
 
 REMEMBERED = 128
 """The quantile of requests in flight is that of so many answers, the last ones."""
@@ -115,14 +115,14 @@ class ProbePool:
         """Drop the answers of `backend`."""
         self.answers = [answer for answer in self.answers if answer.backend is not backend]
 
-    def best(self, eligible: Eligible, suspects: Collection[Backend]) -> PooledAnswer | None:
+    def best(self, tried: Tried, suspects: Collection[Backend]) -> PooledAnswer | None:
         """The answer to follow, one of a suspect only if there is no other; None: fewer than two.
 
         Two answers are needed because one is no choice.
         """
         answers = self.answers
-        if eligible.tried:
-            answers = [answer for answer in answers if answer.backend in eligible]
+        if tried:
+            answers = [answer for answer in answers if answer.backend not in tried]
         if len(answers) < 2:
             return None
         if suspects:

@@ -6,7 +6,7 @@ from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.balancer.base import Balancer, SettingsT
 from nginy.balancer.draws import WeightTable
-from nginy.balancer.roster import Eligible
+from nginy.balancer.roster import Eligible, Tried
 from nginy.balancer.round_robin import MAX_MISSES, SmoothRobin, in_weights
 from nginy.config.strategies import RandomTwoSettings
 
@@ -32,12 +32,12 @@ class RandomChoice(Balancer[SettingsT]):
             for _ in range(MAX_MISSES + 1):
                 yield self._table.at(int(self.rng.random() * total))
 
-    def choose(self, client: Address, now: float, eligible: Eligible) -> Backend:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The first eligible draw."""
         for backend in self.draws():
             if backend in eligible:
                 return backend
-        return self._smooth.step(eligible, now)
+        return self._smooth.step(now, tried)
 
     def scores(self, client: Address | None, now: float) -> Mapping[Backend, str]:
         """The probabilities, of those who can be used."""
@@ -65,7 +65,7 @@ class RandomTwo(RandomChoice[RandomTwoSettings]):
     choices in randomized load balancing", 2001.
     """
 
-    def choose(self, client: Address, now: float, eligible: Eligible) -> Backend:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The better of two eligible draws."""
         first: Backend | None = None
         for backend in self.draws():
@@ -77,7 +77,7 @@ class RandomTwo(RandomChoice[RandomTwoSettings]):
                 return first
             else:
                 return backend
-        return self._smooth.step(eligible, now)
+        return self._smooth.step(now, tried)
 
     def scores(self, client: Address | None, now: float) -> Mapping[Backend, str]:
         """Chance to be drawn, and what the two drawn are compared by."""

@@ -5,11 +5,11 @@ full, is drained, fails its check or is penalised leaves at that moment, and com
 penalty ends by time alone, so the ends lie on a heap that `refresh` looks at.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from nginy.backend.backend import Backend, Obstacle
 
@@ -42,44 +42,33 @@ class Follower:
 FollowerT = TypeVar("FollowerT", bound=Follower)
 
 
-class Eligible(Protocol):
-    """Who may be chosen by one pick: usable members that the connection has not tried yet."""
-
-    @property
-    def tried(self) -> Collection[Backend]:
-        """Whom the connection has tried, usable or not: nearly always nobody."""
-
-    def __contains__(self, backend: object, /) -> bool:
-        """Whether `backend` may be chosen. O(1)."""
-
-    def __len__(self) -> int:
-        """How many may be chosen."""
+Eligible = Set[Backend]
+"""Who may be chosen by one pick: the usable members that the connection has not tried."""
+Tried = Collection[Backend]
+"""Whom it has tried, usable or not: nearly always nobody."""
 
 
-class Usable(set[Backend]):
-    """All usable members: eligible where nobody was tried."""
+class Untried(Set[Backend]):
+    """Those of `usable` whom a connection has not tried yet: a view, as a copy would be O(n)."""
 
-    __slots__ = ()
-    tried: Collection[Backend] = ()
+    __slots__ = ("_tried", "_usable")
 
-
-class Untried:
-    """The usable members but for those that were tried: nothing is copied."""
-
-    __slots__ = ("_usable", "tried")
-
-    def __init__(self, usable: Usable, tried: Collection[Backend]) -> None:
-        """A view of `usable`."""
+    def __init__(self, usable: Set[Backend], tried: Tried) -> None:
+        """Neither is copied."""
         self._usable = usable
-        self.tried = tried
+        self._tried = tried
 
-    def __contains__(self, backend: object, /) -> bool:
+    def __contains__(self, backend: object) -> bool:
         """O(tried)."""
-        return backend in self._usable and backend not in self.tried
+        return backend in self._usable and backend not in self._tried
+
+    def __iter__(self) -> Iterator[Backend]:
+        """O(n)."""
+        return (backend for backend in self._usable if backend not in self._tried)
 
     def __len__(self) -> int:
         """O(tried)."""
-        return len(self._usable) - len(self._usable.intersection(self.tried))
+        return len(self._usable) - sum(backend in self._usable for backend in set(self._tried))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +99,7 @@ class Roster:
         self.members: tuple[Backend, ...] = ()
         self.position: dict[Backend, int] = {}
         """Place of each member in the configuration's order."""
-        self.usable = Usable()
+        self.usable: set[Backend] = set()
         self.next_return = FOREVER
         """When `refresh` has something to do: it is past this time."""
         self._ejected: set[Backend] = set()

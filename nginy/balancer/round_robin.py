@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from nginy.address import Address
 from nginy.backend.backend import FULL_SHARE, Backend
 from nginy.balancer.base import Balancer
-from nginy.balancer.roster import Eligible, Follower, Roster
+from nginy.balancer.roster import Eligible, Follower, Roster, Tried
 from nginy.balancer.smooth import SmoothGroup, Standing
 from nginy.config.strategies import RoundRobinSettings
 
@@ -61,9 +61,9 @@ class Standings(Follower):
             standing.group.leave(standing)
             self._enter(standing, now)
 
-    def sparing(self, eligible: Eligible, now: float, choose: Callable[[], Backend]) -> Backend:
-        """What `choose` gives while those tried take no part. O(len(tried) log n)."""
-        absent = [self.of[backend] for backend in self._roster.usable.intersection(eligible.tried)]
+    def sparing(self, tried: Tried, now: float, choose: Callable[[], Backend]) -> Backend:
+        """What `choose` gives while those of `tried` take no part. O(len(tried) log n)."""
+        absent = [self.of[backend] for backend in self._roster.usable.intersection(tried)]
         for standing in absent:
             _leave(standing)
         chosen = choose()
@@ -84,11 +84,9 @@ class SmoothRobin(Standings):
         super().__init__(roster, self._join)
         self.group = SmoothGroup()
 
-    def step(self, eligible: Eligible, now: float) -> Backend:
-        """A step over the eligible members. O(log n + distinct weights)."""
-        if eligible.tried:
-            return self.sparing(eligible, now, self.group.step)
-        return self.group.step()
+    def step(self, now: float, tried: Tried) -> Backend:
+        """A step over the usable members not in `tried`. O(log n + distinct weights)."""
+        return self.sparing(tried, now, self.group.step) if tried else self.group.step()
 
     def step_among(self, backends: Sequence[Backend]) -> Backend:
         """A step over `backends`, usable ones. O(len(backends) log n)."""
@@ -124,9 +122,9 @@ class RoundRobin(Balancer[RoundRobinSettings]):
         """One group."""
         self._smooth = self.roster.followed_by(SmoothRobin(self.roster))
 
-    def choose(self, client: Address, now: float, eligible: Eligible) -> Backend:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The backend owed most."""
-        return self._smooth.step(eligible, now)
+        return self._smooth.step(now, tried)
 
     def scores(self, client: Address | None, now: float) -> Mapping[Backend, str]:
         """What each will be owed at the next pick."""

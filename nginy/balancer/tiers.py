@@ -6,7 +6,7 @@ nobody else is left).
 """
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from nginy.backend.load import LoadReport
 from nginy.backend.outcome import Outcome
 from nginy.balancer.base import Balancer
 from nginy.balancer.registry import make_balancer
-from nginy.balancer.roster import RosterPolicy
+from nginy.balancer.roster import RosterPolicy, Tried
 from nginy.config.model import Rule
 from nginy.config.strategies import StrategySettings
 
@@ -70,7 +70,7 @@ class Tiers(Balancer[StrategySettings]):
             tier.rebuild(its, now)
         self.tiers = tuple(tier for tier, its in members.items() if its)
 
-    def pick(self, client: Address, now: float, avoid: Collection[Backend] = ()) -> Backend | None:
+    def pick(self, client: Address, now: float, avoid: Tried = ()) -> Backend | None:
         """The first tier's choice, else the next one's."""
         for tier in self.tiers:
             backend = tier.pick(client, now, avoid)
