@@ -70,9 +70,9 @@ class JoinIdleQueue(Balancer[JoinIdleQueueSettings]):
             self._idle.pop(backend, None)
 
     def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
-        """The first of the list."""
+        """The first of the list, which is of usable ones."""
         for backend in self._idle:
-            if backend in eligible:
+            if backend not in tried:
                 return backend
         chosen = self._otherwise.pick(client, now, tried)
         assert chosen is not None  # it has the same members, by the same policy
