@@ -1,7 +1,6 @@
 """Adaptive: by the load that the backends report, and by connections where that decides nothing."""
 
-import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, inf
 
@@ -9,9 +8,8 @@ from nginy.address import Address
 from nginy.backend.backend import FULL_SHARE, Backend
 from nginy.backend.load import LoadReport
 from nginy.balancer.base import Balancer
-from nginy.balancer.ranking import Ranking
-from nginy.balancer.roster import RosterPolicy
-from nginy.balancer.turns import Turns
+from nginy.balancer.ranking import Ranking, Turns
+from nginy.balancer.roster import Eligible, Tried
 from nginy.config.strategies import AdaptiveSettings
 
 LEAST_FACTOR, GREATEST_FACTOR = 0.1, 100.0
@@ -60,14 +58,8 @@ class Adaptive(Balancer[AdaptiveSettings]):
 
     watches_load = True
 
-    def __init__(
-        self,
-        settings: AdaptiveSettings,
-        rng: random.Random,
-        policy: RosterPolicy = RosterPolicy(),  # noqa: B008  (frozen)
-    ) -> None:
-        """No members until `rebuild`."""
-        super().__init__(settings, rng, policy)
+    def prepare(self) -> None:
+        """Nobody has reported yet."""
         self._reports: dict[Backend, _Reported] = {}
         self._factors: dict[Backend, float] = {}
         self._weights: dict[Backend, float] = {}
@@ -80,7 +72,7 @@ class Adaptive(Balancer[AdaptiveSettings]):
         """Of the usable backends."""
         self._by_turn = False
         """How the last pick was made."""
-        self._turns = Turns()
+        self._turns = self.roster.followed_by(Turns())
         self._acceptable = Ranking()
         self._by_connections = Ranking()
         self._mean_load = 0.0
@@ -91,13 +83,11 @@ class Adaptive(Balancer[AdaptiveSettings]):
         self._sort_at = -inf
         """When to sort anew: a report came, or one expires."""
 
-    def rebuild(self, backends: Sequence[Backend], now: float) -> None:
+    def members_changed(self, members: Sequence[Backend], now: float) -> None:
         """Reports and factors of backends that stay are kept."""
-        super().rebuild(backends, now)
         for gone in self._factors.keys() - self.roster.position.keys():
             del self._factors[gone], self._weights[gone]
             self._reports.pop(gone, None)
-        self._turns.keep(backends)
 
     def joined(self, backend: Backend, now: float) -> None:
         """It takes part, as the last sorting says, until the next."""
@@ -143,19 +133,19 @@ class Adaptive(Balancer[AdaptiveSettings]):
         sum_ = cpu * report.cpu_pct + mem * report.mem_pct
         return (sum_ + net * report.net_pct + io * report.io_pct) / (cpu + mem + net + io)
 
-    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The acceptable one whose turn it is, else the one with the fewest connections."""
         self._update(now)
-        backend = self._acceptable.first(avoid)
+        backend = self._acceptable.first(eligible)
         self._by_turn = backend is not None and self._has_room(backend)
         if backend is not None and self._by_turn:
             self._turns.take(backend)
             self._acceptable.set(backend, self._turns.of(backend), 0.0)
             return backend
-        backend = self._by_connections.first(avoid)
-        if backend is not None:
-            self._turns.take(backend)
-            self._rank(backend)
+        backend = self._by_connections.first(eligible)
+        assert backend is not None
+        self._turns.take(backend)
+        self._rank(backend)
         return backend
 
     def _has_room(self, backend: Backend) -> bool:
@@ -174,13 +164,9 @@ class Adaptive(Balancer[AdaptiveSettings]):
             if count <= SORT_AT_ONCE or now - self._sorted_at >= SORT_S * count:
                 self._sort(now)
 
-    def _members(self) -> list[Backend]:
-        """The usable ones, in order."""
-        return [backend for backend in self.roster.members if backend in self._connections]
-
     def _adjust(self) -> None:
         """Let the factors follow the connections: up where there are few per weight."""
-        members = self._members()
+        members = self.roster.in_order()
         # Sums of connections and of weights are common to all, so they cancel out.
         per_weight = {backend: backend.active / self._weights[backend] for backend in members}
         mean = sum(per_weight.values()) / len(members) if members else 0.0
@@ -199,7 +185,7 @@ class Adaptive(Balancer[AdaptiveSettings]):
 
     def _sort(self, now: float) -> None:
         """Say anew who is acceptable."""
-        members = self._members()
+        members = self.roster.in_order()
         for backend in [one for one, report in self._reports.items() if report.until < now]:
             del self._reports[backend]
         fresh = [self._reports[backend] for backend in members if backend in self._reports]
@@ -240,10 +226,10 @@ class Adaptive(Balancer[AdaptiveSettings]):
         per_weight = backend.active / self._weights[backend]
         self._by_connections.set(backend, per_weight, self._turns.of(backend))
 
-    def scores(self, client: Address, now: float) -> Mapping[Backend, str]:
+    def scores(self, client: Address | None, now: float) -> Mapping[Backend, str]:
         """Load and connections per weight."""
         self._update(now)
-        return {backend: self._score(backend) for backend in self._members()}
+        return {backend: self._score(backend) for backend in self.roster.in_order()}
 
     def _score(self, backend: Backend) -> str:
         weight = self._weights[backend]

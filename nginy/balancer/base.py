@@ -5,29 +5,32 @@ monotonic) is handed to every verb and a `random.Random` to the constructor. So 
 runs in the TCP proxy, in the UDP proxy, in a simulator's virtual time, and in tests without network
 or sleep.
 
-    asked         pick
+    asked         pick, which asks `choose`
     of leases     opened, connected, first_byte, moved, closed
-    of backends   rebuild; joined, left, reweighed (the roster's events); load_changed
+    of backends   rebuild; the roster's events (`Follower`); load_changed
     from outside  reported, probed; and probes_due asks what to probe
     to explain    scores, reason
+
+An algorithm is one class, and its tables (a ring, a ranking, standings) are plain objects that it
+has: it makes them in `prepare`, and those that follow the roster are told what changes by that.
 """
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.load import LoadReport
 from nginy.backend.outcome import Outcome
-from nginy.balancer.roster import Roster, RosterPolicy
+from nginy.balancer.roster import Eligible, Follower, Roster, RosterPolicy, Tried, Untried
 from nginy.config.strategies import StrategySettings
 
 SettingsT = TypeVar("SettingsT", bound=StrategySettings)
 
 
-class Balancer(ABC, Generic[SettingsT]):
+class Balancer(Follower, ABC, Generic[SettingsT]):
     """One rule's algorithm and its state.
 
     Availability (health, drain, penalty, connection limit) is never handled by `rebuild`: one
@@ -50,42 +53,41 @@ class Balancer(ABC, Generic[SettingsT]):
         """No members until `rebuild`; `rng` is the only source of randomness."""
         self.settings = settings
         self.rng = rng
-        self.roster = Roster(self, policy)
+        self.roster = Roster(policy)
+        self.roster.followed_by(self)
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Make the algorithm's own state, of nobody yet; the constructor's last step."""
 
     # Asked.
 
-    def pick(self, client: Address, now: float, avoid: Collection[Backend] = ()) -> Backend | None:
+    def pick(self, client: Address, now: float, avoid: Tried = ()) -> Backend | None:
         """The backend for this client, not one of `avoid` (those already tried); None: nobody."""
-        if now > self.roster.next_return:
-            self.roster.refresh(now)
-        return self.choose(client, now, avoid)
+        roster = self.roster
+        if now > roster.next_return:
+            roster.refresh(now)
+        eligible = Untried(roster.usable, avoid) if avoid else roster.usable
+        return self.choose(client, now, eligible, avoid) if eligible else None
 
-    @abstractmethod
-    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
-        """What `pick` gives, with the roster up to date."""
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
+        """What `pick` gives: one of `eligible`, the usable members that are not in `tried`.
+
+        There is at least one. Without a retry nobody is in `tried`, and `eligible` is the roster's
+        `usable` itself. Not abstract only because `Tiers` has a `pick` of its own.
+        """
+        raise NotImplementedError
 
     # Membership.
 
     def rebuild(self, backends: Sequence[Backend], now: float) -> None:
-        """Take a new membership; state of backends that stay is kept. An empty one detaches all.
-
-        An algorithm with tables overrides this, calls it first and then builds its tables.
-        """
+        """Take a new membership; state of backends that stay is kept. An empty one detaches all."""
         if self.watches_load:
             for backend in self.roster.members:
                 backend.load_watchers.remove(self)
             for backend in backends:
                 backend.load_watchers.append(self)
         self.roster.rebuild(backends, now)
-
-    def joined(self, backend: Backend, now: float) -> None:
-        """`backend`, a member, may be chosen from now on."""
-
-    def left(self, backend: Backend, now: float) -> None:
-        """`backend` may not be chosen from now on (and may be no member any more)."""
-
-    def reweighed(self, backend: Backend, now: float) -> None:
-        """`backend.weight` or `backend.share` is another one; it may be usable or not."""
 
     def load_changed(self, backend: Backend, now: float) -> None:
         """`backend.active` went up or down by one, whatever rule caused it (`watches_load`)."""
@@ -106,6 +108,8 @@ class Balancer(ABC, Generic[SettingsT]):
 
     def closed(self, backend: Backend, outcome: Outcome, now: float) -> None:
         """The lease was released (`backend.active` no longer counts it)."""
+        if outcome.failed:
+            self.roster.failed(backend, now)
 
     # From outside the connections.
 
@@ -121,8 +125,11 @@ class Balancer(ABC, Generic[SettingsT]):
 
     # To explain; by the same state that `pick` uses, and without changing it.
 
-    def scores(self, client: Address, now: float) -> Mapping[Backend, str]:
-        """What `pick` would compare, for each usable member, in words; empty: no scores."""
+    def scores(self, client: Address | None, now: float) -> Mapping[Backend, str]:
+        """What `pick` would compare, for each usable member, in words; empty: no scores.
+
+        `client` None: what holds whoever comes; nothing where each client has an order of its own.
+        """
         return {}
 
     @abstractmethod

@@ -5,11 +5,13 @@ Sources: Mirrokni, Thorup, Zadimoghaddam, "Consistent Hashing with Bounded Loads
 (chash_server_is_eligible in lb_chash.c, 2.6).
 """
 
+from collections.abc import Sequence
+
 from nginy.backend.backend import Backend
-from nginy.balancer.roster import Roster
+from nginy.balancer.roster import Follower, Roster
 
 
-class LoadBound:
+class LoadBound(Follower):
     """How many connections each usable member of a roster may carry, as the total stands now.
 
     With f percent, n connections open on the usable members, and T = ceil((n + 1) f / 100) slots to
@@ -30,7 +32,7 @@ class LoadBound:
         """`factor`, above 1, is rounded to whole percents, in which HAProxy has it."""
         self._percent = round(factor * 100)
         self._roster = roster
-        self._watched: tuple[Backend, ...] = ()
+        self._watched: Sequence[Backend] = ()
         self._stale = True
         self._spans: dict[Backend, tuple[int, int]] = {}
         self._counted: dict[Backend, int] = {}
@@ -38,18 +40,18 @@ class LoadBound:
         self._shares = 0
         self._open = 0
 
-    def rebuild(self) -> None:
+    def members_changed(self, members: Sequence[Backend], now: float) -> None:
         """The roster has other members."""
         for backend in self._watched:
             backend.load_watchers.remove(self)
-        self._watched = self._roster.members
+        self._watched = members
         for backend in self._watched:
             backend.load_watchers.append(self)
         self._spans.clear()
         self._counted.clear()
         self._stale = True
 
-    def joined(self, backend: Backend) -> None:
+    def joined(self, backend: Backend, now: float) -> None:
         """`backend` is usable from now on."""
         span = self._spans.get(backend)
         if self._stale or span is None or backend in self._counted:
@@ -60,7 +62,7 @@ class LoadBound:
         self._open += backend.active
         self._counted[backend] = backend.active
 
-    def left(self, backend: Backend) -> None:
+    def left(self, backend: Backend, now: float) -> None:
         """`backend` is not usable from now on: full, or away."""
         if self._stale or not backend.full or backend not in self._counted:
             self._stale = True
@@ -69,8 +71,8 @@ class LoadBound:
         self._shares -= self._spans[backend][1]
         self._open -= self._counted.pop(backend)
 
-    def reweighed(self) -> None:
-        """Some member's share is another one."""
+    def reweighed(self, backend: Backend, now: float) -> None:
+        """Its share is another one."""
         self._stale = True
 
     def load_changed(self, backend: Backend, now: float) -> None:
@@ -117,3 +119,8 @@ class LoadBound:
         self._open = sum(self._counted.values())
         self._absent = 0
         self._stale = False
+
+
+def load_bound(factor: float | None, roster: Roster) -> LoadBound | None:
+    """The bound that a rule's `load_factor` asks for, up to date with its roster; None: none."""
+    return None if factor is None else roster.followed_by(LoadBound(factor, roster))

@@ -1,105 +1,95 @@
 """What the hashes have in common that keep a client on its backend when others come and go."""
 
-import random
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import Generic, Protocol, TypeVar
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.balancer.base import Balancer
-from nginy.balancer.bounded import LoadBound
-from nginy.balancer.roster import RosterPolicy
+from nginy.balancer.bounded import load_bound
+from nginy.balancer.roster import Eligible, Tried
 from nginy.config.strategies import BoundedSettings, SourceSettings
 
 ConsistentT = TypeVar("ConsistentT", bound=BoundedSettings | SourceSettings)
+HashedT = TypeVar("HashedT")
+_HashedT = TypeVar("_HashedT", contravariant=True)
+SHOWN = 5
+"""So many passed-over backends a reason names."""
 
 
-class ConsistentBalancer(Balancer[ConsistentT]):
+class Table(Protocol[_HashedT]):
+    """Members laid out so that what is hashed of a client gives an order of them."""
+
+    def owner(self, hashed: _HashedT, usable: Set[Backend]) -> Backend:
+        """The first of `walk`: nearly always the one chosen, so this is what must be fast."""
+
+    def walk(self, hashed: _HashedT, usable: Set[Backend]) -> Iterator[Backend]:
+        """All members (or all that are up), some of them repeatedly."""
+
+
+class ConsistentHash(Balancer[ConsistentT], Generic[ConsistentT, HashedT]):
     """A table gives each client an order of all members; the first usable one gets it.
 
-    A subclass builds the table over all members by `place_weight`, usable or not: so nobody's keys
-    move but those of the member that is away, and they come back with it. A weight changed at run
-    time rebuilds the table at the next pick, slow start does not (keys would move twice). With
-    `load_factor` the first usable member is chosen that its LoadBound admits as well; if there is
-    none, which only retries of one connection can bring about, the first usable one.
+    The table is of all members by `place_weight`, usable or not: so nobody's keys move but those of
+    the member that is away, and they come back with it. A weight changed at run time makes another
+    table at the next pick, slow start does not (keys would move twice). With `load_factor` the
+    first usable member is chosen that its LoadBound admits as well; if there is none, which only
+    retries of one connection can bring about, the first usable one.
     """
 
-    def __init__(
-        self,
-        settings: ConsistentT,
-        rng: random.Random,
-        policy: RosterPolicy = RosterPolicy(),  # noqa: B008  (frozen)
-    ) -> None:
-        """No members until `rebuild`."""
-        super().__init__(settings, rng, policy)
-        factor = settings.load_factor
-        self._bound = None if factor is None else LoadBound(factor, self.roster)
+    _table: Table[HashedT]
+
+    def prepare(self) -> None:
+        """The bound; the table is made at the first pick."""
+        self._bound = load_bound(self.settings.load_factor, self.roster)
         self._weights: dict[Backend, int] = {}
+        """Those in the table."""
         self._outdated = True
 
     @abstractmethod
-    def build(self, members: Sequence[Backend], now: float) -> None:
-        """Make the table; there is at least one member."""
+    def make_table(self, members: Sequence[Backend], now: float) -> Table[HashedT]:
+        """Of `members`, at least one."""
 
     @abstractmethod
-    def owner(self, client: Address) -> Backend:
-        """The first of `walk`: nearly always the one chosen, so this is what must be fast."""
-
-    @abstractmethod
-    def walk(self, client: Address) -> Iterator[Backend]:
-        """All members (or all that are up), in the client's order, some of them repeatedly."""
+    def hashed(self, client: Address) -> HashedT:
+        """What the table is asked for."""
 
     @abstractmethod
     def place(self, client: Address) -> str:
         """Where the table has the client, in words."""
 
-    def rebuild(self, backends: Sequence[Backend], now: float) -> None:
-        """Take a new membership; the table is made at the next pick."""
-        super().rebuild(backends, now)
-        if self._bound is not None:
-            self._bound.rebuild()
+    def members_changed(self, members: Sequence[Backend], now: float) -> None:
+        """Another table at the next pick."""
         self._weights.clear()
         self._outdated = True
 
-    def joined(self, backend: Backend, now: float) -> None:
-        """Its share of the load counts again."""
-        if self._bound is not None:
-            self._bound.joined(backend)
-
-    def left(self, backend: Backend, now: float) -> None:
-        """Its share of the load is the others' now."""
-        if self._bound is not None:
-            self._bound.left(backend)
-
     def reweighed(self, backend: Backend, now: float) -> None:
         """Another place in the table, if it is more than slow start or draining."""
-        if self._bound is not None:
-            self._bound.reweighed()
         if self._weights.get(backend) != backend.place_weight:
             self._outdated = True
 
-    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
-        """The first in the client's order that is usable and within its bound."""
-        usable, bound = self.roster.usable, self._bound
-        if not usable or (avoid and usable.issubset(avoid)):
-            return None
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
+        """The first in the client's order that is eligible and within its bound."""
         if self._outdated:
             self._make_table(now)
-        owner = self.owner(client)
-        if owner in usable and owner not in avoid and (bound is None or bound.admits(owner)):
+        table, usable, bound = self._table, self.roster.usable, self._bound
+        hashed = self.hashed(client)
+        owner = table.owner(hashed, usable)
+        if owner in eligible and (bound is None or bound.admits(owner)):
             return owner
         beyond: Backend | None = None
-        for backend in self.walk(client):
-            if backend in usable and backend not in avoid:
+        for backend in table.walk(hashed, usable):
+            if backend in eligible:
                 if bound is None or bound.admits(backend):
                     return backend
                 beyond = beyond or backend
+        assert beyond is not None
         return beyond
 
-    def scores(self, client: Address, now: float) -> Mapping[Backend, str]:
+    def scores(self, client: Address | None, now: float) -> Mapping[Backend, str]:
         """The client's order of the usable members."""
-        order = self._order(client, now)
+        order = self._order(client, now) if client is not None else ()
         usable = [backend for backend in order if backend in self.roster.usable]
         return {
             backend: f"number {rank} in the client's order{self._load(backend)}"
@@ -121,7 +111,7 @@ class ConsistentBalancer(Balancer[ConsistentT]):
     def _make_table(self, now: float) -> None:
         members = self.roster.members
         self._weights = {backend: backend.place_weight for backend in members}
-        self.build(members, now)
+        self._table = self.make_table(members, now)
         self._outdated = False
 
     def _order(self, client: Address, now: float) -> list[Backend]:
@@ -132,7 +122,7 @@ class ConsistentBalancer(Balancer[ConsistentT]):
             self._make_table(now)
         missing = set(self.roster.usable)
         order: dict[Backend, None] = {}
-        for backend in self.walk(client):
+        for backend in self._table.walk(self.hashed(client), self.roster.usable):
             order[backend] = None
             missing.discard(backend)
             if not missing:
@@ -151,7 +141,3 @@ class ConsistentBalancer(Balancer[ConsistentT]):
         if self._bound is not None and not self._bound.admits(backend):
             return f"{backend.id} has {backend.active} of {self._bound.slots(backend)} slots taken"
         return f"{backend.id} was tried"
-
-
-SHOWN = 5
-"""So many passed-over backends a reason names."""

@@ -1,13 +1,12 @@
 """First: HAProxy's balance first."""
 
-import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.balancer.base import Balancer
-from nginy.balancer.roster import RosterPolicy
+from nginy.balancer.roster import Eligible, Tried
 from nginy.config.strategies import FirstSettings
 
 
@@ -21,22 +20,15 @@ class First(Balancer[FirstSettings]):
     Source: lb_fas.c of HAProxy 2.6.
     """
 
-    def __init__(
-        self,
-        settings: FirstSettings,
-        rng: random.Random,
-        policy: RosterPolicy = RosterPolicy(),  # noqa: B008  (frozen)
-    ) -> None:
-        """No members until `rebuild`."""
-        super().__init__(settings, rng, policy)
+    def prepare(self) -> None:
+        """Places of usable members, nobody yet."""
         self._heap: list[int] = []
         self._queued: set[int] = set()
 
-    def rebuild(self, backends: Sequence[Backend], now: float) -> None:
-        """Take a new membership, in this order."""
+    def members_changed(self, members: Sequence[Backend], now: float) -> None:
+        """Places are others."""
         self._heap.clear()
         self._queued.clear()
-        super().rebuild(backends, now)
 
     def joined(self, backend: Backend, now: float) -> None:
         """Its place may be the first."""
@@ -45,26 +37,21 @@ class First(Balancer[FirstSettings]):
             self._queued.add(place)
             heappush(self._heap, place)
 
-    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
-        """The first usable one; places whose backend has left are dropped on the way."""
-        members, usable, heap = self.roster.members, self.roster.usable, self._heap
-        chosen = None
-        avoided: list[int] = []
-        while heap:
-            backend = members[heap[0]]
-            if backend in usable and backend not in avoid:
-                chosen = backend
-                break
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
+        """The first eligible one; places whose backend has left are dropped on the way."""
+        members, heap = self.roster.members, self._heap
+        passed_over: list[int] = []
+        while (chosen := members[heap[0]]) not in eligible:
             place = heappop(heap)
-            if backend in usable:
-                avoided.append(place)
+            if chosen in self.roster.usable:
+                passed_over.append(place)
             else:
                 self._queued.discard(place)
-        for place in avoided:
+        for place in passed_over:
             heappush(heap, place)
         return chosen
 
-    def scores(self, client: Address, now: float) -> Mapping[Backend, str]:
+    def scores(self, client: Address | None, now: float) -> Mapping[Backend, str]:
         """Place and room of each."""
         return {
             backend: f"place {place}, {backend.active} connections{_limit(backend)}"

@@ -12,7 +12,9 @@ def key_of(client: Address, kind: HashKey) -> bytes:
     IPv4 address it stands for, so that a client keeps its backend whether it came through an IPv4
     or a dual-stack listener; nginx would hash `::ffff:` along.
     """
-    host = plain_host(client.host)
+    host = client.host
+    if ":" in host:
+        host = plain_host(host)
     return host.encode() if kind == "address" else f"{host}:{client.port}".encode()
 
 

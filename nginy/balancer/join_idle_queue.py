@@ -2,7 +2,7 @@
 
 import random
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nginy.address import Address
@@ -10,9 +10,8 @@ from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.balancer.base import Balancer
 from nginy.balancer.least_conn import LeastConn
-from nginy.balancer.random_choice import RandomChoice
-from nginy.balancer.random_two import RandomTwo
-from nginy.balancer.roster import RosterPolicy
+from nginy.balancer.random_choice import RandomChoice, RandomTwo
+from nginy.balancer.roster import Eligible, RosterPolicy, Tried
 from nginy.config.strategies import (
     JoinIdleQueueSettings,
     LeastConnSettings,
@@ -35,17 +34,11 @@ class JoinIdleQueue(Balancer[JoinIdleQueueSettings]):
 
     watches_load = True
 
-    def __init__(
-        self,
-        settings: JoinIdleQueueSettings,
-        rng: random.Random,
-        policy: RosterPolicy = RosterPolicy(),  # noqa: B008  (frozen)
-    ) -> None:
-        """No members until `rebuild`."""
-        super().__init__(settings, rng, policy)
+    def prepare(self) -> None:
+        """Nobody is idle yet."""
         # A dict would pass over the places of all who left its front since it last grew.
         self._idle: OrderedDict[Backend, None] = OrderedDict()
-        self._otherwise = _otherwise(settings.otherwise, rng, policy)
+        self._otherwise = _otherwise(self.settings.otherwise, self.rng, self.roster.policy)
 
     def rebuild(self, backends: Sequence[Backend], now: float) -> None:
         """Backends that stay keep their place in the list."""
@@ -76,26 +69,27 @@ class JoinIdleQueue(Balancer[JoinIdleQueueSettings]):
         else:
             self._idle.pop(backend, None)
 
-    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
-        """The first of the list."""
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
+        """The first of the list, which is of usable ones."""
         for backend in self._idle:
-            if backend not in avoid:
+            if backend not in tried:
                 return backend
-        return self._otherwise.pick(client, now, avoid)
+        chosen = self._otherwise.pick(client, now, tried)
+        assert chosen is not None  # it has the same members, by the same policy
+        return chosen
 
     def closed(self, backend: Backend, outcome: Outcome, now: float) -> None:
         """The other rule may learn from failures."""
         self._otherwise.closed(backend, outcome, now)
 
-    def scores(self, client: Address, now: float) -> Mapping[Backend, str]:
+    def scores(self, client: Address | None, now: float) -> Mapping[Backend, str]:
         """Places in the list; if it is empty, what the other rule compares."""
         if not self._idle:
             return self._otherwise.scores(client, now)
         places = {backend: place for place, backend in enumerate(self._idle, 1)}
         return {
             backend: f"idle, {places[backend]} in line" if backend in places else "busy"
-            for backend in self.roster.members
-            if backend in self.roster.usable
+            for backend in self.roster.in_order()
         }
 
     def reason(self, client: Address, chosen: Backend, now: float) -> str:

@@ -1,20 +1,24 @@
 """Ketama: nginx's hash KEY consistent, key for key."""
 
-import random
+from array import array
 from binascii import crc32
-from collections.abc import Collection, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.balancer.bounded import LoadBound
+from nginy.balancer.base import Balancer
+from nginy.balancer.bounded import load_bound
 from nginy.balancer.hash_key import key_of
-from nginy.balancer.ketama_ring import KetamaRing
-from nginy.balancer.roster import RosterPolicy
-from nginy.balancer.weighted import MAX_MISSES, WeightedBalancer
+from nginy.balancer.roster import Eligible, Follower, Tried
+from nginy.balancer.round_robin import MAX_MISSES, SmoothRobin
 from nginy.config.strategies import KetamaSettings
 
+POINTS_PER_WEIGHT = 160
+MOST_INDEX_BITS = 16
 
-class Ketama(WeightedBalancer[KetamaSettings]):
+
+class Ketama(Balancer[KetamaSettings]):
     """A key goes to the backend of the first point on the ring that is not below its CRC.
 
     A backend has 160 points per weight (`KetamaRing`). A key whose backend is unavailable goes on
@@ -37,84 +41,39 @@ class Ketama(WeightedBalancer[KetamaSettings]):
     Cache::Memcached::Fast.
     """
 
-    def __init__(
-        self,
-        settings: KetamaSettings,
-        rng: random.Random,
-        policy: RosterPolicy = RosterPolicy(),  # noqa: B008  (frozen)
-    ) -> None:
-        """No members until `rebuild`."""
-        super().__init__(settings, rng, policy)
-        factor = settings.load_factor
-        self._bound = None if factor is None else LoadBound(factor, self.roster)
-        self._ring = KetamaRing()
-        self._stale = False
+    def prepare(self) -> None:
+        """The ring, the bound and the fallback."""
+        self._ring = self.roster.followed_by(KetamaRing())
+        self._smooth = self.roster.followed_by(SmoothRobin(self.roster))
+        self._bound = load_bound(self.settings.load_factor, self.roster)
 
-    def rebuild(self, backends: Sequence[Backend], now: float) -> None:
-        """Take a new membership and build the ring."""
-        super().rebuild(backends, now)
-        if self._bound is not None:
-            self._bound.rebuild()
-        self._ring.rebuild(self.roster.members)
-        self._stale = False
-
-    def joined(self, backend: Backend, now: float) -> None:
-        """Its share of the load counts again."""
-        super().joined(backend, now)
-        if self._bound is not None:
-            self._bound.joined(backend)
-
-    def left(self, backend: Backend, now: float) -> None:
-        """Its share of the load is the others' now."""
-        super().left(backend, now)
-        if self._bound is not None:
-            self._bound.left(backend)
-
-    def reweighed(self, backend: Backend, now: float) -> None:
-        """Other points, if it is more than slow start or draining."""
-        super().reweighed(backend, now)
-        if self._bound is not None:
-            self._bound.reweighed()
-        if self._ring.weight_of(backend) != backend.place_weight:
-            self._stale = True
-
-    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The backend of the client's first good point."""
-        usable = self.roster.usable
-        if not usable or (avoid and usable.issubset(avoid)):
-            return None
         if len(self.roster.members) > 1:
             ring = self._ring
-            if self._stale:
-                ring.rebuild(self.roster.members)
-                self._stale = False
             place = ring.place(crc32(key_of(client, self.settings.key)))
             count = len(ring.points)
             for point in range(place, place + (count if self._bound else MAX_MISSES + 1)):
                 owners = ring.owners(point % count)
                 if len(owners) == 1:
-                    if self._good(owners[0], avoid):
-                        return self._recovering(owners[0], now)
-                elif good := [backend for backend in owners if self._good(backend, avoid)]:
-                    return self.step_among(good, now)
-        return self.pick_smooth(now, avoid)
+                    if self._good(owners[0], eligible):
+                        return self._recovering(owners[0])
+                elif good := [backend for backend in owners if self._good(backend, eligible)]:
+                    return self._smooth.step_among(good)
+        return self._smooth.step(now, tried)
 
-    def _good(self, backend: Backend, avoid: Collection[Backend]) -> bool:
-        return (
-            backend in self.roster.usable
-            and backend not in avoid
-            and (self._bound is None or self._bound.admits(backend))
-        )
+    def _good(self, backend: Backend, eligible: Eligible) -> bool:
+        return backend in eligible and (self._bound is None or self._bound.admits(backend))
 
-    def _recovering(self, backend: Backend, now: float) -> Backend:
+    def _recovering(self, backend: Backend) -> Backend:
         """`backend`; if it was punished, nginx lets it recover a little by a step of its own."""
-        if self._group.recovering:
-            self.step_among([backend], now)
+        if self._smooth.group.recovering:
+            self._smooth.step_among([backend])
         return backend
 
-    def scores(self, client: Address, now: float) -> Mapping[Backend, str]:
+    def scores(self, client: Address | None, now: float) -> Mapping[Backend, str]:
         """Points on the ring, and how much of its bound is used."""
-        return {backend: self._score(backend) for backend in self.usable()}
+        return {backend: self._score(backend) for backend in self.roster.in_order()}
 
     def _score(self, backend: Backend) -> str:
         said = f"{160 * backend.place_weight} points"
@@ -137,3 +96,90 @@ class Ketama(WeightedBalancer[KetamaSettings]):
                 return f"{said} there is of {chosen.id}{who}"
             passed |= dict.fromkeys(backend.id for backend in owners)
         return f"{MAX_MISSES + 1} points in a row are of others, so round robin decided"
+
+
+class KetamaRing(Follower):
+    """Points, ascending, and whose they are; 8 bytes per point.
+
+    The name HOST:PORT, as it is written in the configuration, gives the text HOST, zero byte, PORT.
+    A point is the CRC of this text followed by the point before it as 4 bytes, little-endian (first
+    0). Of equal points only the first backend's stays.
+    Source: ngx_stream_upstream_update_chash (nginx 1.22.1).
+    """
+
+    def __init__(self) -> None:
+        """No points yet."""
+        self.points = array("I")
+        self._names = array("I")
+        self._low_bits = 32
+        self._index = array("I", [0, 0])
+        """Where the points begin with these leading bits, so that few are left to be searched."""
+        self._members: list[list[Backend]] = []
+        self._weights: dict[Backend, int] = {}
+        self._stale = False
+        """Weights are others than those laid out: done at the next `place`."""
+
+    def members_changed(self, members: Sequence[Backend], now: float) -> None:
+        """Lay out `members` by `hash_name` and `place_weight`."""
+        self._lay_out(members)
+
+    def reweighed(self, backend: Backend, now: float) -> None:
+        """Other points, if it is more than slow start or draining."""
+        if self._weights[backend] != backend.place_weight:
+            self._stale = True
+
+    def _lay_out(self, members: Sequence[Backend]) -> None:
+        self._stale = False
+        self._weights = weights = {backend: backend.place_weight for backend in members}
+        by_name: dict[str, list[Backend]] = {}
+        for backend in members:
+            by_name.setdefault(backend.hash_name, []).append(backend)
+        self._members = list(by_name.values())
+        placed = [
+            point << 32 | number
+            for number, (name, backends) in enumerate(by_name.items())
+            for point in points_of(name, max(map(weights.__getitem__, backends)))
+        ]
+        placed.sort()
+        self.points, self._names = array("I"), array("I")
+        last = -1
+        for value in placed:
+            point = value >> 32
+            if point != last:
+                self.points.append(point)
+                self._names.append(value & 0xFFFFFFFF)
+                last = point
+        bits = min(MOST_INDEX_BITS, len(self.points).bit_length())
+        self._low_bits = 32 - bits
+        starts = (bisect_left(self.points, i << self._low_bits) for i in range(1 << bits))
+        self._index = array("I", [*starts, len(self.points)])
+
+    def place(self, value: int) -> int:
+        """Of the first of `points` not below `value` (32 bits); their count if there is none."""
+        if self._stale:
+            self._lay_out(tuple(self._weights))
+        leading = value >> self._low_bits
+        return bisect_left(self.points, value, self._index[leading], self._index[leading + 1])
+
+    def owners(self, place: int) -> Sequence[Backend]:
+        """Who has the point at `place` of `points`: the backends of one name."""
+        return self._members[self._names[place]]
+
+
+def points_of(name: str, weight: int) -> Iterator[int]:
+    """The points of a backend of that name, in the order in which they are made."""
+    base = crc32(name_text(name))
+    point = 0
+    for _ in range(POINTS_PER_WEIGHT * weight):
+        point = crc32(point.to_bytes(4, "little"), base)
+        yield point
+
+
+def name_text(name: str) -> bytes:
+    """The text that all points of a name begin with."""
+    if name[:5].lower() == "unix:":
+        return name[5:].encode() + b"\0"
+    host, colon, port = name.rpartition(":")
+    if colon and (not port or (port.isascii() and port.isdigit())):
+        return host.encode() + b"\0" + port.encode()
+    return name.encode() + b"\0"

@@ -1,7 +1,6 @@
 """Least bytes: the least recent traffic per weight."""
 
-import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
 
@@ -9,9 +8,8 @@ from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.balancer.base import Balancer
-from nginy.balancer.ranking import Ranking
-from nginy.balancer.roster import RosterPolicy
-from nginy.balancer.turns import Turns
+from nginy.balancer.ranking import Ranking, Turns
+from nginy.balancer.roster import Eligible, Tried
 from nginy.config.strategies import LeastBytesSettings
 
 LARGEST_EXPONENT = 200.0
@@ -60,17 +58,11 @@ class LeastBytes(Balancer[LeastBytesSettings]):
 
     wants_progress = True
 
-    def __init__(
-        self,
-        settings: LeastBytesSettings,
-        rng: random.Random,
-        policy: RosterPolicy = RosterPolicy(),  # noqa: B008  (frozen)
-    ) -> None:
-        """No members until `rebuild`."""
-        super().__init__(settings, rng, policy)
+    def prepare(self) -> None:
+        """Nobody has carried anything yet."""
         self._traffic: dict[Backend, _Traffic] = {}
         self._ranking = Ranking()
-        self._turns = Turns()
+        self._turns = self.roster.followed_by(Turns())
         self._scaled_at = 0.0
         self._mean_bytes = 0.0
         self._closed_count = 0
@@ -86,7 +78,6 @@ class LeastBytes(Balancer[LeastBytesSettings]):
         self._level_before = None
         for backend in self._traffic.keys() - self.roster.position.keys():
             del self._traffic[backend]
-        self._turns.keep(backends)
 
     def joined(self, backend: Backend, now: float) -> None:
         """It is ranked, as if it had carried the mean while it was away."""
@@ -114,12 +105,12 @@ class LeastBytes(Balancer[LeastBytesSettings]):
             self._turns.weigh(backend, backend.share)
             self._enter(backend, traffic)
 
-    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The one with the least bytes per weight."""
-        backend = self._ranking.first(avoid)
-        if backend is not None:
-            self._turns.take(backend)
-            self._rank(backend, self._traffic[backend])
+        backend = self._ranking.first(eligible)
+        assert backend is not None
+        self._turns.take(backend)
+        self._rank(backend, self._traffic[backend])
         return backend
 
     def opened(self, backend: Backend, now: float) -> None:
@@ -199,7 +190,7 @@ class LeastBytes(Balancer[LeastBytesSettings]):
         """Mean amount per share of the usable backends."""
         return max(0.0, self._usable_amount) / self._usable_share if self._usable_share else 0.0
 
-    def scores(self, client: Address, now: float) -> Mapping[Backend, str]:
+    def scores(self, client: Address | None, now: float) -> Mapping[Backend, str]:
         """Bytes per weight, as they are now."""
         return {
             backend: f"{self._per_weight(backend, now):.4g} recent bytes per weight"

@@ -1,8 +1,7 @@
 """Least time: nginx's least_time."""
 
-import random
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count, islice
 from math import inf
@@ -10,11 +9,12 @@ from math import inf
 from nginy.address import Address
 from nginy.backend.backend import FULL_SHARE, Backend
 from nginy.backend.outcome import Outcome
-from nginy.balancer.buckets import Buckets, exact_ratio
+from nginy.balancer.base import Balancer
+from nginy.balancer.least_conn import Buckets, exact_ratio
 from nginy.balancer.response_time import ResponseTime, average, milliseconds
-from nginy.balancer.roster import RosterPolicy
+from nginy.balancer.roster import Eligible, Tried
+from nginy.balancer.round_robin import Standings, in_weights
 from nginy.balancer.smooth import SmoothGroup, Standing
-from nginy.balancer.weighted import StandingBalancer, in_weights
 from nginy.config.strategies import LeastTimeSettings
 
 
@@ -39,7 +39,7 @@ class TiedGroup(SmoothGroup):
         del self.positions[bisect_left(self.positions, standing.position)]
 
 
-class LeastTime(StandingBalancer[LeastTimeSettings]):
+class LeastTime(Balancer[LeastTimeSettings]):
     """The backend that would be done first: average time times (connections + 1), per weight.
 
     The average of `metric` follows each successful connection by 1/20 and counts in classes of
@@ -60,16 +60,11 @@ class LeastTime(StandingBalancer[LeastTimeSettings]):
 
     watches_load = True
 
-    def __init__(
-        self,
-        settings: LeastTimeSettings,
-        rng: random.Random,
-        policy: RosterPolicy = RosterPolicy(),  # noqa: B008  (frozen)
-    ) -> None:
-        """No members until `rebuild`."""
-        super().__init__(settings, rng, policy)
-        self.wants_progress = settings.inflight and settings.metric == "first_byte"
+    def prepare(self) -> None:
+        """Nobody is measured yet."""
+        self.wants_progress = self.settings.inflight and self.settings.metric == "first_byte"
         self._buckets = Buckets(TiedGroup)
+        self._standings = self.roster.followed_by(Standings(self.roster, self._enter))
         self._times: dict[Backend, ResponseTime] = {}
         self._waiting: dict[Backend, None] = {}
         self._halvings: list[tuple[float, int, Backend]] = []
@@ -77,14 +72,13 @@ class LeastTime(StandingBalancer[LeastTimeSettings]):
 
     # Membership and sorting.
 
-    def rebuild(self, backends: Sequence[Backend], now: float) -> None:
-        """Take a new membership; what is known of those who stay is kept."""
+    def members_changed(self, members: Sequence[Backend], now: float) -> None:
+        """What is known of those who stay is kept."""
         known = self._times
-        self._times = {backend: known.get(backend) or ResponseTime() for backend in backends}
+        self._times = {backend: known.get(backend) or ResponseTime() for backend in members}
         self._waiting = {backend: None for backend in self._waiting if backend in self._times}
-        super().rebuild(backends, now)
 
-    def enter(self, standing: Standing, now: float) -> None:
+    def _enter(self, standing: Standing, now: float) -> None:
         """Join those with the same estimate per weight."""
         backend = standing.backend
         times = self._times[backend]
@@ -96,24 +90,21 @@ class LeastTime(StandingBalancer[LeastTimeSettings]):
 
     def load_changed(self, backend: Backend, now: float) -> None:
         """Another estimate."""
-        standing = self._standings[backend]
-        if standing.group is not None:
-            self.leave(standing)
-            self.enter(standing, now)
+        self._standings.sort(backend, now)
 
     def _period(self, backend: Backend) -> float:
         return backend.penalty.fail_timeout_s + 1
 
     # Picking.
 
-    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The backend with the least estimate per weight."""
         self._halve(now)
         for backend in self._waiting:
-            if backend not in avoid and backend in self.roster.usable:
+            if backend in eligible:
                 self._times[backend].grow_older(now)
                 self.load_changed(backend, now)
-        return self.sparing(avoid, now, self._least) if avoid else self._least()
+        return self._standings.sparing(tried, now, self._least) if tried else self._least()
 
     def _halve(self, now: float) -> None:
         while self._halvings and self._halvings[0][0] <= now:
@@ -122,10 +113,8 @@ class LeastTime(StandingBalancer[LeastTimeSettings]):
             if times is not None and times.halved_next_at == due:
                 self.load_changed(backend, now)
 
-    def _least(self) -> Backend | None:
+    def _least(self) -> Backend:
         tied = self._buckets.least()
-        if tied is None:
-            return None
         if tied.size == 1:
             return tied.only()
         return tied.step() if tied.uniform else self._uneven_step(tied)
@@ -155,7 +144,7 @@ class LeastTime(StandingBalancer[LeastTimeSettings]):
         return best.backend
 
     def _at(self, position: int) -> Standing:
-        return self._standings[self.roster.members[position]]
+        return self._standings.of[self.roster.members[position]]
 
     # The life of a lease.
 
@@ -219,9 +208,9 @@ class LeastTime(StandingBalancer[LeastTimeSettings]):
 
     # To explain.
 
-    def scores(self, client: Address, now: float) -> Mapping[Backend, str]:
+    def scores(self, client: Address | None, now: float) -> Mapping[Backend, str]:
         """Time class, connections and weight of each."""
-        return {backend: self._score(backend) for backend in self.usable()}
+        return {backend: self._score(backend) for backend in self.roster.in_order()}
 
     def _score(self, backend: Backend) -> str:
         estimate = self._times[backend].estimate_ms

@@ -1,23 +1,25 @@
 """Maglev hashing."""
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
+from heapq import heapify, heapreplace
 
 from xxhash import xxh64_intdigest
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.balancer.consistent import ConsistentBalancer
+from nginy.balancer.consistent import ConsistentHash
 from nginy.balancer.hash_key import key_of
-from nginy.balancer.maglev_table import fill_table
 from nginy.config.strategies import MaglevSettings
 
 TRIES = 64
 """Slots looked at before the members are tried one after the other: while half of the table is
 usable, one key in 2**64 gets there."""
+FREE = 0xFFFFFFFF
+"""Marks a slot nobody has taken."""
 
 
-class Maglev(ConsistentBalancer[MaglevSettings]):
+class Maglev(ConsistentHash[MaglevSettings, bytes]):
     """The owner of slot xxHash64(key) mod table_size, in a table the backends fill in turn.
 
     Unavailable choice: the key is hashed again with seed 1, 2, ..., up to 64 slots in all, then the
@@ -34,40 +36,86 @@ class Maglev(ConsistentBalancer[MaglevSettings]):
     weights as in maglev_lb.cc of Envoy, which rebuilds the table without the unhealthy ones.
     """
 
-    _table: "array[int]"
-    _ranked: tuple[Backend, ...]
+    def make_table(self, members: Sequence[Backend], now: float) -> "MaglevTable":
+        """O(table_size log table_size) on average."""
+        return MaglevTable(members, self.settings.table_size)
 
-    def build(self, members: Sequence[Backend], now: float) -> None:
-        """O(table_size log table_size) on average; the order of the configuration plays no part."""
-        size = self.settings.table_size
-        self._ranked = tuple(sorted(members, key=lambda backend: backend.hash_name))
-        names = [backend.hash_name.encode() for backend in self._ranked]
-        self._table = fill_table(
+    def hashed(self, client: Address) -> bytes:
+        """The key itself, which may be hashed more than once."""
+        return key_of(client, self.settings.key)
+
+    def place(self, client: Address) -> str:
+        """The key's slot."""
+        key = self.hashed(client)
+        hashed = xxh64_intdigest(key)
+        slot = hashed % self.settings.table_size
+        return f"key {key.decode()} hashes to {hashed:#018x}, slot {slot} is of"
+
+
+class MaglevTable:
+    """Slots that members own; the order of the configuration plays no part."""
+
+    def __init__(self, members: Sequence[Backend], size: int) -> None:
+        """Of `size` slots, a prime."""
+        self.ranked = tuple(sorted(members, key=lambda backend: backend.hash_name))
+        names = [backend.hash_name.encode() for backend in self.ranked]
+        self.slots = fill_table(
             size,
             [xxh64_intdigest(name) % size for name in names],
             [xxh64_intdigest(name, 1) % (size - 1) + 1 for name in names],
-            [backend.place_weight for backend in self._ranked],
+            [backend.place_weight for backend in self.ranked],
         )
 
-    def owner(self, client: Address) -> Backend:
-        """Of the slot."""
-        hashed = xxh64_intdigest(key_of(client, self.settings.key))
-        return self._ranked[self._table[hashed % len(self._table)]]
+    def owner(self, key: bytes, usable: Set[Backend]) -> Backend:
+        """Of the slot, usable or not."""
+        return self.ranked[self.slots[xxh64_intdigest(key) % len(self.slots)]]
 
-    def walk(self, client: Address) -> Iterator[Backend]:
+    def walk(self, key: bytes, usable: Set[Backend]) -> Iterator[Backend]:
         """The slot's owner, those of the next slots, then everybody."""
-        key = key_of(client, self.settings.key)
-        ranked, table = self._ranked, self._table
-        size, count = len(table), len(ranked)
+        ranked, slots = self.ranked, self.slots
+        size, count = len(slots), len(ranked)
         for seed in range(TRIES):
-            yield ranked[table[xxh64_intdigest(key, seed) % size]]
+            yield ranked[slots[xxh64_intdigest(key, seed) % size]]
         start = xxh64_intdigest(key) % count
         for rank in range(start, start + count):
             yield ranked[rank % count]
 
-    def place(self, client: Address) -> str:
-        """The key's slot."""
-        key = key_of(client, self.settings.key)
-        hashed = xxh64_intdigest(key)
-        slot = hashed % len(self._table)
-        return f"key {key.decode()} hashes to {hashed:#018x}, slot {slot} is of"
+
+def fill_table(
+    size: int, offsets: Sequence[int], skips: Sequence[int], weights: Sequence[int]
+) -> "array[int]":
+    """The owner's index for each of `size` slots; `size` is a prime, weights are at least 1.
+
+    In its turn backend i takes the first free slot of its permutation offset + j skip (mod size),
+    j = 0, 1, 2, ... Cost: O(size log size) on average.
+    """
+    table = array("I", [FREE]) * size
+    slots = list(offsets)
+    for owner in rounds(weights, size):
+        slot, skip = slots[owner], skips[owner]
+        while table[slot] != FREE:
+            slot += skip
+            if slot >= size:
+                slot -= size
+        table[slot] = owner
+        slots[owner] = slot
+    return table
+
+
+def rounds(weights: Sequence[int], count: int) -> Iterator[int]:
+    """Whose turn it is, `count` times.
+
+    In round t = 1, 2, ... backend i, which has had k turns, has another if t w_i >= k w_max: the
+    heaviest is in every round, one of a third of its weight in every third. Envoy computes this in
+    doubles, here it is in integers, and rounds without a turn cost nothing.
+    """
+    heaviest = max(weights)
+    taken = [0] * len(weights)
+    due = [(1, owner) for owner in range(len(weights))]
+    heapify(due)
+    for _ in range(count):
+        turn, owner = due[0]
+        yield owner
+        taken[owner] += 1
+        earliest = -(-taken[owner] * heaviest // weights[owner])
+        heapreplace(due, (max(turn + 1, earliest), owner))

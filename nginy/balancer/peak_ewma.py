@@ -1,7 +1,6 @@
 """Peak EWMA: the better of two by decaying peak latency."""
 
-import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
 
@@ -9,8 +8,8 @@ from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.balancer.base import Balancer
-from nginy.balancer.draw_list import DrawList
-from nginy.balancer.roster import RosterPolicy
+from nginy.balancer.draws import DrawList
+from nginy.balancer.roster import Eligible, Tried
 from nginy.config.strategies import PeakEwmaSettings
 
 UNKNOWN_MS = 140_737_488.355327
@@ -75,38 +74,26 @@ class PeakEwma(Balancer[PeakEwmaSettings]):
     Source: Finagle's PeakEwma.scala and Balancers.p2cPeakEwma; tower's load/peak_ewma.rs.
     """
 
-    def __init__(
-        self,
-        settings: PeakEwmaSettings,
-        rng: random.Random,
-        policy: RosterPolicy = RosterPolicy(),  # noqa: B008  (frozen)
-    ) -> None:
-        """No members until `rebuild`."""
-        super().__init__(settings, rng, policy)
-        self.wants_progress = settings.metric == "first_byte"
-        self._decay_s = settings.decay_s
-        self._usable = DrawList()
+    def prepare(self) -> None:
+        """No estimates yet."""
+        self.wants_progress = self.settings.metric == "first_byte"
+        self._decay_s = self.settings.decay_s
+        self._draws = self.roster.followed_by(DrawList())
         self._costs: dict[Backend, PeakCost] = {}
 
-    def rebuild(self, backends: Sequence[Backend], now: float) -> None:
+    def members_changed(self, members: Sequence[Backend], now: float) -> None:
         """Estimates of backends that stay are kept."""
-        super().rebuild(backends, now)
         for backend in self._costs.keys() - self.roster.position.keys():
             del self._costs[backend]
 
     def joined(self, backend: Backend, now: float) -> None:
-        """It may be drawn; what is known of it is kept."""
-        self._usable.add(backend)
+        """What is known of it is kept."""
         self._costs.setdefault(backend, PeakCost(self.settings.initial_ms or 0.0, now))
 
-    def left(self, backend: Backend, now: float) -> None:
-        """It is not drawn any more."""
-        self._usable.remove(backend)
-
-    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The better of two; the only one if there are no two."""
-        first, second = self._usable.draw_two(self.rng, avoid)
-        if first is None or second is None:
+        first, second = self._draws.draw_two(self.rng, eligible)
+        if second is None:
             return first
         return second if self._load(second, now) < self._load(first, now) else first
 
@@ -138,13 +125,9 @@ class PeakEwma(Balancer[PeakEwmaSettings]):
         if cost is not None:
             cost.observe(latency_ms, now, self._decay_s)
 
-    def scores(self, client: Address, now: float) -> Mapping[Backend, str]:
+    def scores(self, client: Address | None, now: float) -> Mapping[Backend, str]:
         """Estimate, open connections and load per weight."""
-        return {
-            backend: self._score(backend, now)
-            for backend in self.roster.members
-            if backend in self.roster.usable
-        }
+        return {backend: self._score(backend, now) for backend in self.roster.in_order()}
 
     def _score(self, backend: Backend, now: float) -> str:
         cost_ms = self._costs[backend].decayed(now, self._decay_s)
@@ -155,6 +138,6 @@ class PeakEwma(Balancer[PeakEwmaSettings]):
 
     def reason(self, client: Address, chosen: Backend, now: float) -> str:
         """Its load."""
-        if len(self._usable) == 1:
+        if len(self._draws) == 1:
             return "it is the only usable backend"
         return f"of two drawn by chance it has the lesser load: {self._score(chosen, now)}"

@@ -1,7 +1,6 @@
 """Prequal: backends are probed, and the fastest that is not hot is chosen."""
 
-import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -10,9 +9,9 @@ from nginy.backend.backend import Backend
 from nginy.backend.load import LoadReport
 from nginy.backend.outcome import Outcome
 from nginy.balancer.base import Balancer
-from nginy.balancer.draw_list import DrawList
-from nginy.balancer.probe_pool import Answer, ProbePool, reuse_budget, rounded
-from nginy.balancer.roster import RosterPolicy
+from nginy.balancer.draws import DrawList
+from nginy.balancer.probe_pool import PooledAnswer, ProbePool, reuse_budget, rounded
+from nginy.balancer.roster import Eligible, Tried
 from nginy.config.strategies import PrequalSettings
 
 ERROR_STEP = 0.2
@@ -58,16 +57,11 @@ class Prequal(Balancer[PrequalSettings]):
 
     wants_probes = True
 
-    def __init__(
-        self,
-        settings: PrequalSettings,
-        rng: random.Random,
-        policy: RosterPolicy = RosterPolicy(),  # noqa: B008  (frozen)
-    ) -> None:
-        """No members until `rebuild`."""
-        super().__init__(settings, rng, policy)
+    def prepare(self) -> None:
+        """No answers yet."""
+        settings = self.settings
         self._pool = ProbePool(settings.hot_quantile, settings.max_age_s)
-        self._usable = DrawList()
+        self._draws = self.roster.followed_by(DrawList())
         self._errors: dict[Backend, _Errors] = {}
         # A setting of pydantic's is slower to read than an attribute.
         self._removed_per_pick = settings.removed_per_pick
@@ -85,26 +79,21 @@ class Prequal(Balancer[PrequalSettings]):
         for backend in self._errors.keys() - self.roster.position.keys():
             del self._errors[backend]
 
-    def joined(self, backend: Backend, now: float) -> None:
-        """It is probed from now on."""
-        self._usable.add(backend)
-
     def left(self, backend: Backend, now: float) -> None:
-        """It is probed no more, and what it answered is dropped."""
-        self._usable.remove(backend)
+        """What it answered is dropped."""
         self._pool.forget(backend)
 
-    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
+    def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """By the answers, or by chance."""
         self._pool.expire(now)
-        answer = self._pool.best(avoid, self._suspects(now) if self._errors else ())
+        answer = self._pool.best(tried, self._suspects(now) if self._errors else ())
         self._followed = None
         if answer is not None:
             self._followed = (answer.in_flight, answer.latency_s)
             self._pool.use(answer)
         self._pool.remove(rounded(self._removed_per_pick, self.rng))
         self._owed += rounded(self._probes_per_pick, self.rng)
-        return self._usable.draw(self.rng, avoid) if answer is None else answer.backend
+        return self._draws.draw(self.rng, eligible) if answer is None else answer.backend
 
     def probes_due(self, now: float) -> Sequence[Backend]:
         """What the picks since the last call owe; some anyway when there were none for a while."""
@@ -114,7 +103,7 @@ class Prequal(Balancer[PrequalSettings]):
             self._owed = max(2, ceil(self.settings.probes_per_pick))
         if not self._owed:
             return ()
-        due = self._usable.sample(self.rng, self._owed)
+        due = self._draws.sample(self.rng, self._owed)
         self._owed = 0
         self._probed_at = now
         return due
@@ -123,7 +112,7 @@ class Prequal(Balancer[PrequalSettings]):
         """An answer."""
         if backend not in self.roster.usable:
             return
-        settings, count = self.settings, len(self._usable)
+        settings, count = self.settings, len(self._draws)
         budget = reuse_budget(
             settings.pool_size,
             count,
@@ -131,7 +120,7 @@ class Prequal(Balancer[PrequalSettings]):
             settings.removed_per_pick,
             settings.delta,
         )
-        answer = Answer(backend, in_flight, latency_s, now, rounded(budget, self.rng))
+        answer = PooledAnswer(backend, in_flight, latency_s, now, rounded(budget, self.rng))
         self._pool.add(answer, min(settings.pool_size, count))
 
     def reported(self, backend: Backend, report: LoadReport, now: float) -> None:
@@ -164,17 +153,16 @@ class Prequal(Balancer[PrequalSettings]):
             return False
         return now - errors.failed_at < SUSPECT_S
 
-    def scores(self, client: Address, now: float) -> Mapping[Backend, str]:
+    def scores(self, client: Address | None, now: float) -> Mapping[Backend, str]:
         """The newest answer of each."""
         self._pool.expire(now)
         known = {answer.backend: answer for answer in self._pool.answers}
         return {
             backend: self._score(known[backend], now) if backend in known else "no fresh answer"
-            for backend in self.roster.members
-            if backend in self.roster.usable
+            for backend in self.roster.in_order()
         }
 
-    def _score(self, answer: Answer, now: float) -> str:
+    def _score(self, answer: PooledAnswer, now: float) -> str:
         heat = "hot" if answer.in_flight > self._pool.threshold else "cold"
         if self._suspect(answer.backend, now):
             heat += ", suspect (it failed lately)"

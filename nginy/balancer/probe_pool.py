@@ -9,13 +9,14 @@ from math import ceil, inf
 from operator import attrgetter
 
 from nginy.backend.backend import Backend
+from nginy.balancer.roster import Tried
 
 REMEMBERED = 128
 """The quantile of requests in flight is that of so many answers, the last ones."""
 
 
 @dataclass(eq=False, slots=True)
-class Answer:
+class PooledAnswer:
     """What a backend said of itself, and how often that may still be used."""
 
     backend: Backend
@@ -45,13 +46,13 @@ def rounded(value: float, rng: random.Random) -> int:
     return whole if whole == value else whole + (rng.random() < value - whole)
 
 
-def hot_and_cold(answers: Sequence[Answer], threshold: float) -> Answer | None:
+def hot_and_cold(answers: Sequence[PooledAnswer], threshold: float) -> PooledAnswer | None:
     """Hot-cold lexicographic: of the cold the least latency, else the least in flight.
 
     Of equal ones the first, the oldest, is used up before it is too old.
     """
-    cold: Answer | None = None
-    hot: Answer | None = None
+    cold: PooledAnswer | None = None
+    hot: PooledAnswer | None = None
     for answer in answers:
         if answer.in_flight <= threshold:
             if cold is None or answer.latency_s < cold.latency_s:
@@ -90,7 +91,7 @@ class ProbePool:
 
     def __init__(self, hot_quantile: float, max_age_s: float) -> None:
         """Empty."""
-        self.answers: list[Answer] = []
+        self.answers: list[PooledAnswer] = []
         self._hot_quantile = hot_quantile
         self._max_age_s = max_age_s
         self._recent = RecentInFlight()
@@ -98,7 +99,7 @@ class ProbePool:
         self.threshold = self._recent.quantile(hot_quantile)
         """Above so many requests in flight a backend is hot."""
 
-    def add(self, answer: Answer, size: int) -> None:
+    def add(self, answer: PooledAnswer, size: int) -> None:
         """A new answer; the oldest ones beyond `size` go."""
         self._recent.add(answer.in_flight)
         self.threshold = self._recent.quantile(self._hot_quantile)
@@ -114,14 +115,14 @@ class ProbePool:
         """Drop the answers of `backend`."""
         self.answers = [answer for answer in self.answers if answer.backend is not backend]
 
-    def best(self, avoid: Collection[Backend], suspects: Collection[Backend]) -> Answer | None:
+    def best(self, tried: Tried, suspects: Collection[Backend]) -> PooledAnswer | None:
         """The answer to follow, one of a suspect only if there is no other; None: fewer than two.
 
         Two answers are needed because one is no choice.
         """
         answers = self.answers
-        if avoid:
-            answers = [answer for answer in answers if answer.backend not in avoid]
+        if tried:
+            answers = [answer for answer in answers if answer.backend not in tried]
         if len(answers) < 2:
             return None
         if suspects:
@@ -129,7 +130,7 @@ class ProbePool:
             answers = trusted or answers
         return hot_and_cold(answers, self.threshold)
 
-    def use(self, answer: Answer) -> None:
+    def use(self, answer: PooledAnswer) -> None:
         """One use less of `answer`, and one more in flight in every answer of its backend."""
         backend = answer.backend
         answer.uses -= 1
@@ -145,7 +146,7 @@ class ProbePool:
             self.answers.remove(self._worst() if self._worst_next else self.answers[0])
             self._worst_next = not self._worst_next
 
-    def _worst(self) -> Answer:
+    def _worst(self) -> PooledAnswer:
         """Most in flight if somebody is hot, else the highest latency."""
         most = max(self.answers, key=_in_flight)
         return most if most.in_flight > self.threshold else max(self.answers, key=_latency_s)

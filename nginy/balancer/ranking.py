@@ -1,9 +1,10 @@
-"""Backends in the order of a key that changes often: the least one in O(log n)."""
+"""Backends in the order of a key that changes often, and weighted turns as such a key."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 
 from nginy.backend.backend import Backend
+from nginy.balancer.roster import Eligible, Follower
 
 _Entry = tuple[float, float, int, Backend]
 SPARE = 16
@@ -11,7 +12,10 @@ SPARE = 16
 
 
 class Ranking:
-    """A heap with lazy deletion, by a key of two numbers. Of equal keys the one set first leads."""
+    """The one with the least key of two numbers in O(log n); of equal keys the one set first leads.
+
+    A heap with lazy deletion.
+    """
 
     def __init__(self) -> None:
         """Empty."""
@@ -53,8 +57,8 @@ class Ranking:
         """Rank it no more. O(1)."""
         self._entries.pop(backend, None)
 
-    def first(self, avoid: Collection[Backend]) -> Backend | None:
-        """The one with the least key that is not in `avoid`; None: there is none."""
+    def first(self, eligible: Eligible) -> Backend | None:
+        """The one of `eligible` with the least key; None: nobody of them is ranked."""
         heap, entries = self._heap, self._entries
         passed_over: list[_Entry] = []
         found = None
@@ -62,11 +66,11 @@ class Ranking:
             backend = heap[0][3]
             if entries.get(backend) is not heap[0]:
                 heappop(heap)
-            elif backend in avoid:
-                passed_over.append(heappop(heap))
-            else:
+            elif backend in eligible:
                 found = backend
                 break
+            else:
+                passed_over.append(heappop(heap))
         for entry in passed_over:
             heappush(heap, entry)
         return found
@@ -74,3 +78,49 @@ class Ranking:
     def _tidy(self) -> None:
         self._heap = list(self._entries.values())
         heapify(self._heap)
+
+
+class Turns(Follower):
+    """Weighted round robin by virtual time, for weights that are any positive numbers and change.
+
+    When whose turn is; the order among those that a caller may choose is the caller's: a ranking.
+
+    nginx's smooth round robin looks at every member at every step; where nearly every weight is a
+    different one, that cannot be had in less than O(n). Here every member has the virtual time of
+    its next turn, 1 / weight after the last, the first one half of that from now: the Sainte-Lague
+    order (5, 1, 1 gives 0 0 0 1 2 0 0), in which each has exactly `weight` turns per period. Who
+    was away does not catch up: its turn is now (start-time fair queueing: Goyal, Vin, Cheng,
+    SIGCOMM 1996).
+    """
+
+    def __init__(self) -> None:
+        """Nobody yet."""
+        self._now = 0.0
+        self._turns: dict[Backend, float] = {}
+        self._weights: dict[Backend, float] = {}
+
+    def members_changed(self, members: Sequence[Backend], now: float) -> None:
+        """Forget who is not one of `members`."""
+        for backend in self._turns.keys() - set(members):
+            del self._turns[backend], self._weights[backend]
+
+    def weigh(self, backend: Backend, weight: float) -> None:
+        """Its weight is `weight` from now on; the wait for its next turn is scaled with it."""
+        old = self._weights.get(backend)
+        if old is None:
+            self._turns[backend] = self._now + 0.5 / weight
+        elif old != weight:
+            wait = max(0.0, self._turns[backend] - self._now)
+            self._turns[backend] = self._now + wait * old / weight
+        self._weights[backend] = weight
+
+    def of(self, backend: Backend) -> float:
+        """The virtual time of its next turn; the least has waited longest for its weight."""
+        return self._turns[backend]
+
+    def take(self, backend: Backend) -> None:
+        """It was chosen."""
+        turns = self._turns
+        if turns[backend] > self._now:
+            self._now = turns[backend]
+        turns[backend] = self._now + 1.0 / self._weights[backend]

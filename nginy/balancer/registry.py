@@ -6,22 +6,20 @@ from typing import Any
 from nginy.balancer.adaptive import Adaptive
 from nginy.balancer.base import Balancer
 from nginy.balancer.first import First
-from nginy.balancer.ip_hash import IpHash
 from nginy.balancer.join_idle_queue import JoinIdleQueue
 from nginy.balancer.ketama import Ketama
 from nginy.balancer.least_bytes import LeastBytes
 from nginy.balancer.least_conn import LeastConn
 from nginy.balancer.least_time import LeastTime
 from nginy.balancer.maglev import Maglev
+from nginy.balancer.modulo_hash import IpHash, SourceHash
 from nginy.balancer.peak_ewma import PeakEwma
 from nginy.balancer.prequal import Prequal
-from nginy.balancer.random_choice import RandomChoice
-from nginy.balancer.random_two import RandomTwo
+from nginy.balancer.random_choice import RandomChoice, RandomTwo
 from nginy.balancer.ring_hash import RingHash
 from nginy.balancer.roster import RosterPolicy
 from nginy.balancer.round_robin import RoundRobin
 from nginy.balancer.source import Source
-from nginy.balancer.source_hash import SourceHash
 from nginy.config.strategies import StrategySettings
 
 ALGORITHMS: dict[str, type[Balancer[Any]]] = {

@@ -2,19 +2,19 @@
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from math import ceil
 
 from xxhash import xxh64_intdigest
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.balancer.consistent import ConsistentBalancer
+from nginy.balancer.consistent import ConsistentHash
 from nginy.balancer.hash_key import key_of
 from nginy.config.strategies import RingHashSettings
 
 
-class RingHash(ConsistentBalancer[RingHashSettings]):
+class RingHash(ConsistentHash[RingHashSettings, int]):
     """The owner of the first of many points on a ring at or after the key's hash.
 
     Points are xxHash64("<name>_<j>"), keys xxHash64(key). Unavailable choice: on along the ring, so
@@ -33,44 +33,51 @@ class RingHash(ConsistentBalancer[RingHashSettings]):
     Source: ring_hash_lb.cc of Envoy (sizes: minimum_ring_size 1024, maximum_ring_size 8388608).
     """
 
-    _points: "array[int]"
-    _owners: "array[int]"
-
-    def build(self, members: Sequence[Backend], now: float) -> None:
+    def make_table(self, members: Sequence[Backend], now: float) -> "PointRing":
         """O(points log points)."""
         weights = [backend.place_weight for backend in members]
         settings = self.settings
         counts = point_counts(weights, settings.minimum_ring_size, settings.maximum_ring_size)
-        ring = sorted(
-            xxh64_intdigest(f"{backend.hash_name}_{number}".encode()) << 32 | owner
-            for owner, (backend, count) in enumerate(zip(members, counts, strict=True))
-            for number in range(count)
-        )
-        self._points = array("Q", (packed >> 32 for packed in ring))
-        self._owners = array("I", (packed & 0xFFFFFFFF for packed in ring))
+        return PointRing(members, counts)
 
-    def owner(self, client: Address) -> Backend:
-        """Of the next point."""
-        return self.roster.members[self._owners[self._next_point(client)]]
-
-    def walk(self, client: Address) -> Iterator[Backend]:
-        """Once around the ring from the next point, then everybody: some may have no point."""
-        members, owners = self.roster.members, self._owners
-        start = self._next_point(client)
-        for at in range(start, len(owners)):
-            yield members[owners[at]]
-        for at in range(start):
-            yield members[owners[at]]
-        yield from members
+    def hashed(self, client: Address) -> int:
+        """Of the key, 64 bits."""
+        return xxh64_intdigest(key_of(client, self.settings.key))
 
     def place(self, client: Address) -> str:
         """The key's hash."""
         key = key_of(client, self.settings.key)
         return f"key {key.decode()} hashes to {xxh64_intdigest(key):#018x}, the next point is of"
 
-    def _next_point(self, client: Address) -> int:
-        hashed = xxh64_intdigest(key_of(client, self.settings.key))
-        return bisect_left(self._points, hashed) % len(self._points)
+
+class PointRing:
+    """Points in order, and whose they are."""
+
+    def __init__(self, members: Sequence[Backend], counts: Sequence[int]) -> None:
+        """So many points for each of `members`."""
+        ring = sorted(
+            xxh64_intdigest(f"{backend.hash_name}_{number}".encode()) << 32 | owner
+            for owner, (backend, count) in enumerate(zip(members, counts, strict=True))
+            for number in range(count)
+        )
+        self._members = members
+        self._points = array("Q", (packed >> 32 for packed in ring))
+        self._owners = array("I", (packed & 0xFFFFFFFF for packed in ring))
+
+    def owner(self, hashed: int, usable: Set[Backend]) -> Backend:
+        """Of the next point, usable or not."""
+        next_point = bisect_left(self._points, hashed) % len(self._points)
+        return self._members[self._owners[next_point]]
+
+    def walk(self, hashed: int, usable: Set[Backend]) -> Iterator[Backend]:
+        """Once around the ring from the next point, then everybody: some may have no point."""
+        members, owners = self._members, self._owners
+        start = bisect_left(self._points, hashed) % len(owners)
+        for at in range(start, len(owners)):
+            yield members[owners[at]]
+        for at in range(start):
+            yield members[owners[at]]
+        yield from members
 
 
 def point_counts(weights: Sequence[int], minimum: int, maximum: int) -> list[int]:

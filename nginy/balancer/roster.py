@@ -5,28 +5,66 @@ full, is drained, fails its check or is penalised leaves at that moment, and com
 penalty ends by time alone, so the ends lie on a heap that `refresh` looks at.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
-from typing import Protocol
+from typing import TypeVar
 
 from nginy.backend.backend import Backend, Obstacle
 
 FOREVER = float("inf")
 
 
-class Follower(Protocol):
-    """The algorithm, told what changes among its members."""
+class Follower:
+    """Who is told what changes among the members: the algorithm, and the tables that it has."""
+
+    def members_changed(self, members: Sequence[Backend], now: float) -> None:
+        """The members are these; all have left, and those who are usable join next, in order."""
 
     def joined(self, backend: Backend, now: float) -> None:
-        """It may be chosen from now on."""
+        """`backend`, a member, may be chosen from now on."""
 
     def left(self, backend: Backend, now: float) -> None:
-        """It may not be chosen from now on; it is still a member."""
+        """`backend` may not be chosen from now on (and may soon be no member any more)."""
 
     def reweighed(self, backend: Backend, now: float) -> None:
-        """Its share of new connections is another one; it may be usable or not."""
+        """`backend.weight` or `backend.share` is another one; it may be usable or not."""
+
+    def failed(self, backend: Backend, now: float) -> None:
+        """A lease on `backend`, which may be no member any more, failed by its fault."""
+
+
+FollowerT = TypeVar("FollowerT", bound=Follower)
+
+
+Eligible = Set[Backend]
+"""Who may be chosen by one pick: the usable members that the connection has not tried."""
+Tried = Collection[Backend]
+"""Whom it has tried, usable or not: nearly always nobody."""
+
+
+class Untried(Set[Backend]):
+    """Those of `usable` whom a connection has not tried yet: a view, as a copy would be O(n)."""
+
+    __slots__ = ("_tried", "_usable")
+
+    def __init__(self, usable: Set[Backend], tried: Tried) -> None:
+        """Neither is copied."""
+        self._usable = usable
+        self._tried = tried
+
+    def __contains__(self, backend: object) -> bool:
+        """O(tried)."""
+        return backend in self._usable and backend not in self._tried
+
+    def __iter__(self) -> Iterator[Backend]:
+        """O(n)."""
+        return (backend for backend in self._usable if backend not in self._tried)
+
+    def __len__(self) -> int:
+        """O(tried)."""
+        return len(self._usable) - sum(backend in self._usable for backend in set(self._tried))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +87,9 @@ class Roster:
     `max_ejected_pct`; one that was not heeded then is looked at again at the member's next change.
     """
 
-    def __init__(self, follower: Follower, policy: RosterPolicy) -> None:
+    def __init__(self, policy: RosterPolicy) -> None:
         """No members until `rebuild`."""
-        self._follower = follower
+        self._followers: list[Follower] = []
         self.policy = policy
         """May be replaced before a `rebuild`."""
         self.members: tuple[Backend, ...] = ()
@@ -67,6 +105,15 @@ class Roster:
         """The same as a heap; entries that are no longer due are ignored."""
         self._numbers = count()
 
+    def followed_by(self, follower: FollowerT) -> FollowerT:
+        """`follower`, which is told of all that changes, after those that came before it."""
+        self._followers.append(follower)
+        return follower
+
+    def in_order(self) -> list[Backend]:
+        """The usable members, in the configuration's order. O(n)."""
+        return [backend for backend in self.members if backend in self.usable]
+
     def rebuild(self, members: Sequence[Backend], now: float) -> None:
         """Take a new membership: everybody leaves, and who is usable (re)joins in the new order."""
         for backend in self.members:
@@ -78,6 +125,8 @@ class Roster:
         self.next_return = FOREVER
         self.members = tuple(members)
         self.position = {backend: place for place, backend in enumerate(members)}
+        for follower in self._followers:
+            follower.members_changed(self.members, now)
         for backend in members:
             backend.watchers.append(self)
             self.state_changed(backend, now)
@@ -100,11 +149,18 @@ class Roster:
             self._leave(backend, now)
         elif backend not in self.usable:
             self.usable.add(backend)
-            self._follower.joined(backend, now)
+            for follower in self._followers:
+                follower.joined(backend, now)
 
     def share_changed(self, backend: Backend, now: float) -> None:
         """Pass it on."""
-        self._follower.reweighed(backend, now)
+        for follower in self._followers:
+            follower.reweighed(backend, now)
+
+    def failed(self, backend: Backend, now: float) -> None:
+        """Pass it on."""
+        for follower in self._followers:
+            follower.failed(backend, now)
 
     def _obstacle(self, backend: Backend, now: float) -> Obstacle | None:
         """What keeps `backend` away by the policy."""
@@ -134,4 +190,5 @@ class Roster:
     def _leave(self, backend: Backend, now: float) -> None:
         if backend in self.usable:
             self.usable.discard(backend)
-            self._follower.left(backend, now)
+            for follower in self._followers:
+                follower.left(backend, now)

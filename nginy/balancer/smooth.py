@@ -143,8 +143,8 @@ class SmoothGroup:
             return share_class.top()[2].backend
         return next(iter(self._recovering)).backend
 
-    def step(self) -> Backend | None:
-        """The next one; None if the group is empty. O(log n + distinct shares + recovering)."""
+    def step(self) -> Backend:
+        """The next one; there must be a member. O(log n + distinct shares + recovering)."""
         self._steps = steps = self._steps + 1
         best: Entry | None = None
         most = 0
@@ -155,8 +155,7 @@ class SmoothGroup:
                 best, most = top, owed
         if self._recovering:
             return self._step_recovering(best and best[2], most)
-        if best is None:
-            return None
+        assert best is not None
         standing = best[2]
         entry = (best[0] + self._total, best[1], standing)
         standing.entry = entry

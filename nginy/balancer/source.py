@@ -1,26 +1,33 @@
-"""Source: HAProxy's balance source, map-based and consistent."""
+"""Source: HAProxy's balance source, with its two tables: a map by weight, and a ring.
 
-import random
+Sources: lb_map.c, lb_chash.c, gethash in backend.c and full_hash in tools.h of HAProxy 2.6; the
+integer hash is Bob Jenkins' in the public domain (burtleburtle.net/bob/hash/integer.html).
+"""
+
 import socket
-from collections.abc import Iterator, Sequence
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence, Set
+from heapq import heapify, heappop, heappush, heapreplace
 from math import gcd
 
 from nginy.address import Address
 from nginy.backend.backend import Backend, Obstacle
-from nginy.balancer.consistent import ConsistentBalancer
-from nginy.balancer.haproxy_map import ServerMap
-from nginy.balancer.haproxy_ring import STRIDE, WORD, NearestRing, full_avalanche
+from nginy.balancer.consistent import ConsistentHash
 from nginy.balancer.hash_key import plain_host
-from nginy.balancer.roster import RosterPolicy
 from nginy.config.strategies import SourceSettings
 
 ID_DIGITS = 10
 """HAProxy's ids go up to 2**31 - 1."""
 HEAVIEST = 256
 """HAProxy's largest weight; where there are heavier ones, all are scaled down."""
+WORD = 0xFFFFFFFF
+POINTS_PER_WEIGHT = 16
+STRIDE = POINTS_PER_WEIGHT * HEAVIEST
+"""Distance of two servers' inputs."""
 
 
-class Source(ConsistentBalancer[SourceSettings]):
+class Source(ConsistentHash[SourceSettings, int]):
     """The client's address as a number, without a hash function, as HAProxy maps it to servers.
 
     IPv4 is taken as one 32-bit number, IPv6 as the exclusive or of its four words. `avalanche`
@@ -43,18 +50,11 @@ class Source(ConsistentBalancer[SourceSettings]):
     Sources: lb_map.c, lb_chash.c and gethash in backend.c of HAProxy 2.6.
     """
 
-    _table: ServerMap | NearestRing
-
-    def __init__(
-        self,
-        settings: SourceSettings,
-        rng: random.Random,
-        policy: RosterPolicy = RosterPolicy(),  # noqa: B008  (frozen)
-    ) -> None:
-        """No members until `rebuild`."""
-        super().__init__(settings, rng, policy)
-        chosen = settings.avalanche
-        self._avalanche = settings.method == "consistent" if chosen is None else chosen
+    def prepare(self) -> None:
+        """Nobody is in the table yet."""
+        super().prepare()
+        chosen = self.settings.avalanche
+        self._avalanche = self.settings.method == "consistent" if chosen is None else chosen
         self._placed: frozenset[Backend] = frozenset()
         """Who is in the table."""
 
@@ -68,7 +68,6 @@ class Source(ConsistentBalancer[SourceSettings]):
 
     def joined(self, backend: Backend, now: float) -> None:
         """Another map, unless it was only full. (Only the roster hears of a penalty that ends.)"""
-        super().joined(backend, now)
         if backend not in self._placed:
             self._outdated = True
 
@@ -81,38 +80,30 @@ class Source(ConsistentBalancer[SourceSettings]):
     def share_changed(self, backend: Backend, now: float) -> None:
         """`reweighed` sees to it."""
 
-    def build(self, members: Sequence[Backend], now: float) -> None:
+    def make_table(self, members: Sequence[Backend], now: float) -> "ServerMap | NearestRing":
         """The map: O(total weight log n). The ring: O(points log points)."""
         weights = haproxy_weights(members)
         if self.settings.method == "consistent":
-            self._table = NearestRing(members, server_numbers(members), weights)
             self._placed = frozenset(members)
-            return
+            return NearestRing(members, server_numbers(members), weights)
         # Those away count as well, so the map of the others is as long as HAProxy's.
         divisor = gcd(*(w for w, backend in zip(weights, members, strict=True) if backend.weight))
         up = [at for at, backend in enumerate(members) if self._is_up(backend, now)]
-        self._table = ServerMap([members[at] for at in up], [weights[at] // divisor for at in up])
-        self._placed = frozenset(self._table.servers)
-
-    def owner(self, client: Address) -> Backend:
-        """Of the client's place, or of the nearest usable point."""
-        return self._table.owner(self._hash(client), self.roster.usable)
-
-    def walk(self, client: Address) -> Iterator[Backend]:
-        """From the client's place, or from the nearest usable point, once around."""
-        return self._table.walk(self._hash(client), self.roster.usable)
+        self._placed = frozenset(members[at] for at in up)
+        return ServerMap([members[at] for at in up], [weights[at] // divisor for at in up])
 
     def place(self, client: Address) -> str:
         """The number, and where it falls."""
-        number, hashed = source_number(client), self._hash(client)
+        number, hashed = source_number(client), self.hashed(client)
         scrambled = f", scrambled {hashed:#010x}," if hashed != number else ""
         text = f"address {plain_host(client.host)} is the number {number:#010x}{scrambled}"
-        if isinstance(self._table, NearestRing):
+        if not isinstance(self._table, ServerMap):
             return f"{text} and the nearest point of a usable backend is of"
         length = len(self._table.places)
         return f"{text} and place {hashed % length} of {length} on the map is of"
 
-    def _hash(self, client: Address) -> int:
+    def hashed(self, client: Address) -> int:
+        """The number, scrambled or not."""
         number = source_number(client)
         return full_avalanche(number) if self._avalanche else number
 
@@ -156,3 +147,118 @@ def haproxy_weights(backends: Sequence[Backend]) -> list[int]:
     if heaviest <= HEAVIEST:
         return weights
     return [max(1, weight * HEAVIEST // heaviest) for weight in weights]
+
+
+class ServerMap:
+    """Servers interleaved by weight, found by a number modulo the map's length: static-rr walks it,
+    map-based hashes index it."""
+
+    def __init__(self, servers: Sequence[Backend], weights: Sequence[int]) -> None:
+        """Weights are at least 1; a common divisor makes another map. O(total weight log n)."""
+        self.servers = tuple(servers)
+        self.places = server_map(weights)
+
+    def owner(self, hashed: int, usable: Set[Backend]) -> Backend:
+        """Of place `hashed` modulo length, usable or not."""
+        return self.servers[self.places[hashed % len(self.places)]]
+
+    def walk(self, hashed: int, usable: Set[Backend]) -> Iterator[Backend]:
+        """Once around, from place `hashed` modulo length; those not in `usable` too."""
+        servers, places = self.servers, self.places
+        start = hashed % len(places)
+        for at in range(start, len(places)):
+            yield servers[places[at]]
+        for at in range(start):
+            yield servers[places[at]]
+
+
+def server_map(weights: Sequence[int]) -> "array[int]":
+    """Indexes of `weights` (each at least 1), interleaved; index i occurs weights[i] times.
+
+    HAProxy's rule (recalc_server_map): at each place every server's score grows by its weight, the
+    first with the largest (score + total) // total has the place, and its score shrinks by the
+    total. At place t that quotient is, but for a constant, floor(w_i t / total) less the places
+    server i has: a credit that grows at known places. So the largest lies on a heap, and the map
+    costs O(total log n) instead of HAProxy's O(total n).
+    """
+    total = sum(weights)
+    credits = [0] * len(weights)
+    best = [(0, index) for index in range(len(weights))]
+    growing = [(-(-total // weight), index) for index, weight in enumerate(weights)]
+    heapify(growing)
+    earned = [1] * len(weights)
+    places = array("I")
+    for place in range(1, total + 1):
+        while growing[0][0] == place:
+            index = growing[0][1]
+            earned[index] += 1
+            heapreplace(growing, (-(-earned[index] * total // weights[index]), index))
+            credits[index] += 1
+            heappush(best, (-credits[index], index))
+        while -best[0][0] != credits[best[0][1]]:
+            heappop(best)
+        chosen = best[0][1]
+        credits[chosen] -= 1
+        heapreplace(best, (-credits[chosen], chosen))
+        places.append(chosen)
+    return places
+
+
+class NearestRing:
+    """Each server has the points full_avalanche(4096 number + k), k = 0 .. 16 weight - 1; the
+    nearest to a hash counts, on either side."""
+
+    def __init__(
+        self, servers: Sequence[Backend], numbers: Sequence[int], weights: Sequence[int]
+    ) -> None:
+        """Weights are 1 to 256. O(points log points)."""
+        ring = sorted(
+            full_avalanche((STRIDE * number + point) & WORD) << 32 | index
+            for index, (number, weight) in enumerate(zip(numbers, weights, strict=True))
+            for point in range(POINTS_PER_WEIGHT * weight)
+        )
+        self.servers = tuple(servers)
+        self._points = array("I", (packed >> 32 for packed in ring))
+        self._owners = array("I", (packed & WORD for packed in ring))
+
+    def owner(self, hashed: int, usable: Set[Backend]) -> Backend:
+        """Of the point of a usable server (there is one) nearest to `hashed`, on either side."""
+        return self.servers[self._owners[self._nearest(hashed, usable)]]
+
+    def walk(self, hashed: int, usable: Set[Backend]) -> Iterator[Backend]:
+        """From that point clockwise, once around."""
+        servers, owners = self.servers, self._owners
+        start = self._nearest(hashed, usable)
+        for at in range(start, len(owners)):
+            yield servers[owners[at]]
+        for at in range(start):
+            yield servers[owners[at]]
+
+    def _nearest(self, hashed: int, usable: Set[Backend]) -> int:
+        points, owners, servers = self._points, self._owners, self.servers
+        count = len(points)
+        following = bisect_left(points, hashed) % count
+        preceding = (following or count) - 1
+        if (hashed - points[preceding]) & WORD <= (points[following] - hashed) & WORD:
+            nearest = preceding
+        else:
+            nearest = following
+        if servers[owners[nearest]] in usable:
+            return nearest
+        while servers[owners[following]] not in usable:
+            following = (following + 1) % count
+        while servers[owners[preceding]] not in usable:
+            preceding = (preceding - 1) % count
+        before = (hashed - points[preceding]) & WORD
+        after = (points[following] - hashed) & WORD
+        return preceding if before <= after else following
+
+
+def full_avalanche(value: int) -> int:
+    """A 32-bit hash of a 32-bit integer."""
+    value = (value * 4097 + 0x7ED55D16) & WORD  # value + (value << 12), and so on
+    value = value ^ 0xC761C23C ^ (value >> 19)
+    value = (value * 33 + 0x165667B1) & WORD
+    value = (value + 0xD3A2646C ^ value << 9) & WORD
+    value = (value * 9 + 0xFD7046C5) & WORD
+    return (value ^ 0xB55A4F09 ^ (value >> 16)) * 3221225473 & WORD

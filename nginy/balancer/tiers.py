@@ -1,4 +1,4 @@
-"""Backups and the last resort: one algorithm over several sets of backends, asked in turn.
+"""The algorithm of a rule: with backups and a last resort, one over several sets of backends.
 
 Sources: nginx's `backup` (the backup group is asked, by the same rule, when the primary group has
 nobody usable), Envoy's panic mode (`all_down: try_all`: health and penalties are not heeded when
@@ -6,8 +6,9 @@ nobody else is left).
 """
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
@@ -15,8 +16,24 @@ from nginy.backend.load import LoadReport
 from nginy.backend.outcome import Outcome
 from nginy.balancer.base import Balancer
 from nginy.balancer.registry import make_balancer
-from nginy.balancer.roster import RosterPolicy
+from nginy.balancer.roster import RosterPolicy, Tried
+from nginy.config.model import Rule
 from nginy.config.strategies import StrategySettings
+
+
+def balancer_for(
+    rule: Rule, members: Sequence[Backend], rng: random.Random, now: float
+) -> Balancer[Any]:
+    """The balancer of `rule` with `members`; in tiers if there are backups or a last resort."""
+    policy = RosterPolicy(max_ejected_pct=rule.passive.max_ejected_pct)
+    try_all = rule.all_down == "try_all"
+    balancer: Balancer[Any]
+    if try_all or any(backend.backup for backend in members):
+        balancer = Tiers(rule.strategy, rng, policy, try_all=try_all)
+    else:
+        balancer = make_balancer(rule.strategy, rng, policy)
+    balancer.rebuild(members, now)
+    return balancer
 
 
 class Tiers(Balancer[StrategySettings]):
@@ -53,7 +70,7 @@ class Tiers(Balancer[StrategySettings]):
             tier.rebuild(its, now)
         self.tiers = tuple(tier for tier, its in members.items() if its)
 
-    def choose(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
+    def pick(self, client: Address, now: float, avoid: Tried = ()) -> Backend | None:
         """The first tier's choice, else the next one's."""
         for tier in self.tiers:
             backend = tier.pick(client, now, avoid)
@@ -101,7 +118,7 @@ class Tiers(Balancer[StrategySettings]):
         due = [backend for tier in self.tiers for backend in tier.probes_due(now)]
         return tuple(dict.fromkeys(due))
 
-    def scores(self, client: Address, now: float) -> Mapping[Backend, str]:
+    def scores(self, client: Address | None, now: float) -> Mapping[Backend, str]:
         """Of the first tier that has somebody usable."""
         tier = next((tier for tier in self.tiers if tier.roster.usable), None)
         return tier.scores(client, now) if tier else {}

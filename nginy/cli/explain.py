@@ -18,7 +18,7 @@ from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.base import Balancer
 from nginy.balancer.explain import Explanation
 from nginy.balancer.explain import explain as explain_pick
-from nginy.balancer.for_rule import balancer_for
+from nginy.balancer.tiers import balancer_for
 from nginy.cli.common import CANNOT_RUN, config_option, fail, load_or_exit
 from nginy.config.model import Config, Rule
 from nginy.config.parse import InvalidValue, parse_address, parse_host, suggestion

@@ -9,7 +9,7 @@ from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.pool import BackendPool
 from nginy.balancer.base import Balancer
-from nginy.balancer.for_rule import balancer_for
+from nginy.balancer.tiers import balancer_for
 from nginy.config.model import Protocol, Rule
 from nginy.config.parse import ClientMatch
 from nginy.traffic.admission import Admission, Census

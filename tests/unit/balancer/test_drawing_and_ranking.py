@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Collection, Iterable, Set
 
 import pytest
 from hypothesis import given
@@ -9,13 +10,30 @@ from hypothesis import strategies as st
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.balancer.draw_list import DrawList
-from nginy.balancer.ranking import Ranking
-from nginy.balancer.turns import Turns
+from nginy.balancer.draws import DrawList
+from nginy.balancer.ranking import Ranking, Turns
+from nginy.balancer.roster import Untried
 
 BACKENDS = [Backend(str(i), Address("192.0.2.1", i + 1)) for i in range(8)]
 backends = st.sampled_from(BACKENDS)
 sets = st.sets(backends, max_size=8)
+
+
+def eligible_of(members: Iterable[Backend], avoid: Collection[Backend] = ()) -> Set[Backend]:
+    return Untried(set(members), avoid)
+
+
+everybody = eligible_of(BACKENDS)
+
+
+@given(members=sets, avoid=sets)
+def test_eligible_are_members_that_were_not_tried(
+    members: set[Backend], avoid: set[Backend]
+) -> None:
+    eligible = eligible_of(members, avoid)
+    assert {backend for backend in BACKENDS if backend in eligible} == members - avoid
+    assert len(eligible) == len(members - avoid)
+    assert set(eligible) == members - avoid
 
 
 @given(changes=st.lists(backends, max_size=40), avoid=sets, seed=st.integers(0, 2**32))
@@ -26,26 +44,29 @@ def test_draws_are_members_that_are_not_avoided_and_two_differ(
     draws, members = DrawList(), set[Backend]()
     for backend in changes:
         if backend in members:
-            draws.remove(backend)
+            draws.left(backend, 0.0)
         else:
-            draws.add(backend)
+            draws.joined(backend, 0.0)
         members ^= {backend}
     free = members - avoid
-    one, (first, second) = draws.draw(rng, avoid), draws.draw_two(rng, tuple(avoid))
     assert len(draws) == len(members)
-    assert one in free if free else one is None
-    assert first in free if free else first is None
-    assert second in free - {first} if len(free) > 1 else second is None
+    if free:  # else nobody is drawn
+        eligible = eligible_of(members, avoid)
+        first, second = draws.draw_two(rng, eligible)
+        assert draws.draw(rng, eligible) in free
+        assert first in free
+        assert second in free - {first} if len(free) > 1 else second is None
     assert len(set(draws.sample(rng, 3))) == min(3, len(members))
 
 
 def test_draws_are_uniform() -> None:
     rng, draws = random.Random(1), DrawList()
     for backend in BACKENDS[:5]:
-        draws.add(backend)
-    draws.remove(BACKENDS[0])
-    singles = Counter(draws.draw(rng) for _ in range(8000))
-    pairs = Counter(draws.draw_two(rng) for _ in range(12000))
+        draws.joined(backend, 0.0)
+    draws.left(BACKENDS[0], 0.0)
+    eligible = eligible_of(BACKENDS[1:5])
+    singles = Counter(draws.draw(rng, eligible) for _ in range(8000))
+    pairs = Counter(draws.draw_two(rng, eligible) for _ in range(12000))
     # 5 standard deviations of the binomial: 0.006 % of runs would fail, this seed does not.
     assert all(abs(count - 2000) < 5 * 39 for count in singles.values())
     assert len(pairs) == 12
@@ -72,10 +93,12 @@ def test_ranking_gives_the_least_key_and_of_equal_ones_the_oldest(
             ranking.set(backend, *key)
             keys[backend] = (*key, number)
         free = [one for one in keys if one not in avoid]
-        assert ranking.first(avoid) is min(free, key=keys.__getitem__, default=None)
+        assert ranking.first(eligible_of(BACKENDS, avoid)) is min(
+            free, key=keys.__getitem__, default=None
+        )
         assert len(ranking) == len(keys)
     ranking.set_all((backend, *key[:2]) for backend, key in sorted_by_number(keys))
-    assert ranking.first(()) is min(keys, key=keys.__getitem__, default=None)
+    assert ranking.first(everybody) is min(keys, key=keys.__getitem__, default=None)
 
 
 def sorted_by_number(
@@ -136,8 +159,8 @@ def test_another_weight_scales_the_wait() -> None:
 def test_two_that_are_drawn_always_differ() -> None:
     rng, draws = random.Random(2), DrawList()
     for backend in BACKENDS[:3]:
-        draws.add(backend)
-    pairs = {draws.draw_two(rng) for _ in range(500)}
+        draws.joined(backend, 0.0)
+    pairs = {draws.draw_two(rng, eligible_of(BACKENDS[:3])) for _ in range(500)}
     assert pairs == {(one, two) for one in BACKENDS[:3] for two in BACKENDS[:3] if one is not two}
 
 
@@ -147,14 +170,14 @@ def test_outdated_entries_do_not_pile_up() -> None:
     for number in range(5000):  # none of them ever leads, so none is replaced at the top
         ranking.set(BACKENDS[1 + number % 7], float(number), 0.0)
     assert len(ranking._heap) < 100
-    assert ranking.first(()) is BACKENDS[0]
+    assert ranking.first(everybody) is BACKENDS[0]
 
 
 def test_turns_of_strangers_are_forgotten() -> None:
     turns = Turns()
     for backend in BACKENDS[:2]:
         turns.weigh(backend, 1.0)
-    turns.keep(BACKENDS[1:])
+    turns.members_changed(BACKENDS[1:], 0.0)
     with pytest.raises(KeyError):
         turns.of(BACKENDS[0])
     assert turns.of(BACKENDS[1]) == 0.5

@@ -45,6 +45,8 @@ every_variant = pytest.mark.parametrize(
 
 STICKY = {"source_hash", "hash", "ip_hash", "ketama", "ring_hash", "maglev", "source"}
 """A key decides: a backend to which no client's key falls gets nobody."""
+OWN_ORDER = {"ring_hash", "maglev", "source"}
+"""What is compared is the client's order of the backends."""
 PACKING = {"first"}
 """By its rule, the later ones get somebody only when the earlier ones are full."""
 BY_WEIGHT = {"round_robin": 0.0, "least_conn": 0.0, "random": 0.05, "least_bytes": 0.05}
@@ -266,6 +268,20 @@ def test_explaining_changes_nothing(method: str) -> None:
             world.happen("close" if number % 3 else "probe", number)
         explained.balancer.scores(client, explained.now)
     assert plain.picks == explained.picks
+
+
+@every_variant
+def test_scores_without_a_client_are_those_that_hold_for_everybody(
+    method: str, options: dict[str, Any]
+) -> None:
+    world = World(method, options, [1, 2, 3, 4], 7)
+    for number in range(40):
+        world.happen("pick", number)
+    client = Address("198.51.100.9", 40000)
+    scores = world.balancer.scores(client, world.now)
+    assert scores
+    own_order = method in OWN_ORDER
+    assert world.balancer.scores(None, world.now) == ({} if own_order else scores)
 
 
 @pytest.mark.parametrize("method", sorted(ALGORITHMS.keys() - PACKING))

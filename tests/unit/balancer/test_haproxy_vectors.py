@@ -19,9 +19,8 @@ from nginy.backend.outcome import Outcome
 from nginy.backend.pool import BackendPool, Lease
 from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.base import Balancer
-from nginy.balancer.haproxy_map import server_map
-from nginy.balancer.haproxy_ring import NearestRing, full_avalanche
 from nginy.balancer.registry import make_balancer
+from nginy.balancer.source import NearestRing, full_avalanche, server_map
 from nginy.config.strategies import FirstSettings, SourceSettings, StrategySettings
 
 VECTORS = Path(__file__).parents[2] / "data" / "vectors"

@@ -13,8 +13,7 @@ from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.backend.pool import BackendPool
 from nginy.backend.wishes import Origin
-from nginy.balancer.ketama import Ketama
-from nginy.balancer.ketama_ring import KetamaRing, name_text, points_of
+from nginy.balancer.ketama import Ketama, KetamaRing, name_text, points_of
 from nginy.config.strategies import KetamaSettings
 
 CLIENTS = [Address(f"10.{i % 251}.{i % 241}.{i % 239}", 40000) for i in range(2000)]
@@ -71,7 +70,7 @@ def test_shares_follow_weights_within_what_160_points_allow() -> None:
     weights = [1, 2, 3, 4]
     balancer, _ = make(weights)
     ring = KetamaRing()
-    ring.rebuild(balancer.roster.members)
+    ring.members_changed(balancer.roster.members, 0.0)
     held: Counter[str] = Counter()
     for place, point in enumerate(ring.points):
         held[ring.owners(place)[0].id] += (point - ring.points[place - 1]) % 2**32
@@ -83,7 +82,7 @@ def test_shares_follow_weights_within_what_160_points_allow() -> None:
 def test_equal_points_belong_to_the_first() -> None:
     twins = [Backend(str(i), Address("10.9.0.1", 80), hash_name="same:80") for i in range(2)]
     ring = KetamaRing()
-    ring.rebuild(twins)
+    ring.members_changed(twins, 0.0)
     assert len(ring.points) == len(set(ring.points)) <= 160
     assert list(ring.owners(0)) == twins
 
@@ -149,7 +148,7 @@ def test_a_punished_backend_wins_back_its_weight_by_its_own_picks() -> None:
     backends[0].penalty.max_fails = 2
     pool = BackendPool(backends)
     pool.lease(backends[0], balancer, 0.0).release(Outcome(failed=True), 0.0)
-    standing = balancer._standings[backends[0]]
+    standing = balancer._smooth.of[backends[0]]
     won_back = [
         standing.effective / standing.share
         for client in CLIENTS[:40]

@@ -18,7 +18,9 @@ from nginy.backend.penalty import Penalty
 from nginy.backend.pool import BackendPool, Lease
 from nginy.backend.slow_start import SlowStart
 from nginy.backend.wishes import Admin, Origin
+from nginy.balancer.base import Balancer
 from nginy.balancer.registry import make_balancer
+from nginy.balancer.round_robin import Standings
 from nginy.config.strategies import STRATEGIES
 from tests.unit.balancer.nginx_reference import Reference
 
@@ -50,6 +52,10 @@ backends = st.lists(
 events = st.lists(
     st.tuples(st.sampled_from(EVENTS), st.integers(0, 99), st.integers(0, 99)), max_size=120
 )
+
+
+def standings(balancer: Balancer[Any]) -> Standings:
+    return next(one for one in balancer.roster._followers if isinstance(one, Standings))
 
 
 class Pair:
@@ -101,11 +107,14 @@ class Pair:
     def forgive(self, backend: Backend) -> None:
         """A punished backend's weight: see `Standing.reweigh`, which the reference leaves out."""
         peer = self.reference.peer(backend)
-        standing = self.balancer._standings[backend]
-        self.balancer.leave(standing)
+        standing = standings(self.balancer).of[backend]
+        group = standing.group
+        if group is not None:
+            group.leave(standing)
         standing.effective = standing.share
         peer.lost = 0
-        self.balancer.reenter(standing, self.now)
+        if group is not None:
+            group.join(standing)
 
     def open(self, avoid: Any, delay_ms: int) -> None:
         expected = METHODS[self.method](self.reference, self.now, avoid)

@@ -13,7 +13,7 @@ from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.outcome import Outcome
 from nginy.backend.pool import Lease
-from nginy.balancer.ketama_ring import KetamaRing, points_of
+from nginy.balancer.ketama import KetamaRing, points_of
 from nginy.balancer.response_time import average, time_class
 from tests.unit.balancer.nginx_recording import CONNECT_S, Rig, cases, load_vector
 
@@ -91,7 +91,7 @@ def test_ketama_points() -> None:
     for name, expected in given["ring_head"].items():
         ring = KetamaRing()
         host, _, port = name.partition(":")
-        ring.rebuild([Backend("0", Address(host, int(port)))])
+        ring.members_changed([Backend("0", Address(host, int(port)))], 0.0)
         assert [f"{p:08x}" for p in ring.points[: len(expected)]] == expected
 
 

@@ -18,7 +18,7 @@ from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.prequal import SUSPECT_S, Prequal
 from nginy.balancer.probe_pool import (
     REMEMBERED,
-    Answer,
+    PooledAnswer,
     ProbePool,
     RecentInFlight,
     hot_and_cold,
@@ -50,7 +50,7 @@ def test_hot_cold_lexicographic(case: str) -> None:
     chosen = []
     for each in DERIVED["input"][case]["cases"]:
         answers = [
-            Answer(Backend(name, Address("192.0.2.9", 1)), in_flight, latency, 0.0, 1)
+            PooledAnswer(Backend(name, Address("192.0.2.9", 1)), in_flight, latency, 0.0, 1)
             for name, in_flight, latency in each["pool_name_rif_latency"]
         ]
         answer = hot_and_cold(answers, each["theta"])
@@ -84,7 +84,7 @@ def pool_of(*answers: tuple[str, int, float], at: float = 0.0) -> ProbePool:
     pool = ProbePool(hot_quantile=0.84, max_age_s=1.0)
     for name, in_flight, latency_s in answers:
         backend = Backend(name, Address("192.0.2.9", 1))
-        pool.add(Answer(backend, in_flight, latency_s, at, 1), 16)
+        pool.add(PooledAnswer(backend, in_flight, latency_s, at, 1), 16)
     return pool
 
 
@@ -114,7 +114,7 @@ def test_the_worst_is_the_one_most_in_flight_if_somebody_is_hot() -> None:
 
 def test_answers_grow_old() -> None:
     pool = pool_of(("a", 0, 1.0))
-    pool.add(Answer(Backend("b", Address("192.0.2.9", 1)), 0, 1.0, 0.5, 1), 16)
+    pool.add(PooledAnswer(Backend("b", Address("192.0.2.9", 1)), 0, 1.0, 0.5, 1), 16)
     pool.expire(1.0)
     assert names(pool) == "ab"
     pool.expire(1.1)

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.balancer.haproxy_map import server_map
-from nginy.balancer.haproxy_ring import NearestRing, full_avalanche
 from nginy.balancer.ring_hash import point_counts
+from nginy.balancer.source import NearestRing, full_avalanche, server_map
 
 WEIGHTS = st.lists(st.integers(1, 30), min_size=1, max_size=8)
 

@@ -10,10 +10,10 @@ from nginy.address import Address
 from nginy.backend.backend import Backend, Obstacle
 from nginy.backend.penalty import Penalty
 from nginy.backend.wishes import Admin, Origin
-from nginy.balancer.roster import FOREVER, Roster, RosterPolicy
+from nginy.balancer.roster import FOREVER, Follower, Roster, RosterPolicy
 
 
-class Follower:
+class Recorder(Follower):
     """Keeps its own set by the events alone, and checks that they alternate."""
 
     def __init__(self) -> None:
@@ -42,14 +42,16 @@ def make(count: int, policy: RosterPolicy = RosterPolicy(), **settings: int) -> 
         )
         for i in range(count)
     ]
-    roster = Roster(Follower(), policy)
+    roster = Roster(policy)
+    roster.followed_by(Recorder())
     roster.rebuild(backends, 0.0)
     return roster
 
 
-def follower(roster: Roster) -> Follower:
-    assert isinstance(roster._follower, Follower)
-    return roster._follower
+def follower(roster: Roster) -> Recorder:
+    (recorder,) = roster._followers
+    assert isinstance(recorder, Recorder)
+    return recorder
 
 
 def asked(roster: Roster, now: float) -> set[Backend]:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.balancer.hash_key import key_of
+from nginy.balancer.modulo_hash import SourceHash
 from nginy.balancer.round_robin import RoundRobin
-from nginy.balancer.source_hash import SourceHash
 from nginy.config.strategies import HashSettings, RoundRobinSettings, SourceHashSettings
 
 CLIENTS = [Address(f"198.51.{i // 200}.{i % 200}", 40000 + i) for i in range(600)]
