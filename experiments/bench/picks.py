@@ -21,8 +21,7 @@ from time import perf_counter_ns
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.load import LoadReport
-from nginy.backend.outcome import Outcome
-from nginy.backend.pool import BackendPool, Lease
+from nginy.backend.pool import BackendPool, Lease, Outcome
 from nginy.balancer.base import Balancer
 from nginy.balancer.registry import ALGORITHMS, make_balancer
 from nginy.config.strategies import STRATEGIES, StrategySettings

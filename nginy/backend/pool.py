@@ -1,15 +1,28 @@
 """All backends by id, and the lease: the one way a connection is counted on a backend."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
 from nginy.backend.penalty import Penalty
 from nginy.backend.slow_start import SlowStart
 from nginy.backend.wishes import Admin
 from nginy.config.schema import BackendSettings
+
+
+class Outcome(NamedTuple):
+    """How a lease ended; `failed` is the backend's fault: refused, timed out, reset on connect.
+
+    Times are seconds from the start of the attempt; None: it did not come to that.
+    """
+
+    failed: bool = False
+    bytes_up: int = 0
+    bytes_down: int = 0
+    duration_s: float = 0.0
+    connect_s: float | None = None
+    first_byte_s: float | None = None
 
 
 class LeaseObserver(Protocol):

@@ -23,7 +23,7 @@ from typing import Generic, TypeVar
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.load import LoadReport
-from nginy.backend.outcome import Outcome
+from nginy.backend.pool import Outcome
 from nginy.balancer.roster import Eligible, Follower, Roster, RosterPolicy, Tried, Untried
 from nginy.config.strategies import StrategySettings
 

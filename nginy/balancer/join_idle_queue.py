@@ -7,7 +7,7 @@ from typing import Any
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
+from nginy.backend.pool import Outcome
 from nginy.balancer.base import Balancer
 from nginy.balancer.least_conn import LeastConn
 from nginy.balancer.random_choice import RandomChoice, RandomTwo

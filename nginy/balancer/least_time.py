@@ -8,7 +8,7 @@ from math import inf
 
 from nginy.address import Address
 from nginy.backend.backend import FULL_SHARE, Backend
-from nginy.backend.outcome import Outcome
+from nginy.backend.pool import Outcome
 from nginy.balancer.base import Balancer
 from nginy.balancer.least_conn import Buckets, exact_ratio
 from nginy.balancer.response_time import ResponseTime, average, milliseconds

@@ -6,7 +6,7 @@ from math import exp
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
+from nginy.backend.pool import Outcome
 from nginy.balancer.base import Balancer
 from nginy.balancer.draws import DrawList
 from nginy.balancer.roster import Eligible, Tried

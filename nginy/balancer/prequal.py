@@ -7,7 +7,7 @@ from math import ceil
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.load import LoadReport
-from nginy.backend.outcome import Outcome
+from nginy.backend.pool import Outcome
 from nginy.balancer.base import Balancer
 from nginy.balancer.draws import DrawList
 from nginy.balancer.probe_pool import PooledAnswer, ProbePool, reuse_budget, rounded

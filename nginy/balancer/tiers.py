@@ -13,7 +13,7 @@ from typing import Any
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.load import LoadReport
-from nginy.backend.outcome import Outcome
+from nginy.backend.pool import Outcome
 from nginy.balancer.base import Balancer
 from nginy.balancer.registry import make_balancer
 from nginy.balancer.roster import RosterPolicy, Tried

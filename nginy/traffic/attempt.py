@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
-from nginy.backend.pool import Lease
+from nginy.backend.pool import Lease, Outcome
 from nginy.complaints import Complaints
 from nginy.errors import BackendError
 from nginy.traffic.close_reason import CloseReason, ConnectionEnd

@@ -8,7 +8,7 @@ import pytest
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
+from nginy.backend.pool import Outcome
 from nginy.config.guard_settings import DnsSettings
 from nginy.config.load import parse
 from nginy.watch.monitors import Monitors

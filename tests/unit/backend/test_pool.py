@@ -4,9 +4,8 @@ import pytest
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
 from nginy.backend.penalty import Penalty
-from nginy.backend.pool import BackendPool
+from nginy.backend.pool import BackendPool, Outcome
 
 
 class Observer:

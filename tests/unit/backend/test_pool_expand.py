@@ -6,8 +6,7 @@ import pytest
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
-from nginy.backend.pool import BackendPool, at_host, make_backend
+from nginy.backend.pool import BackendPool, Outcome, at_host, make_backend
 from nginy.balancer.round_robin import RoundRobin
 from nginy.config.schema import BackendSettings
 from nginy.config.strategies import RoundRobinSettings

@@ -10,9 +10,8 @@ from typing import Any
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
 from nginy.backend.penalty import Penalty
-from nginy.backend.pool import BackendPool, Lease
+from nginy.backend.pool import BackendPool, Lease, Outcome
 from nginy.backend.wishes import Admin
 from nginy.balancer.roster import RosterPolicy
 from nginy.balancer.tiers import Tiers

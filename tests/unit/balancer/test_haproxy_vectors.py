@@ -15,8 +15,7 @@ import pytest
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
-from nginy.backend.pool import BackendPool, Lease
+from nginy.backend.pool import BackendPool, Lease, Outcome
 from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.base import Balancer
 from nginy.balancer.registry import make_balancer

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
-from nginy.backend.pool import BackendPool, Lease
+from nginy.backend.pool import BackendPool, Lease, Outcome
 from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.join_idle_queue import JoinIdleQueue
 from nginy.config.strategies import JoinIdleQueueSettings

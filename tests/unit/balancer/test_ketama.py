@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
-from nginy.backend.pool import BackendPool
+from nginy.backend.pool import BackendPool, Outcome
 from nginy.backend.wishes import Origin
 from nginy.balancer.ketama import Ketama, KetamaRing, name_text, points_of
 from nginy.config.strategies import KetamaSettings

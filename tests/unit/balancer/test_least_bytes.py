@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
-from nginy.backend.pool import BackendPool
+from nginy.backend.pool import BackendPool, Outcome
 from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.least_bytes import LeastBytes
 from nginy.config.strategies import LeastBytesSettings

@@ -7,9 +7,8 @@ import pytest
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
 from nginy.backend.penalty import Penalty
-from nginy.backend.pool import BackendPool, Lease
+from nginy.backend.pool import BackendPool, Lease, Outcome
 from nginy.balancer.least_time import LeastTime
 from nginy.balancer.response_time import ResponseTime
 from nginy.config.strategies import LeastTimeSettings

@@ -8,8 +8,7 @@ import pytest
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
-from nginy.backend.pool import BackendPool
+from nginy.backend.pool import BackendPool, Outcome
 from nginy.backend.slow_start import SlowStart
 from nginy.backend.wishes import Origin
 from nginy.balancer.base import Balancer

@@ -14,8 +14,7 @@ import pytest
 from scipy.stats import chi2_contingency, chisquare
 
 from nginy.address import Address
-from nginy.backend.outcome import Outcome
-from nginy.backend.pool import BackendPool, Lease
+from nginy.backend.pool import BackendPool, Lease, Outcome
 from nginy.balancer.registry import make_balancer
 from nginy.config.strategies import STRATEGIES
 from tests.unit.balancer.nginx_recording import server_backends

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
 from nginy.backend.penalty import Penalty
-from nginy.backend.pool import BackendPool, Lease
+from nginy.backend.pool import BackendPool, Lease, Outcome
 from nginy.backend.slow_start import SlowStart
 from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.base import Balancer

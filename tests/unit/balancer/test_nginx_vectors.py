@@ -11,8 +11,7 @@ import pytest
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
-from nginy.backend.pool import Lease
+from nginy.backend.pool import Lease, Outcome
 from nginy.balancer.ketama import KetamaRing, points_of
 from nginy.balancer.response_time import average, time_class
 from tests.unit.balancer.nginx_recording import CONNECT_S, Rig, cases, load_vector

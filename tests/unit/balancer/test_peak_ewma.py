@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
-from nginy.backend.pool import BackendPool
+from nginy.backend.pool import BackendPool, Outcome
 from nginy.backend.wishes import Origin
 from nginy.balancer.peak_ewma import FAILED_MS, PeakCost, PeakEwma, load_ms
 from nginy.config.strategies import PeakEwmaSettings

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.load import LoadReport
-from nginy.backend.outcome import Outcome
+from nginy.backend.pool import Outcome
 from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.prequal import SUSPECT_S, Prequal
 from nginy.balancer.probe_pool import (

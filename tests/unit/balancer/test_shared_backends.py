@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nginy.backend.backend import Backend, Obstacle
-from nginy.backend.outcome import Outcome
 from nginy.backend.penalty import Penalty
+from nginy.backend.pool import Outcome
 from nginy.balancer.base import Balancer
 from nginy.balancer.registry import ALGORITHMS
 from nginy.balancer.roster import RosterPolicy

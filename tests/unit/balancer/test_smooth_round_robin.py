@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
 from nginy.backend.penalty import Penalty
+from nginy.backend.pool import Outcome
 from nginy.backend.wishes import Origin
 from nginy.balancer.round_robin import RoundRobin
 from nginy.config.strategies import RoundRobinSettings

@@ -7,9 +7,8 @@ import pytest
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
 from nginy.backend.penalty import Penalty
-from nginy.backend.pool import BackendPool
+from nginy.backend.pool import BackendPool, Outcome
 from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.roster import RosterPolicy
 from nginy.balancer.tiers import Tiers

@@ -4,7 +4,7 @@ import pytest
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
-from nginy.backend.outcome import Outcome
+from nginy.backend.pool import Outcome
 from nginy.backend.wishes import Admin, Origin
 from nginy.errors import BackendError
 from nginy.traffic.attempt import BackendWithdrawn
