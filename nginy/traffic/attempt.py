@@ -87,8 +87,10 @@ class Attempt(ConnectionContext):
             raise ConnectionEnd(CloseReason.CONNECT_TIMEOUT)
         queue = None if sleeper is None else rule.queue
         # Who waits was here before.
-        backend = None if queue else rule.pick(self.client, now, trial)
+        backend = None if queue else rule.balancer.pick(self.client, now, trial)
         if backend is not None:
+            if rule.after_pick is not None:
+                rule.after_pick(now)
             self.take(backend, now)
             return backend
         if queue is None or sleeper is None or not (queue or queue.worth_waiting(trial)):
@@ -115,7 +117,7 @@ class Attempt(ConnectionContext):
         self.connected_s = self.first_byte_s = None
         self._bytes_before = self.bytes_up, self.bytes_down
         self._moved = 0
-        self._lease = rule.pool.lease(backend, rule.balancer, now)
+        self._lease = Lease(rule.pool, backend, rule.balancer, now)
         self._tally = rule.live.add(backend, self.carrier)
 
     @property
@@ -129,10 +131,6 @@ class Attempt(ConnectionContext):
         return None if self._lease is None else self._lease.backend
 
     # How it gets on there.
-
-    def carry(self) -> None:
-        """It is carried by the backend, whether or not that has said anything yet (UDP)."""
-        self.backend = self.leased
 
     def reached(self, now: float) -> None:
         """The backend was reached; of UDP: it has answered."""
@@ -194,7 +192,20 @@ class Attempt(ConnectionContext):
             return
         self._lease = self._tally = None
         blamed = failed is not None and not isinstance(failed, BackendWithdrawn)
+        began_s, connected_s, first_byte_s = (
+            self.connect_began_s,
+            self.connected_s,
+            self.first_byte_s,
+        )
         up, down = self.carried()
+        outcome = Outcome(
+            blamed,
+            up,
+            down,
+            now - began_s,
+            None if connected_s is None else connected_s - began_s,
+            None if first_byte_s is None else first_byte_s - began_s,
+        )
         try:
             if tally is not None:
                 tally.bytes_up += up
@@ -205,22 +216,7 @@ class Attempt(ConnectionContext):
             if self.rule.balancer.wants_progress and up + down > self._moved:
                 lease.moved(up + down - self._moved, now)
         finally:
-            lease.release(self._outcome(blamed, up, down, now), now)
-
-    def _outcome(self, failed: bool, up: int, down: int, now: float) -> Outcome:
-        began_s, connected_s, first_byte_s = (
-            self.connect_began_s,
-            self.connected_s,
-            self.first_byte_s,
-        )
-        return Outcome(
-            failed,
-            up,
-            down,
-            now - began_s,
-            None if connected_s is None else connected_s - began_s,
-            None if first_byte_s is None else first_byte_s - began_s,
-        )
+            lease.release(outcome, now)
 
     # The end.
 

@@ -22,7 +22,7 @@ class ConnectionContext:
     queued_s: float = 0.0
     """How long it has waited for a place, its backends being full."""
     backend: Backend | None = None
-    """The one that was reached."""
+    """The one that was reached; of UDP, the one that datagrams were sent to."""
     upstream_local: Address | None = None
     """The balancer's own address towards the backend."""
     connect_began_s: float = 0.0

@@ -303,7 +303,7 @@ class FanSession(Session):
 
     def _bind(self, now: float) -> socket.SocketType:
         self.attempt.take(self.key, now)
-        upstream = self._open_upstream(self.key.address, now)
+        upstream = self._open_upstream(self.key, now)
         if upstream is None:
             raise ConnectionEnd(CloseReason.CONNECT_FAILED)
         return upstream

@@ -54,6 +54,10 @@ ANSWERS_BEFORE_REFUSAL = 64
 """Read at most, before others have their turn."""
 PROGRESS_S = 1.0
 """How often an algorithm that wants to know hears how much was carried, while datagrams flow."""
+FEW_ANSWERS = 16
+SMALL_BUFFER_BYTES = 65_536
+"""So few do not fill a larger buffer, and what came after the session's end is no loss of its: the
+kernel is not asked for its drops, which would be 1 us of the 25 that a short session costs."""
 KEPT_DATAGRAMS = 16
 KEPT_BYTES = 65_536
 
@@ -128,11 +132,13 @@ class Session:
         "_keep_until",
         "_kept",
         "_owed",
+        "_progresses",
         "_queued",
         "_rebinds",
         "_reply",
         "_reported_s",
         "_table",
+        "_told_owner",
         "_touched_s",
         "_upload",
         "attempt",
@@ -174,9 +180,12 @@ class Session:
         """Of all its backends, those that did not reach the client included."""
         self._owed = 0
         """Answers that the present backend owes by the rule's `responses`."""
+        self._told_owner = False
+        """That it takes no more of the client's datagrams."""
+        self._progresses = rule.balancer.wants_progress
         self._reported_s = now
         self._touched_s = now
-        self._table.touch(self, now)
+        self._table.add(self, now)
 
     # What the client says.
 
@@ -209,7 +218,8 @@ class Session:
         attempt.datagrams_up += 1
         attempt.bytes_up += size
         self._owed += self.rule.udp.responses or 0
-        self._report(now)
+        if self._progresses:
+            self._report(now)
 
     def _not_taken(self, datagrams: Sequence[bytes]) -> None:
         """These, sent and counted before, were refused by the backend."""
@@ -290,7 +300,8 @@ class Session:
             else:
                 attempt.datagrams_down += 1
                 attempt.bytes_down += len(datagram)
-        self._report(now)
+        if self._progresses:
+            self._report(now)
         if self._counted:
             self._end_if_complete(now)
 
@@ -355,7 +366,8 @@ class Session:
         udp, requests = self.rule.udp, self.attempt.datagrams_up
         if requests < udp.requests:
             return
-        if udp.requests:
+        if udp.requests and not self._told_owner:
+            self._told_owner = True
             self.owner.let_go(self)
         if udp.responses is None:
             return
@@ -456,20 +468,20 @@ class Session:
         while upstream is None:
             backend = self.attempt.choose(now)
             assert backend is not None, "a datagram never waits in a queue"
-            upstream = self._open_upstream(backend.address, now)
+            upstream = self._open_upstream(backend, now)
         return upstream
 
-    def _open_upstream(self, address: Address, now: float) -> socket.SocketType | None:
+    def _open_upstream(self, backend: Backend, now: float) -> socket.SocketType | None:
         """Towards the backend that was taken; None: it cannot be reached. Raises ConnectionEnd."""
         while self.upstream is None:
             try:
-                self._watch(open_upstream(address, self.rule.udp.receive_buffer_bytes))
+                self._watch(open_upstream(backend.address, self.rule.udp.receive_buffer_bytes))
             except OSError as error:
                 if error.errno not in OWN_FAULTS:
                     self.attempt.failed(refusal_of(error), now)
                     return None
                 self._make_room(error, now)
-        self.attempt.carry()
+        self.attempt.backend = backend  # whether or not it says anything
         self._owed = 0
         self._keep_until = now + HOLD_S
         self._queue(now)
@@ -508,9 +520,10 @@ class Session:
         if upstream is None:
             return
         self.upstream = None
-        lost = kernel_drops(upstream)
-        if lost:
-            self._drop(Drop.KERNEL, lost)
+        if self._answers >= FEW_ANSWERS or self.rule.udp.receive_buffer_bytes < SMALL_BUFFER_BYTES:
+            lost = kernel_drops(upstream)
+            if lost:
+                self._drop(Drop.KERNEL, lost)
         if self.sessions.ledger.keeps_records:
             self.attempt.upstream_local = Address(*upstream.getsockname()[:2])
         if at_once:

@@ -71,8 +71,12 @@ class SessionTable(Generic[SessionT]):
         """The one silent longest."""
         return next(iter(self._active_at), None)
 
+    def add(self, session: SessionT, now: float) -> None:
+        """A new one."""
+        self._active_at[session] = now
+
     def touch(self, session: SessionT, now: float) -> None:
-        """A datagram either way; the first one adds the session."""
+        """A datagram either way; adds the session if it is not here."""
         self._active_at[session] = now
         self._active_at.move_to_end(session)
 
@@ -118,8 +122,10 @@ class Sessions:
     def make_room(self, rule: RunningRule, now: float) -> bool:
         """Whether the rule may have one more session; the oldest may have to go for it."""
         table = self.of(rule)
+        if not table.full:
+            return True
         oldest = table.oldest
-        if not table.full or oldest is None:
+        if oldest is None:
             return True
         if rule.udp.when_full == "shed":
             return False
