@@ -258,26 +258,29 @@ class Session:
         upstream = self.upstream
         if upstream is None:
             return
+        now = self.sessions.poller.now
         try:
-            self._read(upstream, events, self.sessions.poller.now)
+            try:
+                size = upstream.recv_into(_buffer)
+            except OSError as error:
+                self._not_read(upstream, error, events, now)
+            else:
+                self._answer(_view[:size], now)
         except Exception:  # a fault of nginy ends this one session, not the others
             log.exception("a UDP session was lost by a fault of nginy")
             self.end(CloseReason.INTERNAL_ERROR)
 
-    def _read(self, upstream: socket.SocketType, events: int, now: float) -> None:
-        try:
-            size = upstream.recv_into(_buffer)
-        except BlockingIOError:
+    def _not_read(
+        self, upstream: socket.SocketType, error: OSError, events: int, now: float
+    ) -> None:
+        if isinstance(error, BlockingIOError):
             if events & select.EPOLLERR:
                 forget_errors(upstream)
-        except OSError as error:
-            if error.errno in BACKEND_FAULTS:
-                self._refused(upstream, error, now)
-            else:
-                self._drop(Drop.NOT_SENT)
-                forget_errors(upstream)
+        elif error.errno in BACKEND_FAULTS:
+            self._refused(upstream, error, now)
         else:
-            self._answer(_view[:size], now)
+            self._drop(Drop.NOT_SENT)
+            forget_errors(upstream)
 
     def _answer(self, datagram: memoryview, now: float) -> None:
         attempt = self.attempt
@@ -475,7 +478,8 @@ class Session:
         """Towards the backend that was taken; None: it cannot be reached. Raises ConnectionEnd."""
         while self.upstream is None:
             try:
-                self._watch(open_upstream(backend.address, self.rule.udp.receive_buffer_bytes))
+                upstream = open_upstream(backend.address, self.rule.udp.receive_buffer_bytes)
+                self._watch(upstream)
             except OSError as error:
                 if error.errno not in OWN_FAULTS:
                     self.attempt.failed(refusal_of(error), now)

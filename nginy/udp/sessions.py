@@ -122,7 +122,7 @@ class Sessions:
     def make_room(self, rule: RunningRule, now: float) -> bool:
         """Whether the rule may have one more session; the oldest may have to go for it."""
         table = self.of(rule)
-        if not table.full:
+        if len(table) < table.max_sessions:
             return True
         oldest = table.oldest
         if oldest is None:
