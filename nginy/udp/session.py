@@ -34,7 +34,7 @@ from nginy.traffic.attempt import Attempt, complain
 from nginy.traffic.close_reason import CloseReason, ConnectionEnd
 from nginy.traffic.ledger import Drop
 from nginy.traffic.rate import NO_LIMIT, TokenBucket
-from nginy.udp.sessions import HOLD_S, Sessions
+from nginy.udp.sessions import HOLD_S, Kept, Sessions
 from nginy.udp.socket import (
     BACKEND_FAULTS,
     BUFFER_BYTES,
@@ -58,8 +58,6 @@ FEW_ANSWERS = 16
 SMALL_BUFFER_BYTES = 65_536
 """So few do not fill a larger buffer, and what came after the session's end is no loss of its: the
 kernel is not asked for its drops, which would be 1 us of the 25 that a short session costs."""
-KEPT_DATAGRAMS = 16
-KEPT_BYTES = 65_536
 
 _buffer = bytearray(BUFFER_BYTES)
 _view = memoryview(_buffer)
@@ -69,47 +67,6 @@ LEFT_BECAUSE: dict[Obstacle | None, CloseReason] = {
     Obstacle.DRAINING: CloseReason.BACKEND_DRAINED,
 }
 """Any other obstacle: BACKEND_DOWN."""
-
-
-class Kept:
-    """The first datagrams of a session, or its last one, until it is clear that their backend takes
-    them; what is beyond the bounds is not kept."""
-
-    __slots__ = ("_bytes", "_datagrams")
-
-    def __init__(self) -> None:
-        """Nothing kept."""
-        self._datagrams: list[bytes] = []
-        self._bytes = 0
-
-    def __len__(self) -> int:
-        """Datagrams kept."""
-        return len(self._datagrams)
-
-    def add(self, datagram: memoryview | bytes) -> None:
-        """Keep it after the others, if there is room: the first one always has."""
-        kept = self._datagrams
-        size = len(datagram)
-        if not kept or (len(kept) < KEPT_DATAGRAMS and self._bytes + size <= KEPT_BYTES):
-            kept.append(bytes(datagram))
-            self._bytes += size
-
-    def replace(self, datagram: memoryview | bytes) -> None:
-        """Keep it instead of the others."""
-        self._datagrams = [bytes(datagram)]
-        self._bytes = len(datagram)
-
-    def clear(self) -> None:
-        """Keep nothing."""
-        if self._datagrams:
-            self._datagrams = []
-            self._bytes = 0
-
-    def take(self) -> list[bytes]:
-        """What was kept, in order; nothing is, from now on."""
-        taken = self._datagrams
-        self.clear()
-        return taken
 
 
 class Owner(Protocol):

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nginy.udp.session import KEPT_BYTES, KEPT_DATAGRAMS, Kept
+from nginy.udp.sessions import KEPT_BYTES, KEPT_DATAGRAMS, Kept
 
 sizes = st.integers(0, 65_507)
 
