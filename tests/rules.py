@@ -14,7 +14,7 @@ from nginy.config.model import Config
 from nginy.engine.timers import TimerWheel
 from nginy.errors import BackendError
 from nginy.traffic.admission import Census
-from nginy.traffic.attempt import BackendWithdrawn
+from nginy.traffic.attempt import Attempt, BackendWithdrawn
 from nginy.traffic.close_reason import CloseReason, ConnectionEnd
 from nginy.traffic.ledger import Ledger
 from nginy.traffic.rule import RunningRule, Surroundings
@@ -113,7 +113,7 @@ class Carrier:
     ) -> None:
         """Raises ConnectionEnd if it is refused."""
         self.world = world
-        self.attempt = (rule or world.rule).begin(LISTENER, client, world.now)
+        self.attempt = Attempt.begin(rule or world.rule, LISTENER, client, world.now)
         self.attempt.carrier = self
 
     @property

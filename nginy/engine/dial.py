@@ -18,7 +18,7 @@ OWN_FAULTS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 """Not EADDRNOTAVAIL: local ports run out towards one backend, and others can still be reached."""
 
 
-def begin(address: Address) -> socket.SocketType:
+def dial(address: Address) -> socket.SocketType:
     """A non-blocking socket whose connection to `address` is under way.
 
     Raises BackendError, or NoResources where trying another backend is no use; no socket is left.

@@ -9,7 +9,7 @@ from typing import cast
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.config.schema import ConnectionTimeouts
-from nginy.engine.dial import begin, refused
+from nginy.engine.dial import dial, refused
 from nginy.engine.movers import CopyMover
 from nginy.engine.poller import GONE, READABLE, WRITABLE, Poller
 from nginy.engine.strand import Strand, suspended
@@ -147,7 +147,7 @@ class TcpProxy:
             if rule is None:
                 self._ledger.nobodys("tcp", listener, peer, now)
                 return
-            attempt = rule.begin(listener, peer, now)
+            attempt = Attempt.begin(rule, listener, peer, now)
             attempt.carrier = connection
             if rule.watches_peers:
                 watch_peer(client, rule.timeouts)
@@ -192,7 +192,7 @@ class TcpProxy:
         rule, backend = attempt.rule, attempt.leased
         assert backend is not None
         timeout_s = min(rule.connect_timeout_s, attempt.time_left_s)
-        connection.upstream = upstream = begin(backend.address)
+        connection.upstream = upstream = dial(backend.address)
         self._poller.watch(upstream, connection.resume, READABLE | WRITABLE)
         timer = self._wheel.add(
             attempt.connect_began_s + timeout_s, lambda now: connection.resume(0)

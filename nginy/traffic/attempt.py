@@ -5,7 +5,7 @@ no clock. An attempt owns everything that must be given back (its place under th
 the queue, among what lives on a backend, and the lease that counts it there). Whatever raises in
 between, an observer of a lease included, `close` gives back all that is held, once.
 
-    rule.begin(...)            admitted, or ConnectionEnd
+    Attempt.begin(rule, ...)   admitted, or ConnectionEnd
     choose(now)                a backend is taken; None: wait in the queue, then `placed`
     reached(now)               it is served there
     failed(error, now)         the next one, please
@@ -17,7 +17,6 @@ time in the queue does not count for: it has its own limit. `reached` ends it.
 """
 
 import logging
-from typing import TYPE_CHECKING
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
@@ -28,9 +27,7 @@ from nginy.traffic.close_reason import CloseReason, ConnectionEnd
 from nginy.traffic.live import Live, Tally
 from nginy.traffic.queue import Sleeper, Waiter, WaitingQueue
 from nginy.traffic.record import ConnectionContext
-
-if TYPE_CHECKING:
-    from nginy.traffic.rule import RunningRule
+from nginy.traffic.rule import RunningRule
 
 complaints = Complaints(logging.getLogger(__name__))
 
@@ -40,7 +37,7 @@ class BackendWithdrawn(BackendError):
 
 
 class Attempt(ConnectionContext):
-    """Made by `RunningRule.begin`; whoever has it calls `close`. Times are monotonic seconds."""
+    """Made by `begin`; whoever has it calls `close`. Times are monotonic seconds."""
 
     _lease: Lease | None = None
     _tally: Tally | None = None
@@ -61,7 +58,7 @@ class Attempt(ConnectionContext):
     carrier: Live
     """To be set before the first `choose`."""
 
-    def __init__(self, rule: "RunningRule", listener: Address, client: Address, now: float) -> None:
+    def __init__(self, rule: RunningRule, listener: Address, client: Address, now: float) -> None:
         """Hold nothing yet."""
         protocol = rule.protocol
         super().__init__(next(rule.ledger.numbers), protocol, listener, client, now)
@@ -69,6 +66,27 @@ class Attempt(ConnectionContext):
         self.rule_name = rule.name
         self.trial: list[Backend] = []
         """Backends tried in this trial."""
+
+    @classmethod
+    def begin(cls, rule: RunningRule, listener: Address, client: Address, now: float) -> "Attempt":
+        """Admit `client` by `rule`. Raises ConnectionEnd if it is refused: then all is counted and
+        recorded."""
+        refusal = rule.admission.enter(client, now)
+        if refusal is not None:
+            cls.refuse(rule, listener, client, refusal, now)
+            raise ConnectionEnd(refusal)
+        attempt = cls(rule, listener, client, now)
+        attempt.admitted_in = rule.admission.epoch
+        return attempt
+
+    @classmethod
+    def refuse(
+        cls, rule: RunningRule, listener: Address, client: Address, reason: CloseReason, now: float
+    ) -> None:
+        """Count and record that `client` is not served."""
+        attempt = cls(rule, listener, client, now)
+        attempt.dropped = 1
+        attempt.close(reason, now)
 
     # Which backend.
 

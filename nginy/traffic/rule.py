@@ -1,4 +1,4 @@
-"""A rule at work: what a connection or session needs of it, and the way in (`begin`)."""
+"""A rule at work: what a connection or session needs of it."""
 
 import random
 from collections import Counter
@@ -13,8 +13,7 @@ from nginy.balancer.tiers import balancer_for
 from nginy.config.model import Protocol, Rule
 from nginy.config.parse import ClientMatch
 from nginy.traffic.admission import Admission, Census
-from nginy.traffic.attempt import Attempt
-from nginy.traffic.close_reason import CloseReason, ConnectionEnd
+from nginy.traffic.close_reason import CloseReason
 from nginy.traffic.ledger import Ledger
 from nginy.traffic.live import LiveConnections
 from nginy.traffic.queue import WaitingQueue
@@ -77,22 +76,6 @@ class RunningRule:
     def members(self) -> tuple[Backend, ...]:
         """Its present backends."""
         return self.pool.members(self.settings.backend_ids)
-
-    def begin(self, listener: Address, client: Address, now: float) -> Attempt:
-        """Admit `client`. Raises ConnectionEnd if it is refused: that is counted and recorded."""
-        refusal = self.admission.enter(client, now)
-        if refusal is not None:
-            self.refuse(listener, client, refusal, now)
-            raise ConnectionEnd(refusal)
-        attempt = Attempt(self, listener, client, now)
-        attempt.admitted_in = self.admission.epoch
-        return attempt
-
-    def refuse(self, listener: Address, client: Address, reason: CloseReason, now: float) -> None:
-        """Count and record that `client` is not served."""
-        attempt = Attempt(self, listener, client, now)
-        attempt.dropped = 1
-        attempt.close(reason, now)
 
     def pick(self, client: Address, now: float, avoid: Collection[Backend]) -> Backend | None:
         """The algorithm's choice; None: nobody."""

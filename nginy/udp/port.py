@@ -173,10 +173,10 @@ class UdpPort:
             self._sessions.ledger.nobodys("udp", listener, client, now)
             return None
         if self.draining:
-            rule.refuse(listener, client, CloseReason.SHUTDOWN, now)
+            Attempt.refuse(rule, listener, client, CloseReason.SHUTDOWN, now)
             return None
         try:
-            attempt = rule.begin(listener, client, now)
+            attempt = Attempt.begin(rule, listener, client, now)
         except ConnectionEnd:
             return None
         try:
@@ -278,7 +278,8 @@ class Fan:
         return session
 
     def _refuse(self, reason: CloseReason, now: float) -> None:
-        self.rule.refuse(self._admitted.listener, self._admitted.client, reason, now)
+        client, listener = self._admitted.client, self._admitted.listener
+        Attempt.refuse(self.rule, listener, client, reason, now)
         self._end_if_empty(now)
 
     def _end_if_empty(self, now: float) -> None:

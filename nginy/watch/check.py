@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from nginy.address import Address
-from nginy.engine.dial import OWN_FAULTS, begin
+from nginy.engine.dial import OWN_FAULTS, dial
 from nginy.errors import BackendError, NginyError, NoResources
 
 LONGEST_ANSWER_BYTES = 65_536
@@ -121,7 +121,7 @@ def blame(error: OSError) -> NginyError:
 async def connected(address: Address) -> AsyncIterator[socket.socket]:
     """A connection to `address`, a non-blocking socket; closed afterwards. Raises as checks do."""
     try:
-        sock = socket.socket(fileno=begin(address).detach())
+        sock = socket.socket(fileno=dial(address).detach())
     except NoResources:
         raise CheckImpossible("the balancer has no descriptor or memory left") from None
     with sock:

@@ -7,7 +7,7 @@ from nginy.backend.backend import Backend
 from nginy.backend.pool import Outcome
 from nginy.backend.wishes import Admin, Origin
 from nginy.errors import BackendError
-from nginy.traffic.attempt import BackendWithdrawn
+from nginy.traffic.attempt import Attempt, BackendWithdrawn
 from nginy.traffic.close_reason import CloseReason, ConnectionEnd
 from tests.rules import CLIENT, LISTENER, TICK_S, Carrier, World, one_rule
 
@@ -416,7 +416,7 @@ def test_a_refusal_counts_nothing_and_is_recorded(began, reason):
     world = one_rule(*THREE, **REFUSALS[reason])
     inside = [] if reason is CloseReason.DENIED else [began(world)]
     with pytest.raises(ConnectionEnd) as refused:
-        world.rule.begin(LISTENER, CLIENT, 3.0)
+        Attempt.begin(world.rule, LISTENER, CLIENT, 3.0)
     assert refused.value.reason is reason
     assert world.census.open == world.rule.admission.open == len(inside)
     assert world.pool.open_leases == 0

@@ -11,7 +11,7 @@ import pytest
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.wishes import Admin, Origin
-from nginy.traffic.attempt import BackendWithdrawn
+from nginy.traffic.attempt import Attempt, BackendWithdrawn
 from nginy.traffic.close_reason import CloseReason, ConnectionEnd
 from nginy.traffic.rule import RunningRule
 from tests.rules import LISTENER, TICK_S, Boom, Carrier, World, one_rule
@@ -162,7 +162,7 @@ def udp_life(script: Script) -> None:
 
 def denied(rule: RunningRule, now: float) -> None:
     with suppress(ConnectionEnd):
-        rule.begin(LISTENER, DENIED, now)
+        Attempt.begin(rule, LISTENER, DENIED, now)
 
 
 LIVES: dict[Callable[[Script], None], dict[str, Any]] = {

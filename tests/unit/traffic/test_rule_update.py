@@ -16,6 +16,7 @@ from nginy.config.guard_settings import (
 )
 from nginy.config.schema import ConnectionTimeouts, Retries
 from nginy.config.strategies import LeastBytesSettings, LeastConnSettings
+from nginy.traffic.attempt import Attempt
 from nginy.traffic.close_reason import CloseReason, ConnectionEnd
 from nginy.traffic.rate import Rates
 from tests.rules import CLIENT, LISTENER, TICK_S, Carrier, World, one_rule
@@ -36,7 +37,7 @@ def served(world: World, client: Address = CLIENT) -> Carrier:
 
 def refused(world: World, client: Address = CLIENT) -> CloseReason:
     with pytest.raises(ConnectionEnd) as end:
-        world.rule.begin(LISTENER, client, world.now)
+        Attempt.begin(world.rule, LISTENER, client, world.now)
     return end.value.reason
 
 
