@@ -50,6 +50,34 @@ def test_a_packet_is_read_from_its_fixed_places(queue, packet_id):
     assert protocol.error(message) is None
 
 
+def _announced(*attributes):
+    """A packet's message: its header, then `attributes` as (type, payload)."""
+    packed = b"".join(
+        struct.pack("=HH", 4 + len(payload), kind) + payload.ljust(-(-len(payload) // 4) * 4, b"\0")
+        for kind, payload in [(1, struct.pack("!IHB", 7, 0x0800, 0)), *attributes]
+    )
+    head = struct.pack("=IHHII", 20 + len(packed), 0x300, 0, 0, 0)
+    # The buffer is used again: behind the message stands what is left of longer ones.
+    return bytearray(head + struct.pack("!BBH", 2, 0, 3) + packed + bytes([0, 20, 0, 4]) * 20)
+
+
+def test_a_packets_time_is_found_among_what_else_is_said_of_it():
+    stamp = (4, struct.pack("!QQ", 1_700_000_000, 250_000))
+    for before in ([], [(5, b"\0\0\0\2"), (8, bytes(11))]):
+        message = _announced(*before, stamp, (13, b"\0\0\0\1"))
+        place = protocol.timestamp_place(message)
+        assert place is not None
+        assert protocol.timestamp_s(message, place) == 1_700_000_000.25
+        assert protocol.timestamp_s(message, 20) is None
+
+
+def test_a_packet_without_a_time_is_seen_to_have_none():
+    assert protocol.timestamp_place(_announced((5, b"\0\0\0\2"))) is None
+    broken = _announced((5, b"\0\0\0\2"))
+    struct.pack_into("=H", broken, 20, 0)  # a length that leads nowhere
+    assert protocol.timestamp_place(broken) is None
+
+
 def test_errors_and_acknowledgements_are_told_apart():
     def answer(code):
         return struct.pack("=IHHIIi", 36, 2, 0, 0, 0, code) + bytes(16)
