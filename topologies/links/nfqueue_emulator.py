@@ -90,7 +90,7 @@ class Emulator:
 
     def _receive(self, woken_s: float) -> None:
         """Take in at most a batch; without the kernel's word the first of it came at `woken_s`."""
-        buffer, ahead_s = self._buffer, time.time() - time.monotonic()
+        buffer, places, ahead_s = self._buffer, self._places, time.time() - time.monotonic()
         self._drained = False
         for _ in range(BATCH):
             now = time.monotonic()
@@ -103,22 +103,17 @@ class Emulator:
             if found is None:
                 continue
             queue, packet_id = found
-            stamp_s = self._timestamp_s(queue)
+            stamp_s = protocol.timestamp_s(buffer, places[queue])
+            if stamp_s is None and (place := protocol.timestamp_place(buffer)) is not None:
+                places[queue] = place
+                stamp_s = protocol.timestamp_s(buffer, place)
             if stamp_s is None:
-                self._may_wait, arrived = False, woken_s
+                self._may_wait, came_s = False, woken_s
             else:
-                came_s = stamp_s - ahead_s
-                arrived = arrival_s(came_s, self._empty_s, self._released_s, now)
-            if not self._schedules[queue].admit(packet_id, arrived):
+                came_s = arrival_s(stamp_s - ahead_s, self._empty_s, self._released_s, now)
+            if not self._schedules[queue].admit(packet_id, came_s):
                 self._socket.send(protocol.verdict(queue, packet_id, protocol.NF_DROP))
             woken_s = now
-
-    def _timestamp_s(self, queue: int) -> float | None:
-        stamp_s = protocol.timestamp_s(self._buffer, self._places[queue])
-        if stamp_s is None and (place := protocol.timestamp_place(self._buffer)) is not None:
-            self._places[queue] = place
-            stamp_s = protocol.timestamp_s(self._buffer, place)
-        return stamp_s
 
     def restart_counts(self) -> None:
         """Count from now on."""

@@ -56,24 +56,27 @@ class Turns:
 
     def __init__(self) -> None:
         """Thread 0 serves, and is to step at once."""
-        self.serving = 0
-        self.plan = Plan(0.0, listen=True)
+        self.stepped(0, Plan(0.0, listen=True), 0.0)
 
     def wake_s(self, thread: int, now: float) -> float | None:
         """When `thread` is to look again (s), None: only packets wake it."""
-        due = self.plan.due_s
         if thread == self.serving:
-            return due
-        return now + IDLE_LOOK_S if due is None else max(due + GRACE_S, now + LOOK_S)
+            return self.plan.due_s
+        return now + IDLE_LOOK_S if self._late_s is None else max(self._late_s, now + LOOK_S)
 
     def takes(self, thread: int, now: float) -> bool:
         """Whether `thread` is to take the step."""
-        due = self.plan.due_s
-        return thread == self.serving or (due is not None and now >= due + GRACE_S)
+        late = self._late_s is not None and now >= self._late_s
+        return late or thread == self.serving
 
-    def stepped(self, thread: int, plan: Plan) -> None:
-        """`thread` took a step; `plan` is the next."""
+    def stepped(self, thread: int, plan: Plan, now: float) -> None:
+        """`thread` took a step that ended `now` (s); `plan` is the next.
+
+        A step that was due before has its time all the same: who steps and steps is overloaded,
+        not away, and one processor for another would not help.
+        """
         self.serving, self.plan = thread, plan
+        self._late_s = None if plan.due_s is None else max(plan.due_s, now) + GRACE_S
 
 
 class Service:
@@ -113,7 +116,8 @@ class Service:
             if turns.takes(thread, awake) and self._lock.acquire(blocking=False):
                 try:
                     woken_s = max(asleep, awake - lag.seconds)
-                    turns.stepped(thread, self._emulator.step(woken_s))
+                    plan = self._emulator.step(woken_s)
+                    turns.stepped(thread, plan, time.monotonic())
                 finally:
                     self._lock.release()
 

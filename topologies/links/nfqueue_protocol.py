@@ -41,10 +41,10 @@ _ERROR = struct.Struct("=i")
 # and packet id stand at fixed places: res_id at 18, attribute length and type at 20, id at 24.
 _QUEUE_AND_ID = struct.Struct("!HxxxxI")
 _FIRST_ATTRIBUTE: Final = 20
-_SECONDS_AND_MICROSECONDS = struct.Struct("!QQ")
-_TIMESTAMP_HEAD: Final = _ATTRIBUTE.pack(
-    _ATTRIBUTE.size + _SECONDS_AND_MICROSECONDS.size, _ATTR_TIMESTAMP
-)
+# The attribute's native length and type in one number, whatever the byte order; then the time in
+# seconds and microseconds.
+_TIMESTAMP = struct.Struct("!IQQ")
+_TIMESTAMP_HEAD: Final = int.from_bytes(_ATTRIBUTE.pack(_TIMESTAMP.size, _ATTR_TIMESTAMP), "big")
 # nfgenmsg, then the one attribute; its native length and type go in as bytes.
 _VERDICT_REST = struct.Struct("!BBH4sII")
 _VERDICT_ATTRIBUTE: Final = _ATTRIBUTE.pack(_ATTRIBUTE.size + 8, _ATTR_VERDICT_HEADER)
@@ -125,10 +125,11 @@ def timestamp_s(message: bytearray, place: int) -> float | None:
     the machine asks for timestamps: when the packet came to the interface or, where it carries
     its sender's pacing time instead (TCP does), when it came into the queue.
     """
-    if message[place : place + _ATTRIBUTE.size] != _TIMESTAMP_HEAD:
+    head, seconds, microseconds = _TIMESTAMP.unpack_from(message, place)
+    if head != _TIMESTAMP_HEAD:
         return None
-    seconds, microseconds = _SECONDS_AND_MICROSECONDS.unpack_from(message, place + 4)
-    return float(seconds + microseconds * 1e-6)
+    stamp_s: float = seconds + microseconds * 1e-6
+    return stamp_s
 
 
 def error(message: bytes | bytearray) -> int | None:
