@@ -115,7 +115,9 @@ def arrival_s(stamp_s: float, empty_s: float, released_s: float, read_s: float) 
     It was read at `read_s` from a queue that was last empty at `empty_s`. A stamp of before that
     is an old one, of a packet that another queue held: it came with the release at `released_s`.
     """
-    return min(stamp_s, read_s) if stamp_s >= empty_s else released_s
+    if stamp_s < empty_s:
+        return released_s
+    return stamp_s if stamp_s < read_s else read_s
 
 
 def _stream(name: str) -> random.Random:
