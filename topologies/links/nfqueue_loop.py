@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from topologies.links.nfqueue_emulator import Emulator, Plan
+from topologies.links.nfqueue_emulator import Emulator, Plan, open_queues
 from topologies.links.nfqueue_schedule import Schedule
 from topologies.shape import LinkSpec
 
@@ -153,7 +153,7 @@ def main(argument: str) -> None:
         queue = direction.pop("queue")
         names[queue] = name
         schedules[queue] = Schedule(LinkSpec(**direction), wanted["seed"], name)
-    service = Service(Emulator(schedules, names), sys.stdin.fileno())
+    service = Service(Emulator(open_queues(schedules), schedules, names), sys.stdin.fileno())
     # A collection of all objects would make packets late; nothing here is made in circles.
     gc.disable()
     print("ready", flush=True)

@@ -3,6 +3,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.topologies.links.nfqueue_messages import announced, timestamp
 from topologies.links import nfqueue_protocol as protocol
 
 QUEUES = st.integers(0, 2**16 - 1)
@@ -50,32 +51,26 @@ def test_a_packet_is_read_from_its_fixed_places(queue, packet_id):
     assert protocol.error(message) is None
 
 
-def _announced(*attributes):
-    """A packet's message: its header, then `attributes` as (type, payload)."""
-    packed = b"".join(
-        struct.pack("=HH", 4 + len(payload), kind) + payload.ljust(-(-len(payload) // 4) * 4, b"\0")
-        for kind, payload in [(1, struct.pack("!IHB", 7, 0x0800, 0)), *attributes]
-    )
-    head = struct.pack("=IHHII", 20 + len(packed), 0x300, 0, 0, 0)
-    # The buffer is used again: behind the message stands what is left of longer ones.
-    return bytearray(head + struct.pack("!BBH", 2, 0, 3) + packed + bytes([0, 20, 0, 4]) * 20)
+# The buffer is used again: behind a message stands what is left of longer ones.
+_REST = struct.pack("=HH", 20, 4) * 20
 
 
 def test_a_packets_time_is_found_among_what_else_is_said_of_it():
-    stamp = (4, struct.pack("!QQ", 1_700_000_000, 250_000))
     for before in ([], [(5, b"\0\0\0\2"), (8, bytes(11))]):
-        message = _announced(*before, stamp, (13, b"\0\0\0\1"))
+        said = [*before, timestamp(1_700_000_000.25), (13, b"\0\0\0\1")]
+        message = announced(7, 3, *said) + _REST
         place = protocol.timestamp_place(message)
         assert place is not None
         assert protocol.timestamp_s(message, place) == 1_700_000_000.25
         assert protocol.timestamp_s(message, 20) is None
+        assert protocol.packet(message) == (3, 7)
 
 
 def test_a_packet_without_a_time_is_seen_to_have_none():
-    assert protocol.timestamp_place(_announced((5, b"\0\0\0\2"))) is None
-    broken = _announced((5, b"\0\0\0\2"))
-    struct.pack_into("=H", broken, 20, 0)  # a length that leads nowhere
-    assert protocol.timestamp_place(broken) is None
+    message = announced(7, 3, (5, b"\0\0\0\2")) + _REST
+    assert protocol.timestamp_place(message) is None
+    struct.pack_into("=H", message, 20, 0)  # a length that leads nowhere
+    assert protocol.timestamp_place(message) is None
 
 
 def test_errors_and_acknowledgements_are_told_apart():
