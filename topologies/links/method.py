@@ -10,15 +10,17 @@ class DirectionCounters:
 
     `seen` packets came in, `dropped` of them were lost on purpose, `overflow` were lost because
     the emulation could not keep up. `late` were released more than 1 ms after their time;
-    `lateness_p99_ms` and `lateness_max_ms` are over all released, None where the kernel
-    schedules the packets and does not tell.
+    `lateness_*_ms` (median, 99 %, 99.9 %, maximum) are over all released, None where the kernel
+    schedules the packets and does not tell; the quantiles are rounded up to 0.1 ms.
     """
 
     seen: int = 0
     dropped: int = 0
     late: int = 0
     overflow: int = 0
+    lateness_p50_ms: float | None = None
     lateness_p99_ms: float | None = None
+    lateness_p999_ms: float | None = None
     lateness_max_ms: float | None = None
 
     def to_json(self) -> dict[str, int | float | None]:

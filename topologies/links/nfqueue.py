@@ -145,14 +145,17 @@ def _directions(ports: list[Port]) -> list[tuple[Port, str]]:
 
 
 def rules(ports: list[Port]) -> str:
-    """The switch's iptables rules, in the form of iptables-restore."""
+    """The switch's iptables rules, in the form of iptables-restore.
+
+    FORWARD and not POSTROUTING: beyond it the kernel does not say when a packet came.
+    """
     lines = ["*mangle"]
     for index, port in enumerate(ports):
         place = port.switch_interface
         arriving, leaving = 2 * index, 2 * index + 1
         lines += [
             f"-A PREROUTING -m physdev --physdev-in {place} -j NFQUEUE --queue-num {arriving}",
-            "-A POSTROUTING -m physdev --physdev-is-bridged "
+            "-A FORWARD -m physdev --physdev-is-bridged "
             f"--physdev-out {place} -j NFQUEUE --queue-num {leaving}",
         ]
     return "\n".join([*lines, "COMMIT", ""])

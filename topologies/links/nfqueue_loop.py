@@ -1,4 +1,4 @@
-"""The link emulator's process: takes packets from NFQUEUE, holds them, lets them go on time.
+"""The link emulator's process: serves the queues of one switch, punctually.
 
 Runs inside a switch's namespace, started by `topologies.links.nfqueue` with the directions as JSON
 in argv. One line in (`report`, `restart-counts` or `restart-draws`), one line of JSON out. It ends
@@ -10,25 +10,22 @@ import gc
 import json
 import os
 import select
-import socket
 import sys
+import threading
 import time
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
 
-from topologies.links import nfqueue_protocol as protocol
-from topologies.links.nfqueue_schedule import BATCH, Schedule
+from topologies.links.nfqueue_emulator import Emulator, Plan, open_queues
+from topologies.links.nfqueue_schedule import Schedule
 from topologies.shape import LinkSpec
 
-_SO_RCVBUFFORCE = 33
-_RECEIVE_BUFFER_BYTES = 64 * 2**20
-# 1 s of full frames at 2.4 Gbit/s.
-_QUEUE_PACKETS = 200_000
+GRACE_S = 200e-6
+"""A step this late is taken by the thread that stands by."""
+LOOK_S = 300e-6
+"""Looking more often than that would cost more processor time than the emulation."""
+IDLE_LOOK_S = 0.02
 _PRIORITY = 20
 _MAX_LAG_S = 300e-6
 _PR_SET_TIMERSLACK = 29
-_OVERFLOWS = Path("/proc/self/net/netfilter/nfnetlink_queue")
 
 
 class WakeLag:
@@ -48,129 +45,104 @@ class WakeLag:
         self.seconds += 0.05 * (min(seconds, _MAX_LAG_S) - self.seconds)
 
 
-class Emulator:
-    """All directions of one switch on one netlink socket; `run` returns when input closes."""
+class Turns:
+    """Which of two threads serves, each on a processor of its own. Pure: time is handed in.
 
-    def __init__(self, schedules: dict[int, Schedule], names: dict[int, str]) -> None:
-        """Both by queue number. Binds the queues; OSError where the kernel refuses."""
-        self._schedules = schedules
-        self._names = names
-        self._rows = [(queue, each, each.held) for queue, each in schedules.items()]
-        self._socket = _open_queues(schedules)
-        self._buffer = bytearray(protocol.BUFFER_BYTES)
-        self._lag = WakeLag()
-        self._lost_before: dict[int, int] = {}
+    A processor can be away for milliseconds whatever a process's priority: the hypervisor has lent
+    it to somebody else, or the kernel is inside a driver and does not let go. So a second thread
+    looks whether the step that was planned is late, and if so takes it and serves from then on;
+    the first, when it is back, stands by.
+    """
 
-    def run(self, control: int) -> None:
-        """Serve packets, and commands on the file descriptor `control`."""
-        inputs = [self._socket.fileno(), control]
+    def __init__(self) -> None:
+        """Thread 0 serves, and is to step at once."""
+        self.stepped(0, Plan(0.0, listen=True), 0.0)
+
+    def wake_s(self, thread: int, now: float) -> float | None:
+        """When `thread` is to look again (s), None: only packets wake it."""
+        if thread == self.serving:
+            return self.plan.due_s
+        return now + IDLE_LOOK_S if self._late_s is None else max(self._late_s, now + LOOK_S)
+
+    def takes(self, thread: int, now: float) -> bool:
+        """Whether `thread` is to take the step."""
+        late = self._late_s is not None and now >= self._late_s
+        return late or thread == self.serving
+
+    def stepped(self, thread: int, plan: Plan, now: float) -> None:
+        """`thread` took a step that ended `now` (s); `plan` is the next.
+
+        A step that was due before has its time all the same: who steps and steps is overloaded,
+        not away, and one processor for another would not help.
+        """
+        self.serving, self.plan = thread, plan
+        self._late_s = None if plan.due_s is None else max(plan.due_s, now) + GRACE_S
+
+
+class Service:
+    """An emulator, served by a thread on each of two processors where there are two."""
+
+    def __init__(self, emulator: Emulator, control: int) -> None:
+        """`control`: the file descriptor that commands come from."""
+        self._emulator = emulator
+        self._control = control
+        self._turns = Turns()
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """Serve packets and commands until the input closes."""
+        processors = sorted(os.sched_getaffinity(0))
+        if len(processors) > 1:
+            standby: tuple[int, int, list[int]] = 1, processors[-1], []
+            threading.Thread(target=self._serve, args=standby, daemon=True).start()
+        self._serve(0, processors[0], [self._control])
+
+    def _serve(self, thread: int, processor: int, commands: list[int]) -> None:
+        """One thread; returns when `commands` close."""
+        _be_punctual(processor)
+        turns, lag = self._turns, WakeLag()
         while True:
-            due = self._release()
             asleep = time.monotonic()
-            sleep = None if due is None else max(0.0, due - asleep - self._lag.seconds)
+            wake = turns.wake_s(thread, asleep)
+            hears = turns.plan.listen and thread == turns.serving
+            inputs = [*commands, self._emulator.fileno()] if hears else commands
+            sleep = None if wake is None else max(0.0, wake - asleep - lag.seconds)
             ready, _, _ = select.select(inputs, [], [], sleep)
             awake = time.monotonic()
-            if not ready:
-                if sleep:
-                    self._lag.observe(awake - asleep - sleep)
-                continue
-            if control in ready and not self._obey(control):
+            if not ready and sleep:
+                lag.observe(awake - asleep - sleep)
+            if self._control in ready and not self._obey():
                 return
-            self._receive(max(asleep, awake - self._lag.seconds))
+            if turns.takes(thread, awake) and self._lock.acquire(blocking=False):
+                try:
+                    woken_s = max(asleep, awake - lag.seconds)
+                    plan = self._emulator.step(woken_s)
+                    turns.stepped(thread, plan, time.monotonic())
+                finally:
+                    self._lock.release()
 
-    def _release(self) -> float | None:
-        """Let go what is due; when the next is due (s), or None when nothing is held."""
-        soonest = None
-        now = time.monotonic()
-        for queue, schedule, held in self._rows:
-            if not held:
-                continue
-            last = schedule.release(now)
-            if last is not None:
-                self._socket.send(protocol.verdict_up_to(queue, last, protocol.NF_ACCEPT))
-                if not held:
-                    continue
-            due = held[0][0]
-            if soonest is None or due < soonest:
-                soonest = due
-        return soonest
-
-    def _receive(self, arrived: float) -> None:
-        """Take in at most a batch; the first of it arrived at `arrived`, the others as read."""
-        buffer = self._buffer
-        for _ in range(BATCH):
-            try:
-                self._socket.recv_into(buffer)
-            except BlockingIOError:
-                return
-            arrival = protocol.packet(buffer)
-            if arrival is None:
-                continue
-            queue, packet_id = arrival
-            if not self._schedules[queue].admit(packet_id, arrived):
-                self._socket.send(protocol.verdict(queue, packet_id, protocol.NF_DROP))
-            arrived = time.monotonic()
-
-    def _obey(self, control: int) -> bool:
+    def _obey(self) -> bool:
         """Answer the commands that arrived; False: the input was closed."""
-        commands = os.read(control, 4096).decode().split()
+        commands = os.read(self._control, 4096).decode().split()
         for command in commands:
-            if command == "restart-counts":
-                self._restart_counts()
-            elif command == "restart-draws":
-                for schedule in self._schedules.values():
-                    schedule.restart_draws()
-            print(json.dumps(self._report()), flush=True)
+            with self._lock:
+                if command == "restart-counts":
+                    self._emulator.restart_counts()
+                elif command == "restart-draws":
+                    self._emulator.restart_draws()
+                report = self._emulator.report()
+            print(json.dumps(report), flush=True)
         return bool(commands)
 
-    def _restart_counts(self) -> None:
-        self._lost_before = protocol.overflows(_OVERFLOWS.read_text())
-        for schedule in self._schedules.values():
-            schedule.restart_counts()
 
-    def _report(self) -> dict[str, dict[str, Any]]:
-        lost = protocol.overflows(_OVERFLOWS.read_text())
-        return {
-            self._names[queue]: {
-                "seen": schedule.seen,
-                "dropped": schedule.dropped,
-                "late": schedule.lateness.late,
-                "overflow": lost.get(queue, 0) - self._lost_before.get(queue, 0),
-                "lateness_p99_ms": schedule.lateness.quantile_s(0.99) * 1e3,
-                "lateness_max_ms": schedule.lateness.max_s * 1e3,
-            }
-            for queue, schedule in self._schedules.items()
-        }
-
-
-def _open_queues(queues: Iterable[int]) -> socket.socket:
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol.NETLINK_NETFILTER)
-    sock.bind((0, 0))
-    for queue in queues:
-        for message in (
-            protocol.bind(queue),
-            protocol.copy_metadata(queue),
-            protocol.queue_length(queue, _QUEUE_PACKETS),
-        ):
-            sock.send(message)
-            errno = protocol.error(sock.recv(protocol.BUFFER_BYTES))
-            if errno:
-                raise OSError(errno, f"queue {queue}: {os.strerror(errno)}")
-    sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_BYTES)
-    # A full socket then loses packets and counts them, and does not fail the reads as well.
-    sock.setsockopt(protocol.SOL_NETLINK, protocol.NETLINK_NO_ENOBUFS, 1)
-    sock.setblocking(False)
-    return sock
-
-
-def _be_punctual() -> None:
-    """Run before other programs, wake on time, and never stop to collect garbage."""
+def _be_punctual(processor: int) -> None:
+    """This thread runs on `processor`, before other programs, and wakes on time."""
+    os.sched_setaffinity(0, {processor})
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
     except PermissionError:
         os.setpriority(os.PRIO_PROCESS, 0, -20)
     ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
-    gc.disable()
 
 
 def main(argument: str) -> None:
@@ -181,10 +153,11 @@ def main(argument: str) -> None:
         queue = direction.pop("queue")
         names[queue] = name
         schedules[queue] = Schedule(LinkSpec(**direction), wanted["seed"], name)
-    emulator = Emulator(schedules, names)
-    _be_punctual()
+    service = Service(Emulator(open_queues(schedules), schedules, names), sys.stdin.fileno())
+    # A collection of all objects would make packets late; nothing here is made in circles.
+    gc.disable()
     print("ready", flush=True)
-    emulator.run(sys.stdin.fileno())
+    service.run()
 
 
 if __name__ == "__main__":

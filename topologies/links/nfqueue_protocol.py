@@ -29,15 +29,22 @@ _CFG_QUEUE_MAXLEN: Final = 3
 _CFG_CMD_BIND: Final = 1
 _COPY_META: Final = 1
 _ATTR_VERDICT_HEADER: Final = 2
+_ATTR_TIMESTAMP: Final = 4
 
 _HEADER = struct.Struct("=IHHII")
 _GENERIC = struct.Struct("!BBH")
 _ATTRIBUTE = struct.Struct("=HH")
+_LENGTH = struct.Struct("=I")
 _TYPE = struct.Struct("=H")
 _ERROR = struct.Struct("=i")
 # The kernel puts the packet header first of all attributes (nfqnl_build_packet_message), so queue
 # and packet id stand at fixed places: res_id at 18, attribute length and type at 20, id at 24.
 _QUEUE_AND_ID = struct.Struct("!HxxxxI")
+_FIRST_ATTRIBUTE: Final = 20
+# The attribute's native length and type in one number, whatever the byte order; then the time in
+# seconds and microseconds.
+_TIMESTAMP = struct.Struct("!IQQ")
+_TIMESTAMP_HEAD: Final = int.from_bytes(_ATTRIBUTE.pack(_TIMESTAMP.size, _ATTR_TIMESTAMP), "big")
 # nfgenmsg, then the one attribute; its native length and type go in as bytes.
 _VERDICT_REST = struct.Struct("!BBH4sII")
 _VERDICT_ATTRIBUTE: Final = _ATTRIBUTE.pack(_ATTRIBUTE.size + 8, _ATTR_VERDICT_HEADER)
@@ -94,6 +101,35 @@ def packet(message: bytearray) -> tuple[int, int] | None:
         return None
     queue, packet_id = _QUEUE_AND_ID.unpack_from(message, 18)
     return queue, packet_id
+
+
+def timestamp_place(message: bytearray) -> int | None:
+    """Where in a packet's message the attribute with its time begins, or None if it has none.
+
+    Depends on what stands before it: the interfaces, a mark. Alike for most packets of a queue.
+    """
+    end, place = _LENGTH.unpack_from(message)[0], _FIRST_ATTRIBUTE
+    while place + _ATTRIBUTE.size <= end:
+        length, kind = _ATTRIBUTE.unpack_from(message, place)
+        if kind == _ATTR_TIMESTAMP:
+            return place
+        # At least a header, so that a broken length cannot make this endless.
+        place += max(_ATTRIBUTE.size, length + 3 & ~3)
+    return None
+
+
+def timestamp_s(message: bytearray, place: int) -> float | None:
+    """The packet's time (CLOCK_REALTIME, s) from the attribute at `place`; None if it is another.
+
+    The kernel puts it there for packets that are not beyond the FORWARD hook, when anybody on
+    the machine asks for timestamps: when the packet came to the interface or, where it carries
+    its sender's pacing time instead (TCP does), when it came into the queue.
+    """
+    head, seconds, microseconds = _TIMESTAMP.unpack_from(message, place)
+    if head != _TIMESTAMP_HEAD:
+        return None
+    stamp_s: float = seconds + microseconds * 1e-6
+    return stamp_s
 
 
 def error(message: bytes | bytearray) -> int | None:

@@ -46,6 +46,13 @@ class Lateness:
         index = bisect.bisect_left(reached, wanted)
         return self.max_s if index == _BINS else index * _BIN_S + (_BIN_S if wanted else 0)
 
+    def to_json(self) -> dict[str, float]:
+        """Quantiles and maximum in ms, under the names of `DirectionCounters`."""
+        shares = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
+        found = {name: self.quantile_s(share) for name, share in shares.items()}
+        found["max"] = self.max_s
+        return {f"lateness_{name}_ms": seconds * 1e3 for name, seconds in found.items()}
+
 
 class Schedule:
     """One direction of one link, in the order of arrival: no packet overtakes another."""
@@ -54,6 +61,8 @@ class Schedule:
         """`direction` (`c1->s1`) picks this direction's own streams out of `seed`."""
         self._delay_s = spec.delay_ms / 1e3
         self._jitter_s = spec.jitter_ms / 1e3
+        self.hold_s = max(0.0, self._delay_s - self._jitter_s)
+        """Every packet that is not lost is held at least this long."""
         self._loss = spec.loss_pct / 100
         self._origin = f"{seed}/{direction}"
         self.held: deque[tuple[float, int]] = deque()
@@ -98,6 +107,17 @@ class Schedule:
             due, last = held.popleft()
             self.lateness.add(now - due)
         return last
+
+
+def arrival_s(stamp_s: float, empty_s: float, released_s: float, read_s: float) -> float:
+    """When a packet came whose time is given as `stamp_s`, as far as that can be true (all in s).
+
+    It was read at `read_s` from a queue that was last empty at `empty_s`. A stamp of before that
+    is an old one, of a packet that another queue held: it came with the release at `released_s`.
+    """
+    if stamp_s < empty_s:
+        return released_s
+    return stamp_s if stamp_s < read_s else read_s
 
 
 def _stream(name: str) -> random.Random:

@@ -3,6 +3,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.topologies.links.nfqueue_messages import announced, timestamp
 from topologies.links import nfqueue_protocol as protocol
 
 QUEUES = st.integers(0, 2**16 - 1)
@@ -48,6 +49,28 @@ def test_a_packet_is_read_from_its_fixed_places(queue, packet_id):
     )
     assert protocol.packet(message) == (queue, packet_id)
     assert protocol.error(message) is None
+
+
+# The buffer is used again: behind a message stands what is left of longer ones.
+_REST = struct.pack("=HH", 20, 4) * 20
+
+
+def test_a_packets_time_is_found_among_what_else_is_said_of_it():
+    for before in ([], [(5, b"\0\0\0\2"), (8, bytes(11))]):
+        said = [*before, timestamp(1_700_000_000.25), (13, b"\0\0\0\1")]
+        message = announced(7, 3, *said) + _REST
+        place = protocol.timestamp_place(message)
+        assert place is not None
+        assert protocol.timestamp_s(message, place) == 1_700_000_000.25
+        assert protocol.timestamp_s(message, 20) is None
+        assert protocol.packet(message) == (3, 7)
+
+
+def test_a_packet_without_a_time_is_seen_to_have_none():
+    message = announced(7, 3, (5, b"\0\0\0\2")) + _REST
+    assert protocol.timestamp_place(message) is None
+    struct.pack_into("=H", message, 20, 0)  # a length that leads nowhere
+    assert protocol.timestamp_place(message) is None
 
 
 def test_errors_and_acknowledgements_are_told_apart():

@@ -14,5 +14,5 @@ def test_every_impaired_link_has_one_queue_for_each_direction_and_never_a_bypass
     assert "bypass" not in text
     numbered = [line.split() for line in text.splitlines() if "NFQUEUE" in line]
     assert [line[-1] for line in numbered] == ["0", "1", "2", "3"]
-    assert [line[1] for line in numbered] == ["PREROUTING", "POSTROUTING"] * 2
+    assert [line[1] for line in numbered] == ["PREROUTING", "FORWARD"] * 2
     assert "--physdev-out s1-eth2" in text

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.links.nfqueue_schedule import EARLY_S, Lateness, Schedule
+from topologies.links.method import DirectionCounters
+from topologies.links.nfqueue_schedule import EARLY_S, Lateness, Schedule, arrival_s
 from topologies.shape import LinkSpec
 
 
@@ -123,6 +124,34 @@ def test_lateness_counts_what_left_a_millisecond_after_its_time():
     assert lateness.quantile_s(0.5) == pytest.approx(0.0001)
     assert lateness.quantile_s(0.99) == pytest.approx(0.0013)
     assert lateness.quantile_s(1.0) == 0.5
+
+
+def test_lateness_is_told_by_median_tail_and_maximum():
+    lateness = Lateness()
+    for seconds in [0.00005] * 900 + [0.00055] * 97 + [0.0023] * 3:
+        lateness.add(seconds)
+    told = DirectionCounters(**lateness.to_json())
+    assert told.lateness_p50_ms == pytest.approx(0.1)
+    assert told.lateness_p99_ms == pytest.approx(0.6)
+    assert told.lateness_p999_ms == pytest.approx(2.4)
+    assert told.lateness_max_ms == pytest.approx(2.3)
+
+
+def test_how_long_every_packet_is_held_at_least():
+    assert Schedule(LinkSpec(delay_ms=10, jitter_ms=4), 1, "c1->s1").hold_s == pytest.approx(0.006)
+    assert Schedule(LinkSpec(loss_pct=1), 1, "c1->s1").hold_s == 0
+
+
+@pytest.mark.parametrize(
+    ("stamp_s", "came_s"),
+    [
+        (5.0004, 5.0004),  # it waited to be read
+        (5.002, 5.001),  # the wall clock was set meanwhile
+        (4.980, 5.0007),  # of when it came to a queue that held it before
+    ],
+)
+def test_a_packet_came_when_the_kernel_says_if_that_can_be(stamp_s, came_s):
+    assert arrival_s(stamp_s, empty_s=5.0, released_s=5.0007, read_s=5.001) == came_s
 
 
 def test_counts_begin_again_without_disturbing_the_packets_held():
