@@ -23,7 +23,7 @@ def scenario(loss_pct: float, **settings: object) -> Scenario:
             "algorithm": "least_conn",
             "network": network,
             "workload": {"load": 0.5, "mean_demand_ms": 20, "response_bytes": 10_000},
-            "duration_s": 5,
+            "duration_s": 4,
             "warmup_s": 1,
             **settings,
         },
@@ -79,5 +79,6 @@ def test_a_link_that_dies_under_load_makes_the_run_invalid_and_is_named(tmp_path
     with Saboteur(Console(file=io.StringIO()), "test") as progress:
         verdict = run_experiment(scenario(1.0), tmp_path / "run", progress)
     assert not verdict.valid
+    assert not verdict.disturbed, "no busy moment: the run is not made again"
     assert "c1-s1" in " ".join(verdict.reasons)
     assert load_run(tmp_path / "run").verdict["valid"] is False
