@@ -24,11 +24,12 @@ class Neighbour(NamedTuple):
     """A program that is no part of the run. `core_pct`: 100 is one core, all the time."""
 
     name: str
+    pid: int
     core_pct: float
 
     def __str__(self) -> str:
-        """`firefox used 85 % of a core`."""
-        return f"{self.name} used {self.core_pct:.0f} % of a core"
+        """`firefox (pid 7) used 85 % of a core`."""
+        return f"{self.name} (pid {self.pid}) used {self.core_pct:.0f} % of a core"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,9 @@ def busiest(before: _CpuSeconds, after: _CpuSeconds, seconds: float) -> Neighbou
     used = {key: after_s - before.get(key, 0.0) for key, after_s in after.items()}
     if not used:
         return None
-    (_, _, name), most_s = max(used.items(), key=lambda item: item[1])
+    (pid, _, name), most_s = max(used.items(), key=lambda item: item[1])
     core_pct = 100 * most_s / seconds
-    return Neighbour(name, core_pct) if core_pct >= _WORTH_NAMING_PCT else None
+    return Neighbour(name, pid, core_pct) if core_pct >= _WORTH_NAMING_PCT else None
 
 
 def _others() -> _CpuSeconds:

@@ -39,8 +39,8 @@ def test_own_programs_are_no_neighbours(stranger: int) -> None:
 def test_the_busiest_is_named_if_it_was_busy() -> None:
     before = {(7, 1.0, "firefox"): 50.0, (8, 1.0, "cron"): 3.0}
     after = {(7, 1.0, "firefox"): 58.0, (8, 1.0, "cron"): 3.5, (9, 2.0, "make"): 1.0}
-    assert busiest(before, after, 10.0) == Neighbour("firefox", 80.0)
-    assert str(busiest(before, after, 10.0)) == "firefox used 80 % of a core"
+    assert busiest(before, after, 10.0) == Neighbour("firefox", 7, 80.0)
+    assert str(busiest(before, after, 10.0)) == "firefox (pid 7) used 80 % of a core"
     assert busiest(before, before, 10.0) is None
     assert busiest({}, {}, 10.0) is None
 

@@ -83,14 +83,14 @@ def test_where_the_kernel_does_not_tell_a_full_machine_is_refused() -> None:
 PASSED = Check("conservation", True, "")
 LATE = Check("precision", False, "late", "links late")
 DEAD = Check("links", False, "the emulator is gone")
-BESIDE = HostLoad(0, 0, 10, None, Neighbour("firefox", 85.2))
+BESIDE = HostLoad(0, 0, 10, None, Neighbour("firefox", 7, 85.2))
 
 
 @pytest.mark.parametrize(
     ("checks", "load", "expected"),
     [
         ((PASSED,), BESIDE, None),
-        ((PASSED, LATE), BESIDE, "links late; firefox used 85 % of a core"),
+        ((PASSED, LATE), BESIDE, "links late; firefox (pid 7) used 85 % of a core"),
         ((PASSED, LATE), None, "links late"),
         ((LATE, DEAD), BESIDE, None),
         ((LATE,), HostLoad(0, 12, 10, None, BESIDE.busiest), f"links late; 12 % {STOLEN}"),
