@@ -78,7 +78,7 @@ class Verdict:
 
     @property
     def disturbance(self) -> str | None:
-        """`links late; firefox (pid 7) used 85 % of a core`; None for a run that was not disturbed."""
+        """`links late; firefox (pid 7) used 85 % of a core`; None if it was not disturbed."""
         if not self.disturbed:
             return None
         causes = dict.fromkeys(check.cause for check in self.checks if not check.ok)

@@ -45,7 +45,7 @@ def calibrate(network: Network) -> Calibration:
         network.restart_counters()
     except LinkDead as dead:
         rows.append(_dead(dead))
-    attempts = _attempts(tried)
+    attempts = checks.repeated(tried)
     return Calibration(network.link_method, tuple(rows), _wire_baseline(network), attempts)
 
 
@@ -107,15 +107,6 @@ def _patiently(measure: _Measure, network: Network) -> list[list[Check]]:
         if not ports:
             break
     return list(tried.values())
-
-
-def _attempts(tried: Sequence[Sequence[Check]]) -> dict[str, dict[str, list[float | str | None]]]:
-    found: dict[str, dict[str, list[float | str | None]]] = {}
-    for rows in tried:
-        if len(rows) > 1:
-            link = found.setdefault(rows[0].link, {})
-            link[rows[0].quantity] = [row.measured for row in rows]
-    return found
 
 
 def _round_trips(network: Network, ports: Sequence[Port], attempt: int) -> list[Check]:

@@ -5,7 +5,7 @@ does not do what it was asked cannot pass.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -85,18 +85,21 @@ class Check:
         )
 
 
+Attempts = Mapping[str, Mapping[str, Sequence[float | str | None]]]
+"""By link, then quantity: every value measured, in order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """Every check so far. `wire_baseline`: what the wires had counted when the run began.
 
-    `attempts`: by link, then quantity, every value of what was measured more than once, in order;
-    `checks` has the best of them.
+    `attempts`: what was measured more than once; `checks` has the best of them.
     """
 
     link_method: str
     checks: tuple[Check, ...]
     wire_baseline: Mapping[str, int] = field(default_factory=dict)
-    attempts: Mapping[str, Mapping[str, list[float | str | None]]] = field(default_factory=dict)
+    attempts: Attempts = field(default_factory=dict)
 
     @property
     def valid(self) -> bool:
@@ -168,6 +171,16 @@ def worth_repeating(attempts: Sequence[Check]) -> bool:
     """Whether one more measurement may still show that the link is what was asked."""
     so_far = best(attempts)
     return not so_far.ok and (so_far.disturbed or so_far.measured is None)
+
+
+def repeated(tried: Iterable[Sequence[Check]]) -> Attempts:
+    """Of all measurements (each sequence is of one link's quantity) those made more than once."""
+    found: dict[str, dict[str, list[float | str | None]]] = {}
+    for rows in tried:
+        if len(rows) > 1:
+            values = [row.measured for row in rows]
+            found.setdefault(rows[0].link, {})[rows[0].quantity] = values
+    return found
 
 
 def _distance(row: Check) -> float:
