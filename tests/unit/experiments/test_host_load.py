@@ -11,7 +11,10 @@ import pytest
 
 from experiments.host_load import HostLoad, HostMeter, Neighbour, _others, busiest
 
-START = "import subprocess, sys; print(subprocess.Popen(['sleep', '60']).pid, flush=True)"
+START = """
+import subprocess
+print(subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL).pid, flush=True)
+"""
 
 
 @pytest.fixture
