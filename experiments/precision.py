@@ -32,8 +32,8 @@ SHARE = 0.10
 topologies/links/checks.py): what the machine adds may be no more than that."""
 
 FLOOR_MS = 2.0
-"""Never refused below: what is accepted where precision is wanted (1 ms each of generators and
-links); the generators' clock is not better than 1 ms on a machine that does other work, too."""
+"""Never refused below: 1 ms of the generators (wrk2's granularity) and 1 ms of the links, which is
+what is accepted of each where precision is wanted."""
 
 _MSS_BYTES = 1448
 _INITIAL_WINDOW = 10
