@@ -23,10 +23,11 @@ override = $(if $($(1)),--$(2) '$($(1))')
 OVERRIDES = $(call override,SCENARIO,scenario) $(call override,PROTO,proto) \
 	$(call override,ALG,alg) $(call override,LOSS,loss) $(call override,DELAY,delay) \
 	$(call override,RATE,rate) $(call override,BACKENDS,backends) $(call override,CLIENTS,clients) \
-	$(call override,LOAD,load) $(call override,DURATION,duration) $(call override,SEED,seed)
+	$(call override,LOAD,load) $(call override,DURATION,duration) $(call override,SEED,seed) \
+	$(call override,PRECISION,precision) $(call override,FIGURES,figures)
 
 # A misspelt variable (LOS=1) would otherwise be ignored, and the run be another than was asked.
-VARIABLES := ALG PROTO SCENARIO LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION SEED SWEEP PYTHON
+VARIABLES := ALG PROTO SCENARIO LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION SEED PRECISION FIGURES SWEEP PYTHON
 SCENARIOS = $(basename $(notdir $(sort $(wildcard experiments/scenarios/*.yaml))))
 GIVEN := $(foreach given,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(given))))
 ifneq ($(filter-out $(VARIABLES),$(GIVEN)),)
@@ -52,6 +53,11 @@ help: ## this text
 	@echo "  LOAD      offered load as a fraction of the backends' capacity                LOAD=0.7"
 	@echo "  DURATION  seconds during which requests are sent                              DURATION=30"
 	@echo "  SEED      of arrivals, service demands, drops; same seed, same workload       SEED=1"
+	@echo "  PRECISION normal | strict: normal states by how much latencies may be too high because this"
+	@echo "            machine was late, and refuses a run only where that could change the result;"
+	@echo "            strict has narrow bounds whatever was asked, for precision work   PRECISION=strict"
+	@echo "  FIGURES   anyway: draw the figures of an invalid run, too, with NOT VALID across them"
+	@echo "            (also: make figures FIGURES=anyway)                               FIGURES=anyway"
 	@echo "make sweep takes SWEEP=FILE or a name in experiments/sweeps (default); make test needs root for its network tests"
 
 setup: ## install what is missing (Debian packages, .venv); the other targets do it themselves
@@ -65,7 +71,7 @@ sweep: setup ## a matrix of runs (algorithms x loss x delay, replicates); resume
 	@$(ROOT) $(PY) -m experiments sweep $(SWEEP)
 
 figures: setup ## draw all figures of all results again (no root, no network)
-	@$(PY) -m experiments figures
+	@$(PY) -m experiments figures $(call override,FIGURES,figures)
 
 doctor: setup ## what this machine has and lacks, and what will be used instead
 	@$(ROOT) $(PY) -m experiments doctor

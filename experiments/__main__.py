@@ -1,7 +1,8 @@
 """The testbed's command line: `python -m experiments run | sweep | figures | doctor`.
 
 Exit codes: 0 all well; 1 something could not be started or died; 2 wrong usage, scenario or
-sweep; 3 a run is invalid (its network or its measurement was not what it claims); 130 Ctrl-C.
+sweep; 3 a run is invalid (its network or its measurement was not what it claims; if it was made
+again by itself, that is said of the second one); 130 Ctrl-C.
 """
 
 import os
@@ -19,6 +20,7 @@ from experiments.doctor import report, show
 from experiments.ownership import hand_back
 from experiments.processes import ProcessFailed
 from experiments.progress import RunProgress
+from experiments.repeat import run_patiently
 from experiments.report import draw_all, draw_run, draw_sweep
 from experiments.run import run_experiment
 from experiments.scenario import Scenario, ScenarioError, load_scenario, named_file
@@ -31,7 +33,8 @@ from experiments.sweep import (
     run_sweep,
     runs_of,
 )
-from experiments.terminal import show_reasons, show_run, show_sweep
+from experiments.terminal import show_reasons, show_repeat, show_run, show_sweep
+from experiments.verdict import Verdict
 from nginy.balancer.registry import ALGORITHMS
 from nginy.errors import NginyError
 from topologies.errors import NetworkError
@@ -46,6 +49,12 @@ _results = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     default=HERE.parent / "results",
     help="Folder of all results.",
+)
+_figures = click.option(
+    "--figures",
+    type=click.Choice(["valid", "anyway"]),
+    default="valid",
+    help="anyway: also of a run that is not valid, with that written across them.",
 )
 
 
@@ -91,8 +100,15 @@ def cli() -> None:
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), help="Of arrivals, demands and packet drops."
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["normal", "strict"]),
+    help="normal: what this machine adds to latencies is stated, and refuses a run only where it "
+    "could change the result; strict: narrow bounds, whatever was asked.",
+)
+@_figures
 @_results
-def run(path: str | None, results: Path, **overrides: Any) -> None:
+def run(path: str | None, figures: str, results: Path, **overrides: Any) -> None:
     """Make one run, draw its figures, print its summary."""
     asked = path or ("udp" if overrides["proto"] == "udp" else "default")
     given = {_KEYS[name]: value for name, value in overrides.items() if value is not None}
@@ -102,12 +118,13 @@ def run(path: str | None, results: Path, **overrides: Any) -> None:
     _need_root("run")
     folder = results / scenario.name / _run_id(scenario)
     try:
-        valid = _run_once(scenario, folder, scenario.algorithm)
+        verdict = _run(scenario, folder, scenario.algorithm)
         finished = load_run(folder)
-        show_run(finished, draw_run(finished) if valid else [], console)
+        drawn = verdict.valid or figures == "anyway"
+        show_run(finished, draw_run(finished) if drawn else [], console)
     finally:
         hand_back(results)
-    if not valid:
+    if not verdict.valid:
         sys.exit(EXIT_INVALID)
 
 
@@ -122,6 +139,7 @@ _KEYS = {
     "load": "workload.load",
     "duration": "duration_s",
     "seed": "seed",
+    "precision": "precision",
 }
 """Option of `run` -> the scenario's setting that it overrides."""
 
@@ -158,10 +176,11 @@ def sweep(asked: str, results: Path) -> None:
 
 
 @cli.command()
+@_figures
 @_results
-def figures(results: Path) -> None:
+def figures(figures: str, results: Path) -> None:
     """Draw the figures of all valid runs and of all sweeps again; needs no root, no network."""
-    for path in draw_all(results):
+    for path in draw_all(results, anyway=figures == "anyway"):
         console.print(str(path), highlight=False, soft_wrap=True)
 
 
@@ -175,7 +194,7 @@ def _make_runs(todo: list[Cell], folder: Path) -> int:
     """Those that are missing; how many came out invalid."""
 
     def run_one(number: int, cell: Cell, at: Path) -> bool:
-        return _run_once(cell.scenario, at, f"{number}/{len(todo)} {cell.run_id}")
+        return _run(cell.scenario, at, f"{number}/{len(todo)} {cell.run_id}").valid
 
     invalid = 0
     for number, (cell, outcome) in enumerate(run_sweep(todo, folder, run_one), start=1):
@@ -185,9 +204,12 @@ def _make_runs(todo: list[Cell], folder: Path) -> int:
     return invalid
 
 
-def _run_once(scenario: Scenario, folder: Path, title: str) -> bool:
-    with RunProgress(console, title) as progress:
-        return run_experiment(scenario, folder, progress).valid
+def _run(scenario: Scenario, folder: Path, title: str) -> Verdict:
+    def run_once(at: Path) -> Verdict:
+        with RunProgress(console, title) as progress:
+            return run_experiment(scenario, at, progress)
+
+    return run_patiently(run_once, folder, lambda why, kept: show_repeat(why, kept, console))
 
 
 def _run_id(scenario: Scenario) -> str:

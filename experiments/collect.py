@@ -14,9 +14,10 @@ from experiments.capture import Capture
 from experiments.datagram_flows import DatagramCapture, check_ways, read_datagrams
 from experiments.dataset import RunWriter
 from experiments.flows import check_retransmissions, join_backends, read_flows
-from experiments.host_load import CpuShares
+from experiments.host_load import HostLoad
 from experiments.kernel_counters import CounterReadings
 from experiments.ports import BACKEND_PORT
+from experiments.precision import assess, generators_ms
 from experiments.scenario import Scenario
 from experiments.serving_backend import name_backends
 from experiments.tables import (
@@ -28,6 +29,7 @@ from experiments.tables import (
     samples_frame,
 )
 from experiments.verdict import (
+    BUSY,
     Check,
     Verdict,
     backends_check,
@@ -36,6 +38,7 @@ from experiments.verdict import (
     faults_check,
     lateness_check,
     links_check,
+    precision_check,
     problems_check,
     sockets_check,
 )
@@ -60,7 +63,7 @@ class Evidence:
     balancer_records: Path
     captures: list[Capture]
     counters: CounterReadings
-    cpu: CpuShares
+    load: HostLoad
     backend_samples: list[Path]
     """One file per start of a backend."""
     dead: Collection[str]
@@ -94,12 +97,17 @@ def conclude(
         for capture in evidence.captures:
             capture.path.unlink()
     answered = requests.loc[requests["status"] == "ok", "latency_ms"]
+    median_ms = float(answered.median()) if len(answered) else 0.0
+    late_ms = generators_ms(summaries)
+    uncertainty = assess(scenario, evidence.links[1], evidence.load.balancer, late_ms, median_ms)
     last_lines = [record for record in read_lines(evidence.backend_samples) if record.get("final")]
     finals = {record["backend"]: record for record in last_lines}
     alive = [name for name in scenario.backend_ids() if name not in evidence.dead]
     checks = [
-        links_check(calibration.reasons, len(calibration.checks)),
-        lateness_check(summaries, float(answered.median()) if len(answered) else 0.0),
+        links_check(
+            calibration.reasons, len(calibration.checks), BUSY if calibration.disturbed else ""
+        ),
+        precision_check(uncertainty),
         problems_check(
             "conservation",
             conservation(summaries),
@@ -112,14 +120,16 @@ def conclude(
             max((abs(c.clock_step_s) for c in evidence.captures), default=0.0),
         ),
         packets_check,
-        cpu_check(evidence.cpu.idle_pct, evidence.cpu.steal_pct),
+        cpu_check(evidence.load, strict=scenario.strict),
     ]
+    if scenario.strict:
+        checks.append(lateness_check(late_ms, median_ms))
     if scenario.protocol == "udp":
         drops = {each["client"]: each["udp_drops"] for each in summaries}
         checks.append(sockets_check(drops | {n: f["udp_drops"] for n, f in finals.items()}))
     if scenario.faults:
         checks.append(_faults_check(scenario, evidence))
-    return Verdict(tuple(checks))
+    return Verdict(tuple(checks), uncertainty, evidence.load)
 
 
 def _fault_row(applied: AppliedFault) -> dict[str, Any]:

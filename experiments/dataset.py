@@ -5,7 +5,7 @@
 | manifest.json | what was asked, where, with which versions and seeds | before the run |
 | calibration.json | every link: asked, measured, tolerance | before, finished after |
 | requests, samples, connections, flows, faults `.parquet` | see `experiments/tables.py` | after |
-| verdict.json | `valid` and the reasons why not | last: a run without it is incomplete |
+| verdict.json | `valid`, reasons why not, uncertainty | last: a run without it is incomplete |
 
 Every JSON file has `schema_version`, every parquet file has it in its metadata.
 """
@@ -82,6 +82,11 @@ class Run:
     def run_id(self) -> str:
         """The folder's name."""
         return self.path.name
+
+    @property
+    def measured(self) -> bool:
+        """Whether it came to its tables: a run that is refused early has none."""
+        return (self.path / "requests.parquet").exists()
 
     @cached_property
     def manifest(self) -> dict[str, Any]:

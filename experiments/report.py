@@ -24,7 +24,13 @@ FOLDER = "figures"
 
 def draw_run(run: Run) -> list[Path]:
     """Into `figures/` of the run's folder: latency CCDF; over time load per backend, throughput,
-    and what became of datagrams if the run was one of UDP, with the faults marked."""
+    and what became of datagrams if the run was one of UDP, with the faults marked.
+
+    Across those of a run that is not valid stands that it is not. Nothing is drawn of a run that
+    measured nothing.
+    """
+    if not run.measured:
+        return []
     where, caption = Conditions.of_manifest(run.manifest), run_caption(run)
     counts = requests_per_second(run.requests, where.backends, where.duration_s)
     decisions = connections_per_second(run.requests, where.duration_s)
@@ -41,6 +47,9 @@ def draw_run(run: Run) -> list[Path]:
     if where.protocol == "udp":
         seconds = datagrams_per_second(run.requests, where.duration_s)
         drawn["datagrams"] = plot.datagrams_over_time(seconds, where.warmup_s, caption, faults)
+    if not run.verdict["valid"]:
+        for figure in drawn.values():
+            plot.mark_not_valid(figure)
     folder = _made(run.path / FOLDER)
     return [path for name, figure in drawn.items() for path in plot.save(figure, folder / name)]
 
@@ -81,9 +90,12 @@ def draw_sweep(runs: Sequence[Run], table: pd.DataFrame, folder: Path) -> list[P
     return paths
 
 
-def draw_all(results: Path) -> Iterator[Path]:
-    """The figures of every valid run below `results`, then those of every sweep."""
-    for run in load_runs(results):
+def draw_all(results: Path, *, anyway: bool = False) -> Iterator[Path]:
+    """The figures of every valid run below `results`, then those of every sweep.
+
+    `anyway`: also of runs that are not valid, marked so; no sweep's figure has them.
+    """
+    for run in load_runs(results, valid_only=not anyway):
         yield from draw_run(run)
     for path in sorted(results.glob(f"*/{SWEEP_FILE}")):
         runs = runs_of(load_sweep(path), path.parent)

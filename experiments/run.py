@@ -15,7 +15,7 @@ from experiments.backends import Backends
 from experiments.capture import Capture, capture
 from experiments.collect import Evidence, conclude
 from experiments.dataset import RunWriter
-from experiments.host_load import CpuMeter, CpuShares
+from experiments.host_load import HostLoad, HostMeter
 from experiments.kernel_counters import CounterReadings, host_counters
 from experiments.metadata import manifest
 from experiments.ports import PORT
@@ -24,7 +24,7 @@ from experiments.progress import RunProgress
 from experiments.scenario import Scenario
 from experiments.systems.nginy import NginySystem, check_config
 from experiments.traffic import start_generators
-from experiments.verdict import Verdict, rejected
+from experiments.verdict import BUSY, Verdict, rejected
 from topologies.errors import LinkDead
 from topologies.links.calibrate import calibrate, finish
 from topologies.network import Network
@@ -58,15 +58,18 @@ def run_experiment(scenario: Scenario, folder: Path, progress: RunProgress) -> V
         raw.mkdir()
         writer.write_manifest(manifest(scenario.model_dump(mode="json"), network.facts()))
         progress.stage("calibrating every link")
+        meter = HostMeter()
         calibration = calibrate(network)
         writer.write_calibration(calibration.to_json())
         if not calibration.valid:
-            return _end(writer, rejected("links", calibration.reasons))
+            cause = BUSY if calibration.disturbed else ""
+            early = rejected("links", calibration.reasons, cause=cause, load=meter.read())
+            return _end(writer, early)
         try:
             evidence = _carry(scenario, network, raw, progress)
         except LinkDead as dead:
             return _end(writer, rejected("links", [str(dead)]))
-        calibration = finish(calibration, network)
+        calibration = finish(calibration, network, strict=scenario.strict)
         writer.write_calibration(calibration.to_json())
     progress.stage("reading captures, writing tables")
     return _end(writer, conclude(scenario, evidence, calibration, writer))
@@ -101,7 +104,7 @@ def _carry(scenario: Scenario, network: Network, raw: Path, progress: RunProgres
             network.restart_draws()
             generators = start_generators(group, scenario, clients, target, t0_s, raw)
             servers = _Servers(network, backends, balancer)
-            cpu = _watch(scenario, servers, generators, t0_s, progress)
+            load = _watch(scenario, servers, generators, t0_s, progress)
             counters.append(host_counters(network, interfaces))
             dropped = network.link_counters()
         counters.append(host_counters(network, interfaces))
@@ -116,7 +119,7 @@ def _carry(scenario: Scenario, network: Network, raw: Path, progress: RunProgres
         balancer_records=system.records,
         captures=captures,
         counters=CounterReadings(*counters),
-        cpu=cpu,
+        load=load,
         backend_samples=list(backends.samples()),
         dead=backends.killed(),
         faults=backends.applied,
@@ -163,10 +166,10 @@ def _watch(
     generators: list[HostProcess],
     t0_s: float,
     progress: RunProgress,
-) -> CpuShares:
+) -> HostLoad:
     """Wait for the generators to finish, all servers staying alive, and apply the faults.
 
-    Returns the CPU use under load.
+    Returns the machine's load meanwhile.
     """
     progress.stage("load")
     end_s = t0_s + scenario.duration_s
@@ -188,9 +191,9 @@ def _watch(
         return any(states)
 
     wait_while(lambda: time.monotonic() < t0_s)
-    meter = CpuMeter()
+    meter = HostMeter(servers.balancer.pid)
     wait_while(lambda: time.monotonic() < end_s and sending())
-    shares = meter.read()
+    load = meter.read()
     progress.stage("waiting for the last answers")
     wait_while(sending)
-    return shares
+    return load

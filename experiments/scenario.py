@@ -39,7 +39,9 @@ class Scenario(SettingsModel):
     `algorithm_options`: the algorithm's parameters, as in nginy's `strategy`
     (`.venv/bin/nginy algorithms NAME`). `faults`: see `experiments/faults.py`. `capture`: hosts of
     these roles are captured. `keep_captures`: leave the pcap files in the run folder (some 20 MB a
-    minute) after the flows have been read from them.
+    minute) after the flows have been read from them. `precision`: a machine that was late is stated
+    with the result and refuses it where it could change it (`experiments/precision.py`); `strict`
+    has narrow bounds besides, whatever was asked.
     """
 
     schema_version: Literal[1] = 1
@@ -57,6 +59,7 @@ class Scenario(SettingsModel):
     seed: int = Field(1, ge=0, le=2**32 - 1)
     capture: tuple[Literal["client", "balancer"], ...] = ("client", "balancer")
     keep_captures: bool = True
+    precision: Literal["normal", "strict"] = "normal"
 
     @model_validator(mode="after")
     def _consistent(self) -> "Scenario":
@@ -125,6 +128,11 @@ class Scenario(SettingsModel):
     def offered_rps(self) -> float:
         """Requests per second that all clients together send."""
         return self.workload.load * self.capacity_rps()
+
+    @property
+    def strict(self) -> bool:
+        """Whether the narrow bounds of precision work apply."""
+        return self.precision == "strict"
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON: equal for equal scenarios."""

@@ -17,6 +17,7 @@ from experiments.analysis.fairness import load_per_backend
 from experiments.analysis.summary import CELL, cell_intervals, fault_summary, summarise
 from experiments.dataset import Run
 from experiments.report import markers
+from experiments.verdict import STOLEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ _COLUMNS = (
 
 def show_run(run: Run, figures: Sequence[Path], console: Console) -> None:
     """Summary of one run: its numbers, the load of each backend, the verdict, the paths."""
-    if (run.path / "requests.parquet").exists():
+    if run.measured:
         console.print(_numbers(run))
         console.print(_backends(run))
         if len(run.faults):
@@ -163,13 +164,45 @@ def show_reasons(run: Run, console: Console) -> None:
         console.print(f"           {reason}", highlight=False, markup=False, soft_wrap=True)
 
 
+def show_repeat(disturbance: str, kept: Path, console: Console) -> None:
+    """One sentence: why the run is made again."""
+    console.print(
+        f"  disturbed ({disturbance}): the run is made once more; the first is kept in "
+        f"{_short(kept)}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
 def _show_verdict(run: Run, console: Console) -> None:
     verdict: dict[str, Any] = run.verdict
     if verdict["valid"]:
-        console.print(f"  verdict  [green]valid[/] ({len(verdict['checks'])} checks passed)")
+        stated = verdict.get("statement")  # runs of before have none
+        console.print(
+            f"  verdict  [green]valid[/]{f'; {stated}' if stated else ''} "
+            f"({len(verdict['checks'])} checks passed)",
+            highlight=False,
+            soft_wrap=True,
+        )
         return
-    console.print("  verdict  [red]invalid[/]: the numbers are no evidence; no figure is drawn")
+    console.print("  verdict  [red]invalid[/]: the numbers are no evidence")
     show_reasons(run, console)
+    console.print(f"  do       {_advice(run)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _advice(run: Run) -> str:
+    """What disturbed the run, and what to do about it."""
+    disturbance = run.verdict.get("disturbance")
+    if disturbance is None:
+        advice = "another try will not mend this: see the reasons above, and `make doctor`"
+    elif STOLEN in disturbance:
+        advice = f"{disturbance}: run it again when the host of this machine is less busy"
+    else:
+        advice = f"{disturbance}: close other programs or lower LOAD or CLIENTS, then run it again"
+    if not run.measured:
+        return f"{advice}; it ended before anything was measured, so there is nothing to draw"
+    return f"{advice}; FIGURES=anyway draws it with NOT VALID across the picture"
 
 
 def _show_paths(figures: Sequence[Path], console: Console) -> None:

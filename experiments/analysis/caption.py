@@ -38,7 +38,7 @@ def run_caption(run: Run) -> Caption:
         n=f"n = {len(measured)} requests offered from {begin_s:g} s to {end_s:g} s",
         seeds=f"seed {where.seed}",
         links=measured_links([run.calibration]),
-        verdict=f"run {'valid' if run.verdict['valid'] else 'INVALID'}",
+        verdict=_run_verdict(run.verdict),
     )
 
 
@@ -53,8 +53,21 @@ def sweep_caption(runs: Sequence[Run]) -> Caption:
         "95 % t intervals",
         seeds=f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}",
         links=measured_links([run.calibration for run in runs]),
-        verdict=f"{invalid} runs INVALID" if invalid else "all runs valid",
+        verdict=(f"{invalid} runs INVALID" if invalid else "all runs valid")
+        + _worst_uncertainty([run.verdict for run in runs]),
     )
+
+
+def _run_verdict(verdict: Mapping[str, Any]) -> str:
+    valid = f"run {'valid' if verdict['valid'] else 'INVALID'}"
+    return "; ".join(filter(None, [valid, verdict.get("statement")]))
+
+
+def _worst_uncertainty(verdicts: Iterable[Mapping[str, Any]]) -> str:
+    """Of all runs that state one: those made before there was a statement do not."""
+    stated = [verdict.get("uncertainty") or {} for verdict in verdicts]
+    shares = [each["added_pct"] for each in stated if each.get("added_pct") is not None]
+    return f"; latencies at most {max(shares):.1f} % too high at p99" if shares else ""
 
 
 def measured_links(calibrations: Iterable[Mapping[str, Any]]) -> str:

@@ -6,7 +6,7 @@ The only package that draws.
 from experiments.plot.against import GOODPUT, JAIN, P99, THROUGHPUT, Quantity, sweep_against
 from experiments.plot.latency import latency_ccdf
 from experiments.plot.over_time import backend_load, datagrams_over_time, throughput_over_time
-from experiments.plot.page import save
+from experiments.plot.page import mark_not_valid, save
 from experiments.plot.time_axis import Marker
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "backend_load",
     "datagrams_over_time",
     "latency_ccdf",
+    "mark_not_valid",
     "save",
     "sweep_against",
     "throughput_over_time",

@@ -1,5 +1,6 @@
 """The page around a figure: its size, its caption, its legend, its files."""
 
+import math
 import textwrap
 from pathlib import Path
 
@@ -49,6 +50,24 @@ def legend(axes: Axes, title: str | None = None) -> None:
 def from_zero(axes: Axes) -> None:
     """Let the ordinate begin at zero."""
     axes.set_ylim(0, max(1.05 * axes.get_ylim()[1], 1e-3))
+
+
+def mark_not_valid(figure: Figure) -> None:
+    """Write NOT VALID across the whole picture, so that no cutting leaves a clean one."""
+    width_in, height_in = figure.get_size_inches()
+    figure.text(
+        0.5,
+        0.5,
+        "NOT VALID",
+        rotation=math.degrees(math.atan2(height_in, width_in)),
+        fontsize=72,
+        fontweight="bold",
+        color="#C00000",
+        alpha=0.3,
+        ha="center",
+        va="center",
+        zorder=10,
+    )
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:

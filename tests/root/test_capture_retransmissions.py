@@ -159,4 +159,4 @@ def test_without_loss_there_are_none(pair: Pair, tmp_path: Path) -> None:
         assert (flows["payload_bytes_up"] == TRANSFER_BYTES).all()
         assert (flows["payload_bytes_down"] == TRANSFER_BYTES).all()
         assert (flows["ended"] == "fin").all()
-        assert flows["handshake_rtt_ms"].between(0, 50).all()
+        assert flows["handshake_rtt_ms"].between(0, 1000).all(), "a busy machine waits, too"

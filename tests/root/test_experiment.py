@@ -1,6 +1,7 @@
 """Whole runs in virtual networks: what is asked of the network is what the captures show."""
 
 import io
+import time
 from pathlib import Path
 
 import psutil
@@ -11,6 +12,7 @@ from experiments.dataset import Run, load_run
 from experiments.progress import RunProgress
 from experiments.run import run_experiment
 from experiments.scenario import Scenario, parse_scenario
+from experiments.verdict import Verdict
 from tests.root.short_runs import run
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -23,7 +25,7 @@ def scenario(loss_pct: float, **settings: object) -> Scenario:
             "algorithm": "least_conn",
             "network": network,
             "workload": {"load": 0.5, "mean_demand_ms": 20, "response_bytes": 10_000},
-            "duration_s": 5,
+            "duration_s": 4,
             "warmup_s": 1,
             **settings,
         },
@@ -66,18 +68,54 @@ def test_without_loss_nothing_is_sent_again(tmp_path: Path) -> None:
     )
 
 
-def test_a_link_that_dies_under_load_makes_the_run_invalid_and_is_named(tmp_path: Path) -> None:
-    class Saboteur(RunProgress):
-        """Ends the link emulator as soon as load is on: it is a child of this process."""
+def link_emulators() -> list[psutil.Process]:
+    """Of the run under way: they are children of this process."""
+    return [child for child in psutil.Process().children() if "nfqueue" in command(child)]
 
-        def load(self, elapsed_s: float, total_s: float) -> None:
-            if elapsed_s > 1:
-                for child in psutil.Process().children():
-                    if any("nfqueue" in word for word in child.cmdline()):
-                        child.kill()
 
-    with Saboteur(Console(file=io.StringIO()), "test") as progress:
-        verdict = run_experiment(scenario(1.0), tmp_path / "run", progress)
+def command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it ends just now
+        return ""
+
+
+class Killer(RunProgress):
+    """Ends the link emulator as soon as load is on."""
+
+    def load(self, elapsed_s: float, total_s: float) -> None:
+        if elapsed_s > 1:
+            for emulator in link_emulators():
+                emulator.kill()
+
+
+class Delayer(RunProgress):
+    """Stops the link emulator for a moment, again and again."""
+
+    def load(self, elapsed_s: float, total_s: float) -> None:
+        for emulator in link_emulators():
+            emulator.suspend()
+            time.sleep(0.05)
+            emulator.resume()
+
+
+def sabotaged(saboteur: type[RunProgress], folder: Path) -> Verdict:
+    with saboteur(Console(file=io.StringIO()), "test") as progress:
+        verdict = run_experiment(scenario(1.0), folder, progress)
     assert not verdict.valid
+    assert load_run(folder).verdict["valid"] is False
+    return verdict
+
+
+def test_a_link_that_dies_under_load_makes_the_run_invalid_and_is_named(tmp_path: Path) -> None:
+    verdict = sabotaged(Killer, tmp_path / "run")
     assert "c1-s1" in " ".join(verdict.reasons)
-    assert load_run(tmp_path / "run").verdict["valid"] is False
+    assert not verdict.disturbed, "no busy moment: the run is not made again"
+
+
+def test_links_so_late_that_it_shows_make_the_run_invalid_and_are_named(tmp_path: Path) -> None:
+    verdict = sabotaged(Delayer, tmp_path / "run")
+    assert verdict.disturbance is not None
+    assert "links late" in verdict.disturbance
+    assert verdict.uncertainty is not None
+    assert verdict.uncertainty.links_max_ms > 20

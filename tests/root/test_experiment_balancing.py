@@ -18,7 +18,7 @@ def scenario(**settings: object) -> Scenario:
     network = {"clients": 2, "backends": 3, "client_link": {"delay_ms": 2}}
     work = {"load": 0.4, "mean_demand_ms": 20, "response_bytes": 500, "timeout_ms": 800}
     workload = {**work, **settings.pop("workload", {})}  # type: ignore[dict-item]
-    shared = {"network": network, "workload": workload, "duration_s": 5, "warmup_s": 1}
+    shared = {"network": network, "workload": workload, "duration_s": 4, "warmup_s": 1}
     return parse_scenario(shared | settings, "test")
 
 
@@ -34,7 +34,7 @@ def test_options_reach_the_algorithm(tmp_path: Path) -> None:
 def test_reports_and_probes_reach_the_balancer(tmp_path: Path, algorithm: str) -> None:
     """A backend at a tenth of the speed must be given less; a blind choice would not know."""
     slow = {"speeds": [1, 1, 0.1], "servers": 2}
-    asked = scenario(algorithm=algorithm, backends=slow, duration_s=8, workload={"load": 0.5})
+    asked = scenario(algorithm=algorithm, backends=slow, duration_s=6.5, workload={"load": 0.5})
     finished = run(asked, tmp_path)
     requests = finished.requests[finished.requests["intended_s"] > 3]
     shares = requests["backend"].value_counts(normalize=True)

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.root
 CHECKED_WITHIN_S = 2 * 0.5 * 1.1 + 0.5
 """Two failed checks half a second apart, each interval up to 10 % longer, and the last one's own
 timeout: when the balancer knows at the latest that a backend is gone."""
-SLACK_S = 0.3
-"""For a busy machine."""
+SLACK_S = 1.0
+"""For a busy machine; a fault that is never noticed would take until the next one, 4 s later."""
 
 
 def scenario(*faults: dict[str, object], **settings: object) -> Scenario:
@@ -28,7 +28,7 @@ def scenario(*faults: dict[str, object], **settings: object) -> Scenario:
             "algorithm": "least_conn",
             "network": {"clients": 2, "backends": 3, "client_link": {"delay_ms": 2}},
             "workload": workload,
-            "duration_s": 9,
+            "duration_s": 8.7,
             "warmup_s": 1,
             "faults": list(faults),
             **settings,
@@ -37,8 +37,8 @@ def scenario(*faults: dict[str, object], **settings: object) -> Scenario:
     )
 
 
-KILL = ({"at": "3 s", "kill": "b2"}, {"at": "6 s", "restore": "b2"})
-DRAIN = ({"at": "3 s", "drain": "b2"}, {"at": "6 s", "restore": "b2"})
+KILL = ({"at": "2 s", "kill": "b2"}, {"at": "6 s", "restore": "b2"})
+DRAIN = ({"at": "2 s", "drain": "b2"}, {"at": "5 s", "restore": "b2"})
 
 
 def fault(finished: Run, number: int) -> "pd.Series[float]":
@@ -82,19 +82,21 @@ def test_udp_a_killed_backend_costs_the_datagrams_in_flight_and_its_flows_move(
     flows = set(requests.loc[requests["backend"] == "b2", "local"])
     assert len(lost) <= len(in_flight) + len(flows)
     assert lost["intended_s"].between(killed_s - 1, killed_s + CHECKED_WITHIN_S + SLACK_S).all()
-    moved = requests[requests["local"].isin(flows) & (requests["status"] == "ok")]
-    moved = moved[moved["sent_s"].between(killed_s + CHECKED_WITHIN_S + SLACK_S, killed_s + 3)]
-    assert set(moved["local"]) == flows
-    assert "b2" not in set(moved["backend"])
+    known_s = killed_s + CHECKED_WITHIN_S + SLACK_S
+    moved = requests[requests["local"].isin(flows) & requests["sent_s"].between(known_s, 5.9)]
+    assert len(moved) > 10
+    assert set(moved["status"]) == {"ok"}
+    assert set(moved["backend"]) == {"b1", "b3"}
     assert fault(finished, 0)["detect_s"] < CHECKED_WITHIN_S + SLACK_S
 
 
 def test_a_drained_backend_costs_nothing_and_a_slow_one_is_given_less(tmp_path: Path) -> None:
-    slow = {"at": "6 s", "slow": "b1 x0.2"}
-    finished = run(scenario(*DRAIN, slow), tmp_path)
+    slow = {"at": "5 s", "slow": "b1 x0.2"}
+    patient = {"timeout_ms": 10_000}  # a slow backend has a queue; nobody loses what is in it
+    finished = run(scenario(*DRAIN, slow, workload=patient), tmp_path)
     assert set(finished.requests["status"]) == {"ok"}
     drained, restored = fault(finished, 0), fault(finished, 1)
     assert drained["detect_s"] < 2 * 0.5 + 0.5 + SLACK_S, "two questions of its agent"
     assert restored["detect_s"] < 2 * 0.5 + 0.5 + SLACK_S
-    late = finished.requests[finished.requests["sent_s"] > 7]
+    late = finished.requests[finished.requests["sent_s"] > 6]
     assert late["backend"].value_counts(normalize=True)["b1"] < 0.25

@@ -1,18 +1,21 @@
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from experiments.__main__ import cli, main
-from experiments.dataset import RunWriter
+from experiments.dataset import RunWriter, load_run
 from experiments.ownership import hand_back
 from experiments.progress import RunProgress
 from experiments.scenario import Scenario
-from experiments.verdict import Verdict, rejected
+from experiments.verdict import Check, Verdict, rejected
 from nginy.balancer.registry import ALGORITHMS
 
 
@@ -41,6 +44,8 @@ def test_an_unknown_algorithm_lists_the_good_ones() -> None:
         ("--duration", "0.5", "1<=x<=86400"),
         ("--seed", "-1", "0<=x<=4294967295"),
         ("--proto", "sctp", "'tcp', 'udp'"),
+        ("--precision", "high", "'normal', 'strict'"),
+        ("--figures", "all", "'valid', 'anyway'"),
     ],
 )
 def test_a_bad_value_names_its_option_and_the_good_range(
@@ -180,6 +185,61 @@ def test_udp_has_a_scenario_of_its_own_unless_one_is_named(
     named = ("--proto", "udp", "--scenario", "experiments/scenarios/failover.yaml")
     failover = scenario_of(monkeypatch, tmp_path, *named)
     assert (failover.name, failover.protocol) == ("failover", "udp")
+
+
+def test_precision_is_a_setting_of_the_scenario(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert scenario_of(monkeypatch, tmp_path).precision == "normal"
+    assert scenario_of(monkeypatch, tmp_path, "--precision", "strict").precision == "strict"
+
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "runs" / "golden"
+
+
+def disturbed_runs(*valid: bool) -> tuple[list[Path], Callable[..., Verdict]]:
+    """Where runs were made, and a maker of stored runs that are valid or disturbed, in turn."""
+    made: list[Path] = []
+
+    def run_one(scenario: Scenario, folder: Path, progress: RunProgress) -> Verdict:
+        ok = valid[len(made)]
+        verdict = Verdict((Check("precision", ok, "30 ms late", "links late"),))
+        shutil.copytree(GOLDEN / "random-loss0-delay5-seed2", folder)
+        stored = {"schema_version": 2, **verdict.to_json()}
+        (folder / "verdict.json").write_text(json.dumps(stored))
+        made.append(folder)
+        return verdict
+
+    return made, run_one
+
+
+@pytest.mark.parametrize(
+    ("valid", "arguments", "code", "figures"),
+    [
+        ((False, True), [], 0, [True, False]),
+        ((False, False), [], 3, [False, False]),
+        ((False, False), ["--figures", "anyway"], 3, [True, False]),
+    ],
+)
+def test_a_disturbed_run_is_made_again_by_itself_and_drawn_only_on_request(
+    valid: tuple[bool, ...],
+    arguments: list[str],
+    code: int,
+    figures: list[bool],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, run_one = disturbed_runs(*valid)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    monkeypatch.setattr("experiments.__main__.run_experiment", run_one)
+    result = CliRunner().invoke(cli, ["run", *arguments, "--results", str(tmp_path)])
+    assert result.exit_code == code, result.output
+    assert made[0] == made[1], "the second takes the name"
+    kept = made[0].with_name(f"{made[0].name}-disturbed")
+    assert result.output.count("the run is made once more") == 1
+    assert [(path / "figures").exists() for path in (made[0], kept)] == figures
+    assert load_run(kept).verdict["valid"] is False
 
 
 def makefile_help() -> str:

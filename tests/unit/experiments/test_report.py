@@ -84,6 +84,59 @@ def test_an_invalid_run_shows_its_reasons_and_no_numbers(tmp_path: Path, screen:
     assert "links: c1-s1: 9 % [lost]" in printed(screen)
 
 
+def invalidated(path: Path, **verdict: object) -> Path:
+    """A stored run, called invalid."""
+    shutil.copytree(RUNS / ONE, path)
+    content = {"schema_version": 2, "valid": False, "reasons": ["precision: late"], "checks": []}
+    (path / "verdict.json").write_text(json.dumps(content | verdict))
+    return path
+
+
+def test_the_figures_of_an_invalid_run_say_so_across_the_picture(tmp_path: Path) -> None:
+    valid, invalid = tmp_path / "valid", invalidated(tmp_path / "invalid")
+    shutil.copytree(RUNS / ONE, valid)
+    for path, marked in ((valid, False), (invalid, True)):
+        pictures = [each for each in draw_run(load_run(path)) if each.suffix == ".svg"]
+        assert len(pictures) == 3
+        assert all(("NOT VALID" in each.read_text()) is marked for each in pictures)
+
+
+def test_nothing_is_drawn_of_a_run_that_measured_nothing(tmp_path: Path) -> None:
+    (invalidated(tmp_path / "bad") / "requests.parquet").unlink()
+    assert draw_run(load_run(tmp_path / "bad")) == []
+
+
+def test_invalid_runs_are_drawn_again_only_on_request(tmp_path: Path) -> None:
+    invalidated(tmp_path / "bad")
+    assert list(draw_all(tmp_path)) == []
+    assert len(list(draw_all(tmp_path, anyway=True))) == 6
+
+
+@pytest.mark.parametrize(
+    ("disturbance", "advice"),
+    [
+        ("links late; firefox used 85 % of a core", "close other programs or lower LOAD"),
+        ("links late; 12 % processor time stolen by other virtual machines", "less busy"),
+        (None, "another try will not mend this"),
+    ],
+)
+def test_an_invalid_run_says_what_disturbed_and_what_to_do(
+    tmp_path: Path, screen: Console, disturbance: str | None, advice: str
+) -> None:
+    show_run(load_run(invalidated(tmp_path / "bad", disturbance=disturbance)), [], screen)
+    text = printed(screen)
+    assert disturbance is None or disturbance in text
+    assert advice in text
+    assert "FIGURES=anyway" in text
+
+
+def test_a_valid_run_states_its_uncertainty(tmp_path: Path, screen: Console) -> None:
+    stated = "latencies up to 2.1 ms (1.3 %) too high at p99, links late"
+    path = invalidated(tmp_path / "good", valid=True, reasons=[], statement=stated)
+    show_run(load_run(path), [], screen)
+    assert f"valid; {stated} (0 checks passed)" in printed(screen)
+
+
 def test_a_sweep_is_drawn_against_what_varies(tmp_path: Path, screen: Console) -> None:
     runs = load_runs(RUNS)
     table = sweep_table(runs)

@@ -95,6 +95,26 @@ def test_a_sweep_caption_counts_runs_and_names_invalid_ones(runs: list[Run]) -> 
     assert "RTT 10.3 to 50.3 ms" in str(sweep_caption(runs))
 
 
+def stated(run: Run, added_pct: float | None) -> Run:
+    """The same run with an uncertainty in its verdict."""
+    copy = Run(run.path)
+    words = f"latencies up to 9.9 ms ({added_pct} %) too high at p99, links late"
+    copy.__dict__["verdict"] = run.verdict | {
+        "statement": words,
+        "uncertainty": {"added_pct": added_pct},
+    }
+    return copy
+
+
+def test_captions_state_how_much_too_high_latencies_may_be(runs: list[Run], one: Run) -> None:
+    assert "run valid; latencies up to 9.9 ms (1.3 %) too high at p99" in str(
+        run_caption(stated(one, 1.3))
+    )
+    mixed = [stated(runs[0], 1.3), stated(runs[1], 4.25), stated(runs[2], None), runs[3]]
+    assert "all runs valid; latencies at most 4.2 % too high" in str(sweep_caption(mixed))
+    assert str(sweep_caption(runs)).endswith("all runs valid.")
+
+
 def check(link: str, quantity: str, measured: float | None, asked: float | None = 1.0) -> Any:
     return {"link": link, "quantity": quantity, "asked": asked, "measured": measured}
 

@@ -98,3 +98,67 @@ def test_nothing_measured_is_not_valid():
 def test_lateness_may_be_a_millisecond_or_a_twentieth_of_the_delay():
     assert checks.lateness_bound_ms(LinkSpec(delay_ms=10)) == 1
     assert checks.lateness_bound_ms(LinkSpec(delay_ms=100)) == 5
+
+
+def _rate(measured, asked=100.0):
+    bounds = checks.rate_bounds_mbps(LinkSpec(rate_mbps=asked))
+    return checks.between("c1->s1", "rate", asked, measured, bounds, " Mbit/s")
+
+
+def _rtt(measured, delay_ms=10.0):
+    bounds = checks.rtt_bounds_ms(LinkSpec(delay_ms=delay_ms))
+    return checks.between("c1-s1", "median RTT", 2 * delay_ms, measured, bounds, " ms")
+
+
+def test_a_busy_machine_makes_links_slower_and_later_only():
+    assert _rate(85.0).disturbed
+    assert not _rate(115.0).disturbed
+    assert not _rate(99.0).disturbed, "it passed"
+    assert _rtt(23.0).disturbed
+    assert not _rtt(17.0).disturbed
+    assert not _rtt(None).disturbed
+    assert checks.between("c1->s1", "overflow", 0, 3, (0, 0), " packets").disturbed
+    for quantity in ("bypassed", "loss of 900 packets"):
+        assert not checks.between("c1->s1", quantity, 0, 3, (0, 0), "").disturbed
+    assert not checks.same("dead", "emulator", "alive", "dead").disturbed
+
+
+def test_the_best_of_several_attempts_counts():
+    slow, slower, right = _rate(88.0), _rate(40.0), _rate(99.0)
+    assert checks.best([slower, slow, right]) is right
+    assert checks.best([slower, slow, _rate(None)]) is slow
+    assert checks.best([_rate(None)]).measured is None
+    assert checks.worth_repeating([slower, slow])
+    assert checks.worth_repeating([_rate(None)])
+    assert not checks.worth_repeating([slow, right])
+
+
+def test_what_is_too_fast_stays_refused_however_often_it_is_measured():
+    fast, slowed = _rate(115.0), _rate(105.0)
+    assert checks.best([slowed, fast, _rate(100.0)]) is fast
+    assert not checks.worth_repeating([fast])
+    assert checks.best([_rtt(20.0), _rtt(9.0)]).measured == 9.0
+
+
+@given(st.floats(1, 89), st.lists(st.floats(0.5, 1), min_size=1, max_size=5))
+def test_a_link_with_another_rate_fails_all_attempts(true_mbps, slowed_by):
+    assert not checks.best([_rate(true_mbps * share) for share in slowed_by]).ok
+
+
+def test_a_calibration_is_disturbed_if_that_explains_all_that_failed():
+    lost = checks.loss_check("c1->s1", 1, 2000, 0, false_alarms=0.001)
+    assert Calibration("nfqueue", (_rate(85.0), _rtt(20.0))).disturbed
+    assert not Calibration("nfqueue", (_rate(85.0), lost)).disturbed
+    assert not Calibration("nfqueue", (_rate(99.0),)).disturbed
+
+
+def test_all_attempts_are_stored():
+    tried = {"c1->s1": {"rate": [88.85, 99.5]}}
+    stored = json.loads(json.dumps(Calibration("nfqueue", (_rate(99.5),), {}, tried).to_json()))
+    assert stored["attempts"] == tried
+
+
+def test_what_is_only_told_never_fails():
+    told = checks.told("c1->s1", "p99 lateness", 900.0, " ms")
+    assert told.ok
+    assert (told.low, told.high, told.measured) == (None, None, 900.0)
