@@ -132,7 +132,7 @@ class HealthMonitor:
         if self._health.up:
             log.info("backend %s: up after %d passed %s", self._backend.id, row, checks)
         else:
-            log.info(
+            log.warning(
                 "backend %s: down after %d failed %s: %s", self._backend.id, row, checks, reason
             )
 
@@ -187,7 +187,8 @@ class AgentMonitor:
         if up is not self._health.agent_up:
             self._health.agent_up = up
             word, why = ("up" if up else "down"), (f": {reason}" if reason else "")
-            log.info("backend %s: %s, says its agent%s", self._backend.id, word, why)
+            level = logging.INFO if up else logging.WARNING
+            log.log(level, "backend %s: %s, says its agent%s", self._backend.id, word, why)
         self._backend.set_healthy(self._health.up, now)
 
     def _complain(self, trouble: str, message: str) -> None:

@@ -43,6 +43,10 @@ def logged(caplog) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name.startswith("nginy")]
 
 
+def levels(caplog) -> list[str]:
+    return [record.levelname for record in caplog.records if record.name.startswith("nginy")]
+
+
 class Switch:
     """A port that is listened to or not."""
 
@@ -77,6 +81,7 @@ def test_it_falls_and_rises_and_says_so_once(caplog) -> None:
         "backend b1: down after 3 failed checks: Connection refused",
         "backend b1: up after 2 passed checks",
     ]
+    assert levels(caplog) == ["WARNING", "INFO"]
 
 
 @pytest.mark.parametrize(("initial", "passed"), [("up", False), ("down", True)])
@@ -282,6 +287,7 @@ def test_what_an_agent_says_is_done(caplog) -> None:
             assert await hears(b"100%\n") == (None, 200, 3)
 
     run(scene())
+    assert levels(caplog).count("WARNING") == 1  # down; `maint` is on purpose
     assert [line for line in logged(caplog) if "weight" not in line] == [
         "backend b1: drain, says its agent",
         "backend b1: down, says its agent: disk full",
