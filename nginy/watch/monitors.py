@@ -15,9 +15,10 @@ from nginy.config.model import Config
 from nginy.config.strategies import PrequalSettings
 from nginy.errors import NginyError
 from nginy.traffic.rule import RunningRule
-from nginy.watch.load_listener import LoadListener, Reports
+from nginy.watch.load_listener import LoadListener
 from nginy.watch.membership import Membership, NameMonitor
 from nginy.watch.prober import Prober
+from nginy.watch.reports import Reports
 from nginy.watch.resolver import Resolver
 from nginy.watch.watch import Watch
 
@@ -84,7 +85,7 @@ class Monitors:
         await self._watch.close()
         self._prober.close()
         if self._listener is not None:
-            await self._listener.close()
+            self._listener.close()
 
     async def _resolve_names(self) -> None:
         """Begin to; a name without an answer stands for nobody."""
