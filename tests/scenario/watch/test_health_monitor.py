@@ -13,6 +13,7 @@ from nginy.backend.health import make_health
 from nginy.backend.pool import make_backend
 from nginy.backend.wishes import Admin, Origin
 from nginy.config.schema import BackendSettings
+from nginy.watch import watch as watch_module
 from nginy.watch.check import CheckImpossible
 from nginy.watch.health_monitor import AgentMonitor, HealthMonitor
 from nginy.watch.watch import Watch
@@ -121,7 +122,7 @@ def test_who_is_in_maintenance_is_not_checked_and_starts_anew_afterwards() -> No
 
     async def scene() -> None:
         async with tcp_server(count) as address:
-            backend, monitor = checked(address, rise=9, fall=9, initial="down")
+            backend, monitor = checked(address, rise=9, fall=9, initial="down", send="?")
             backend.set_admin(Admin.DOWN, 0.0, Origin.FILE)
             for _ in range(3):
                 await monitor.check_once()
@@ -189,6 +190,35 @@ def test_checks_go_on_by_schedule_never_two_at_once_until_removed() -> None:
             assert state["most"] == 1
 
     run(scene())
+
+
+def test_only_so_many_checks_are_under_way_at_once_and_everybody_has_a_turn(monkeypatch) -> None:
+    now = most = 0
+
+    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await reader.read(1)
+        await asyncio.sleep(0.005)
+        now -= 1
+        writer.write(b"ERR")
+        writer.close()
+
+    async def scene() -> None:
+        monkeypatch.setattr(watch_module, "MOST_CHECKS", 2)
+        async with tcp_server(count) as address:
+            asked = {**FAST, "send": "?", "expect": "OK", "fall": 1}
+            given = settings(address, health_check=asked)
+            watch = Watch(random.Random(1))
+            backends = [make_backend(given) for _ in range(9)]
+            for backend in backends:
+                watch.add(backend, given, 0.0, new=False)
+            await until(lambda: not any(backend.healthy for backend in backends))
+            await watch.close()
+
+    run(scene())
+    assert most == 2
 
 
 def test_a_removed_backend_is_left_alone_while_a_command_runs(tmp_path: Path) -> None:
