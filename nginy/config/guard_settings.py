@@ -210,6 +210,9 @@ class DnsSettings(Settings):
     """And no later than this (default 300); also for names without a TTL (/etc/hosts)."""
     timeout_s: PositiveSeconds = 5.0
     """Of one question (default 5); the old addresses stay while there is no answer."""
+    hold_s: Seconds = 30.0
+    """How long they stay when the answer is that the name has no address or does not exist
+    (default 30, as HAProxy's hold nx)."""
 
     @model_validator(mode="after")
     def _ttls_fit(self) -> "DnsSettings":
