@@ -219,6 +219,33 @@ def test_one_that_never_stops_holds_up_neither_the_others_nor_the_loop(line: byt
     run(scene())
 
 
+def test_what_many_send_at_once_takes_a_fifth_of_the_time_in_short_turns() -> None:
+    work_s, lines = 0.0005, 40
+
+    async def scene() -> None:
+        async with Scene() as s:
+            reported = s.reported
+
+            def slowly(backend: Backend, report: LoadReport, now: float) -> None:
+                until_s = time.monotonic() + work_s
+                while time.monotonic() < until_s:
+                    pass
+                reported(backend, report, now)
+
+            s.reported = slowly  # type: ignore[method-assign]
+            for last in (2, 3, 4, 4):
+                (await s.connect(last))[1].write((LINE % 1) * (lines // 4))
+            began_at, most_per_turn = time.monotonic(), 0
+            while len(s.delivered) < lines:
+                before = len(s.delivered)
+                await asyncio.sleep(0)
+                most_per_turn = max(most_per_turn, len(s.delivered) - before)
+            assert most_per_turn <= 5  # 2 ms, and the one that is under way
+            assert time.monotonic() - began_at > 3 * lines * work_s
+
+    run(scene())
+
+
 def test_one_that_is_too_fast_is_told_of_once_and_heard_in_order(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
