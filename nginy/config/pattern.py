@@ -12,7 +12,7 @@ import re2
 
 MOST_INSTRUCTIONS = 256
 """Of a compiled pattern. Where RE2 has to follow all of them at once, a byte costs it 5 ns each:
-20 ms for the longest answer. Usual patterns have less than 50."""
+25 ms for the longest answer. Usual patterns have less than 50."""
 
 _REMEDIES = (
     ("(?!", "what must be there instead, such as ^[^E] or ^(OK|UP); RE2 has no look-around"),

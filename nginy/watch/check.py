@@ -18,7 +18,7 @@ from nginy.engine.dial import OWN_FAULTS, dial
 from nginy.errors import BackendError, NginyError, NoResources
 
 LONGEST_ANSWER_BYTES = 16_384
-"""HAProxy's buffer, in which it looks as well. To look through as much takes 20 ms at the worst."""
+"""HAProxy's buffer, in which it looks as well. To look through as much takes 25 ms at the worst."""
 READS_IN_A_ROW = 8
 READ_PAUSE_S = 0.01
 """Between two reads after as many."""
