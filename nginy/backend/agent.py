@@ -15,6 +15,7 @@ ADMIN = {"ready": Admin.READY, "drain": Admin.DRAIN, "maint": Admin.DOWN}
 LARGEST_WEIGHT = 1_000
 """HAProxy's is 256. An agent is a remote party: a weight of some millions would have a hash ring
 take all memory."""
+LONGEST_REASON = 200
 HEALTH = {"up": True, "down": False, "stopped": False, "fail": False}
 
 
@@ -33,7 +34,7 @@ class AgentAnswer:
     weight: int | None = None
     max_connections: int | None = None
     reason: str = ""
-    """Why it is up or down, in the agent's words."""
+    """Why it is up or down, in the agent's words: printable, at most LONGEST_REASON characters."""
     unknown: tuple[str, ...] = ()
     """Words nobody knows."""
 
@@ -66,7 +67,13 @@ def parse_agent_answer(data: bytes) -> AgentAnswer:
             unknown.append(word)
         else:
             said |= meaning
-    return AgentAnswer(**said, reason=reason.strip(), unknown=tuple(unknown))
+    return AgentAnswer(**said, reason=_printable(reason.strip()), unknown=tuple(unknown))
+
+
+def _printable(text: str) -> str:
+    """As a log may show it: no line of the agent's own making, no escape sequence."""
+    shown = text[:LONGEST_REASON]
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in shown)
 
 
 def _meaning(word: str) -> dict[str, Any] | None:

@@ -6,7 +6,8 @@ A report is one line:
 
 The four are the original project's, utilisation in percent, 0 to 100, all required. Optional: "id"
 (of the backend, where several share an address), "in_flight" (requests being served) and
-"latency_ms". Other keys are ignored.
+"latency_ms". Other keys are ignored. Without "id" the utilisation is that of the host, so of all
+its backends, and the other two are taken only where there is one.
 
 A probe is a datagram that asks how busy the backend is, and so is the answer:
 

@@ -25,6 +25,8 @@ WORD = 0xFFFFFFFF
 POINTS_PER_WEIGHT = 16
 STRIDE = POINTS_PER_WEIGHT * HEAVIEST
 """Distance of two servers' inputs."""
+MAPS_KEPT = 4
+"""Of those who were up lately: a backend that flaps goes back and forth between two."""
 
 
 class Source(ConsistentHash[SourceSettings, int]):
@@ -34,7 +36,8 @@ class Source(ConsistentHash[SourceSettings, int]):
     scrambles the number.
 
     `map`: the number modulo the length of the map of the backends that are up, interleaved by
-    weight. A backend that goes up or down makes another map, and about 1 - 1/n of all clients move.
+    weight. A backend that goes up or down makes another map, and about 1 - 1/n of all clients move;
+    one that flaps goes between two that are kept.
     `consistent`: the nearest of 16 points per unit of weight on a ring; the clients of a backend
     that is away go to the points next to its own, every other stays, and they come back with it.
     Points depend on the backend's number: its id if the ids of all are numbers (HAProxy's `id`),
@@ -57,12 +60,15 @@ class Source(ConsistentHash[SourceSettings, int]):
         self._avalanche = self.settings.method == "consistent" if chosen is None else chosen
         self._placed: frozenset[Backend] = frozenset()
         """Who is in the table."""
+        self._maps: dict[tuple[tuple[Backend, ...], tuple[int, ...]], ServerMap] = {}
+        """By servers and weights, the one used last at the end."""
 
     def rebuild(self, backends: Sequence[Backend], now: float) -> None:
         """Take a new membership, and watch who goes up and down."""
         for backend in self.roster.members:
             backend.watchers.remove(self)
         super().rebuild(backends, now)
+        self._maps.clear()
         for backend in backends:
             backend.watchers.append(self)
 
@@ -90,7 +96,16 @@ class Source(ConsistentHash[SourceSettings, int]):
         divisor = gcd(*(w for w, backend in zip(weights, members, strict=True) if backend.weight))
         up = [at for at, backend in enumerate(members) if self._is_up(backend, now)]
         self._placed = frozenset(members[at] for at in up)
-        return ServerMap([members[at] for at in up], [weights[at] // divisor for at in up])
+        servers = tuple(members[at] for at in up)
+        return self._map_of(servers, tuple(weights[at] // divisor for at in up))
+
+    def _map_of(self, servers: tuple[Backend, ...], weights: tuple[int, ...]) -> "ServerMap":
+        """One that was made lately, or a new one."""
+        known = self._maps.pop((servers, weights), None) or ServerMap(servers, weights)
+        self._maps[servers, weights] = known
+        if len(self._maps) > MAPS_KEPT:
+            del self._maps[next(iter(self._maps))]
+        return known
 
     def place(self, client: Address) -> str:
         """The number, and where it falls."""

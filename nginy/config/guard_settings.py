@@ -1,6 +1,5 @@
 """Settings that guard backends and the balancer: health checks, limits, access, queue. No I/O."""
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, model_validator
@@ -14,6 +13,7 @@ from nginy.config.parse import (
     parse_networks,
     parse_pattern,
 )
+from nginy.config.pattern import Pattern
 from nginy.config.settings import (
     Count,
     Flag,
@@ -29,7 +29,7 @@ from nginy.config.settings import (
 Networks = Annotated[tuple[Network, ...], PlainValidator(parse_networks)]
 Nameserver = Annotated[Address, PlainValidator(parse_nameserver)]
 Bytes = Annotated[bytes, PlainValidator(parse_bytes)]
-Pattern = Annotated[re.Pattern[bytes], PlainValidator(parse_pattern)]
+Expected = Annotated[Pattern, PlainValidator(parse_pattern)]
 ByteRate = Annotated[float, Field(strict=True, ge=0, le=1e12, allow_inf_nan=False)]
 
 
@@ -56,9 +56,9 @@ class HealthCheckSettings(Settings):
     """Counts as this until checked otherwise; then the first result alone decides (default up)."""
     send: Bytes | None = None
     """Text to send; `hex:0a0b` for bytes."""
-    expect: Pattern | None = None
-    """What the answer must contain within its first 64 KiB (of UDP: one datagram): text,
-    `hex:0a0b`, or `regex:^OK`."""
+    expect: Expected | None = None
+    """What the answer must contain within its first 16 KiB: text, `hex:0a0b`, or `regex:^OK` in
+    RE2's syntax, which has no look-around (not `(?!ERR)` but `^[^E]`)."""
     command: tuple[Name, ...] = ()
     """Program and arguments; the environment has NGINY_BACKEND, NGINY_HOST and NGINY_PORT."""
 
@@ -210,6 +210,9 @@ class DnsSettings(Settings):
     """And no later than this (default 300); also for names without a TTL (/etc/hosts)."""
     timeout_s: PositiveSeconds = 5.0
     """Of one question (default 5); the old addresses stay while there is no answer."""
+    hold_s: Seconds = 30.0
+    """How long they stay when the answer is that the name has no address or does not exist
+    (default 30, as HAProxy's hold nx)."""
 
     @model_validator(mode="after")
     def _ttls_fit(self) -> "DnsSettings":

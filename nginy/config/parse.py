@@ -7,6 +7,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import NamedTuple, TypeVar
 
 from nginy.address import Address
+from nginy.config.pattern import InvalidPattern, Pattern, literal, regular_expression
 
 Parsed = TypeVar("Parsed")
 
@@ -140,17 +141,16 @@ def parse_bytes(value: object) -> bytes:
     return data
 
 
-def parse_pattern(value: object) -> re.Pattern[bytes]:
+def parse_pattern(value: object) -> Pattern:
     """As `parse_bytes`, or `regex:^OK`, matched with bytes. Raises InvalidValue."""
-    if isinstance(value, re.Pattern):
+    if isinstance(value, Pattern):
         return value
     if not isinstance(value, str) or not value.startswith("regex:"):
-        return re.compile(re.escape(parse_bytes(value)))
+        return literal(parse_bytes(value))
     try:
-        return re.compile(value.removeprefix("regex:").encode())
-    except (re.error, RecursionError, OverflowError) as error:
-        expected = "one as in Python's re"
-        raise InvalidValue(f"not a regular expression: {error}", expected) from None
+        return regular_expression(value.removeprefix("regex:").encode())
+    except InvalidPattern as error:
+        raise InvalidValue(f"not a regular expression: {error}", error.remedy) from None
 
 
 def parse_client(value: object) -> ClientMatch:

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import socket
+import struct
 import time
 
 from nginy.address import Address
@@ -17,13 +18,21 @@ STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
 OWN_FAULTS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 """Not EADDRNOTAVAIL: local ports run out towards one backend, and others can still be reached."""
 
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+"""SO_LINGER, of no seconds."""
 
-def dial(address: Address) -> socket.SocketType:
+
+def dial(address: Address, *, unseen: bool = False) -> socket.SocketType:
     """A non-blocking socket whose connection to `address` is under way.
 
+    `unseen`: only to be closed once it is connected; a server over TCP then does not hear of it.
     Raises BackendError, or NoResources where trying another backend is no use; no socket is left.
     """
     sock = _socket_for(address)
+    if unseen and address.family != socket.AF_UNIX:
+        # No acknowledgement until there is something to send: the reset goes out in its place.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     try:
         code = sock.connect_ex(address.sockaddr)
     except socket.gaierror as error:  # fe80::1%eth7, and there is no such interface

@@ -63,7 +63,9 @@ class Server:
     async def run(self) -> None:
         """Serve until `stop`, then drain and close. Raises ListenError if it cannot start."""
         try:
-            await self.monitors.start()
+            await self.monitors.start(self._stopping)
+            if self._stopping.is_set():
+                return
             self._open()
             await self._stopping.wait()
             self._close_listeners()

@@ -7,17 +7,23 @@ and CheckImpossible if nothing was learnt about the backend.
 import asyncio
 import contextlib
 import os
-import re
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from nginy.address import Address
+from nginy.config.pattern import Pattern
 from nginy.engine.dial import OWN_FAULTS, dial
 from nginy.errors import BackendError, NginyError, NoResources
 
-LONGEST_ANSWER_BYTES = 65_536
+LONGEST_ANSWER_BYTES = 16_384
+"""HAProxy's buffer, in which it looks as well. To look through as much takes 25 ms at the worst."""
+READS_IN_A_ROW = 8
+READ_PAUSE_S = 0.01
+"""Between two reads after as many."""
+PARTING_S = 0.05
+"""How long a server is listened to that does not hang up when its client does."""
 SHOWN_BYTES = 40
 """Of an answer that was not the expected one, in the log."""
 
@@ -26,22 +32,57 @@ class CheckImpossible(NginyError):
     """The balancer lacks what a check needs (descriptors, memory): the backend is not to blame."""
 
 
+async def check_connect(address: Address, timeout_s: float) -> None:
+    """Over TCP or a Unix socket: whether a connection is taken. Raises as `check_tcp`.
+
+    A server over TCP does not hear of it (as with HAProxy): the kernel keeps the last step of the
+    handshake back and the connection is reset before. One that speaks first would count a client
+    that left in the middle of its greeting; MySQL blocks a host for that (max_connect_errors).
+    """
+    sock = _dialled(address, unseen=True)
+    try:
+        await _wait_connected(sock, timeout_s)
+    finally:
+        sock.close()
+
+
 async def check_tcp(
-    address: Address, send: bytes | None, expect: re.Pattern[bytes] | None, timeout_s: float
+    address: Address, send: bytes | None, expect: Pattern | None, timeout_s: float
 ) -> None:
     """Over TCP or a Unix socket: connect; send; read until the expected answer is there.
 
     Raises BackendError (refused, too late, another answer) or CheckImpossible.
     """
-    async with within(timeout_s), connected(address) as sock:
-        if send is not None:
-            await asyncio.get_running_loop().sock_sendall(sock, send)
-        if expect is not None:
-            require(expect, await read_until(sock, expect, LONGEST_ANSWER_BYTES))
+    found_in = None if expect is None else expect.found_in
+    answer = await converse(address, send, found_in, LONGEST_ANSWER_BYTES, timeout_s)
+    if expect is not None:
+        require(expect, answer)
+
+
+async def converse(
+    address: Address,
+    send: bytes | None,
+    found_in: Callable[[bytes], bool] | None,
+    limit: int,
+    timeout_s: float,
+) -> bytes:
+    """Connect, send, and read until `found_in` says yes (None: not at all), at most `limit`
+    bytes; then part from the server without a reset. Raises BackendError or CheckImpossible."""
+    with socket.socket(fileno=_dialled(address).detach()) as sock:
+        try:
+            async with within(timeout_s):
+                await _wait_connected(sock, timeout_s)
+                if send is not None:
+                    await asyncio.get_running_loop().sock_sendall(sock, send)
+                answer = await _read_until(sock, found_in, limit) if found_in else b""
+        except OSError as error:
+            raise blame(error) from None
+        await _part(sock)
+    return answer
 
 
 async def check_udp(
-    address: Address, send: bytes, expect: re.Pattern[bytes] | None, timeout_s: float
+    address: Address, send: bytes, expect: Pattern | None, timeout_s: float
 ) -> None:
     """Over UDP: send a datagram; expect one back, or at least no refusal. Raises as `check_tcp`.
 
@@ -108,7 +149,11 @@ async def within(timeout_s: float) -> AsyncIterator[None]:
         async with asyncio.timeout(timeout_s):
             yield
     except TimeoutError:
-        raise BackendError(f"no answer within {timeout_s * 1e3:g} ms") from None
+        raise _too_late(timeout_s) from None
+
+
+def _too_late(timeout_s: float) -> BackendError:
+    return BackendError(f"no answer within {timeout_s * 1e3:g} ms")
 
 
 def blame(error: OSError) -> NginyError:
@@ -117,29 +162,18 @@ def blame(error: OSError) -> NginyError:
     return CheckImpossible(reason) if error.errno in OWN_FAULTS else BackendError(reason)
 
 
-@asynccontextmanager
-async def connected(address: Address) -> AsyncIterator[socket.socket]:
-    """A connection to `address`, a non-blocking socket; closed afterwards. Raises as checks do."""
-    try:
-        sock = socket.socket(fileno=dial(address).detach())
-    except NoResources:
-        raise CheckImpossible("the balancer has no descriptor or memory left") from None
-    with sock:
-        await _writable(sock)
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            raise blame(OSError(code, os.strerror(code)))
-        try:
-            yield sock
-        except OSError as error:
-            raise blame(error) from None
+async def _read_until(sock: socket.socket, found_in: Callable[[bytes], bool], limit: int) -> bytes:
+    """What came until `found_in` says yes, or all if it ended or grew to `limit` bytes.
 
-
-async def read_until(sock: socket.socket, pattern: re.Pattern[bytes], limit: int) -> bytes:
-    """What came until `pattern` was found in it, or all if it ended or grew to `limit` bytes."""
+    Who sends many small pieces is read less often: each time all of it is looked through.
+    """
     loop = asyncio.get_running_loop()
     answer = b""
-    while len(answer) < limit and not pattern.search(answer):
+    reads = 0
+    while len(answer) < limit and not found_in(answer):
+        reads += 1
+        if reads > READS_IN_A_ROW:
+            await asyncio.sleep(READ_PAUSE_S)
         piece = await loop.sock_recv(sock, limit - len(answer))
         if not piece:
             break
@@ -147,29 +181,57 @@ async def read_until(sock: socket.socket, pattern: re.Pattern[bytes], limit: int
     return answer
 
 
-def require(expect: re.Pattern[bytes], answer: bytes) -> None:
+def require(expect: Pattern, answer: bytes) -> None:
     """Raises BackendError unless `answer` contains what is expected."""
-    if expect.search(answer):
+    if expect.found_in(answer):
         return
     shown = answer[:SHOWN_BYTES]
     more = f"... ({len(answer)} bytes)" if len(answer) > len(shown) else ""
     raise BackendError(f"the answer is not the expected one: {shown!r}{more}")
 
 
-async def _writable(sock: socket.socket) -> None:
-    """Wait until the attempt to connect has ended, well or badly."""
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-
-    def wake() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_writer(sock, wake)
+def _dialled(address: Address, *, unseen: bool = False) -> socket.SocketType:
     try:
-        await ready
+        return dial(address, unseen=unseen)
+    except NoResources:
+        raise CheckImpossible("the balancer has no descriptor or memory left") from None
+
+
+async def _wait_connected(sock: socket.SocketType, timeout_s: float) -> None:
+    """Until the attempt to connect has ended. Raises BackendError if not well, or not in time.
+
+    With bare callbacks: `asyncio.timeout` and what it needs cost as much as the system calls.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[bool] = loop.create_future()
+    descriptor = sock.fileno()
+    loop.add_writer(descriptor, _settle, ended, True)
+    timer = loop.call_later(timeout_s, _settle, ended, False)
+    try:
+        in_time = await ended
     finally:
-        loop.remove_writer(sock)
+        timer.cancel()
+        loop.remove_writer(descriptor)
+    if not in_time:
+        raise _too_late(timeout_s)
+    if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        raise blame(OSError(code, os.strerror(code)))
+
+
+def _settle(future: "asyncio.Future[bool]", result: bool) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+async def _part(sock: socket.socket) -> None:
+    """Say that nothing more is wanted, and take what is still said: what lies unread makes a reset
+    of the end."""
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(OSError, TimeoutError):
+        sock.shutdown(socket.SHUT_WR)
+        async with asyncio.timeout(PARTING_S):
+            while await loop.sock_recv(sock, LONGEST_ANSWER_BYTES):
+                pass
 
 
 async def _datagram(sock: socket.socket) -> bytes:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import random
-import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -19,11 +18,10 @@ from nginy.errors import BackendError
 from nginy.watch.check import (
     CheckImpossible,
     check_command,
+    check_connect,
     check_tcp,
     check_udp,
-    connected,
-    read_until,
-    within,
+    converse,
 )
 
 log = logging.getLogger(__name__)
@@ -34,7 +32,6 @@ LONGEST_LINE_BYTES = 1_024
 SHOWN_CHARACTERS = 80
 """Of an agent's unknown words, in the log."""
 AGENT_JITTER_PCT = 10.0
-_LINE_END = re.compile(rb"[\r\n]")
 
 Check = Callable[[], Awaitable[None]]
 
@@ -56,12 +53,16 @@ class Schedule:
         """From the beginning of a check to that of the next."""
         return self.interval_s * (1 + self.rng.random() * self.jitter_pct / 100)
 
-    async def keep(self, ask: Callable[[], Awaitable[None]]) -> None:
-        """Call `ask` until cancelled, never twice at once."""
+    async def keep(self, ask: Callable[[], Awaitable[None]], places: asyncio.Semaphore) -> None:
+        """Call `ask` until cancelled, never twice at once, and each time in one of `places`."""
         await asyncio.sleep(self.first_s())
         while True:
             due = time.monotonic() + self.next_s()
-            await ask()
+            async with places:
+                now = time.monotonic()
+                if now > due:
+                    complaints.say("late", now, "checks come late: too many take their time")
+                await ask()
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
 
@@ -84,9 +85,9 @@ class HealthMonitor:
         self._schedule = Schedule(settings.interval_s, settings.jitter_pct, rng)
         self._new = new
 
-    async def run(self) -> None:
-        """Check until cancelled."""
-        await self._schedule.keep(self.check_once)
+    async def run(self, places: asyncio.Semaphore) -> None:
+        """Check until cancelled, each time in one of `places`."""
+        await self._schedule.keep(self.check_once, places)
 
     async def check_once(self) -> None:
         """One check, and what follows from it."""
@@ -132,7 +133,7 @@ class HealthMonitor:
         if self._health.up:
             log.info("backend %s: up after %d passed %s", self._backend.id, row, checks)
         else:
-            log.info(
+            log.warning(
                 "backend %s: down after %d failed %s: %s", self._backend.id, row, checks, reason
             )
 
@@ -151,9 +152,9 @@ class AgentMonitor:
         self._schedule = Schedule(settings.interval_s, AGENT_JITTER_PCT, rng)
         self._trouble = ""
 
-    async def run(self) -> None:
-        """Ask until cancelled."""
-        await self._schedule.keep(self.ask_once)
+    async def run(self, places: asyncio.Semaphore) -> None:
+        """Ask until cancelled, each time in one of `places`."""
+        await self._schedule.keep(self.ask_once, places)
 
     async def ask_once(self) -> None:
         """One question, and what follows from the answer."""
@@ -187,7 +188,8 @@ class AgentMonitor:
         if up is not self._health.agent_up:
             self._health.agent_up = up
             word, why = ("up" if up else "down"), (f": {reason}" if reason else "")
-            log.info("backend %s: %s, says its agent%s", self._backend.id, word, why)
+            level = logging.INFO if up else logging.WARNING
+            log.log(level, "backend %s: %s, says its agent%s", self._backend.id, word, why)
         self._backend.set_healthy(self._health.up, now)
 
     def _complain(self, trouble: str, message: str) -> None:
@@ -211,12 +213,16 @@ def make_check(backend: Backend, settings: HealthCheckSettings) -> Check:
     if settings.type == "udp":
         send = settings.send or b""
         return lambda: check_udp(address, send, settings.expect, settings.timeout_s)
+    if settings.send is None and settings.expect is None:
+        return lambda: check_connect(address, settings.timeout_s)
     return lambda: check_tcp(address, settings.send, settings.expect, settings.timeout_s)
 
 
 async def ask_agent(address: Address, send: bytes | None, timeout_s: float) -> AgentAnswer:
     """One question. Raises BackendError, IncompleteLine or CheckImpossible without an answer."""
-    async with within(timeout_s), connected(address) as sock:
-        if send is not None:
-            await asyncio.get_running_loop().sock_sendall(sock, send)
-        return parse_agent_answer(await read_until(sock, _LINE_END, LONGEST_LINE_BYTES))
+    answer = await converse(address, send, _has_line_end, LONGEST_LINE_BYTES, timeout_s)
+    return parse_agent_answer(answer)
+
+
+def _has_line_end(answer: bytes) -> bool:
+    return b"\n" in answer or b"\r" in answer

@@ -1,30 +1,42 @@
 """Listens for load reports: backends connect over TCP and write one JSON object per line.
 
-One protocol object per connection, driven by the event loop: who is silent, slow or talks nonsense
-delays nobody else.
+Who is silent, slow, talks nonsense or far too much delays nobody else.
 """
 
 import asyncio
+import errno
 import logging
+import os
+import resource
+import socket
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from socket import AF_UNIX
-from typing import Any, cast
+from collections.abc import Callable, Sequence
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.load import InvalidReport, LoadReport, canonical_host, parse_report
-from nginy.balancer.base import Balancer
 from nginy.complaints import Complaints
+from nginy.watch.line_reader import LINES_PER_S, LineReader, Turns
+from nginy.watch.reports import AmbiguousReport
 
 log = logging.getLogger(__name__)
 
 LONGEST_LINE_BYTES = 4_096
-MOST_CONNECTIONS = 4_096
+SHOWN_CHARACTERS = 80
+"""Of what a line says, in the log."""
+SHARE_OF_DESCRIPTORS = 4
+"""Reporters have at most one in this many of those that the process may have."""
 MOST_PER_BACKEND = 8
 """Of one host, per backend that it has: beyond, the one silent longest is closed, so that a host
 that connects again and again without closing locks out neither the others nor itself."""
+ACCEPTS_AT_ONCE = 16
+ACCEPT_PAUSE_S = 0.02
+"""After as many accepts, so that at most 800 a second are: a host that connects again and again
+takes some hundredths of a core. The others wait in the kernel's queue."""
+SHORTAGE_PAUSE_S = 1.0
+"""After an accept that found no descriptor or memory."""
+KERNEL_BUFFER_BYTES = 16_384
+"""For what was sent and not read yet: of a reporter that is too fast, that is old."""
 SILENCE_S = 300.0
 """A connection without a byte for this long is closed: its peer may have vanished without a word.
 A reporter that is alive connects again."""
@@ -32,14 +44,14 @@ SWEEP_S = 30.0
 """How often that is looked at."""
 
 Find = Callable[[str, str | None], Sequence[Backend]]
-"""The backends that a report is about: those at a source address, or, of these, the one with the
-id that the line names."""
-Deliver = Callable[[Backend, LoadReport, float], None]
-"""Takes a report that came at a time, in seconds on the monotonic clock."""
+"""The backends at a source address."""
+Deliver = Callable[[str, str | None, LoadReport, float], bool]
+"""Takes a report from a host with the id that it names, at a time in seconds on the monotonic
+clock; whether it is about a backend. Raises AmbiguousReport."""
 
 
 class LoadListener:
-    """A TCP listener for any number of reporters at once, up to MOST_CONNECTIONS."""
+    """A TCP listener for any number of reporters at once, as far as there are descriptors."""
 
     def __init__(self, address: Address, find: Find, deliver: Deliver) -> None:
         """Nothing is listened to before `start`. Port 0: any free one."""
@@ -47,179 +59,158 @@ class LoadListener:
         self._find = find
         self._deliver = deliver
         self._complaints = Complaints(log)
-        self._server: asyncio.Server | None = None
-        self._reporters: set[_Reporter] = set()
-        self._at_host: dict[str, set[_Reporter]] = {}
+        self._most = 0
+        self._socket: socket.socket | None = None
+        self._turns: Turns | None = None
+        self._reporters: dict[LineReader, None] = {}
+        """The one silent longest at the beginning; so below."""
+        self._at_host: dict[str, dict[LineReader, None]] = {}
         self._sweep: asyncio.TimerHandle | None = None
+        self._pause: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Listen. Raises OSError if the address is taken or not this host's."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: _Reporter(self), self._wanted.host, self._wanted.port
-        )
+        self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // SHARE_OF_DESCRIPTORS
+        self._socket = socket.create_server(self._wanted, family=self._wanted.family)
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BUFFER_BYTES)
+        self._turns = Turns(self._work, self._slowed, time.monotonic())
         self._sweep = loop.call_later(SWEEP_S, self._close_silent)
+        loop.add_reader(self._socket, self._accept)
 
     @property
     def address(self) -> Address:
         """Where it listens; to be asked after `start`."""
-        if self._server is None:
+        if self._socket is None:
             raise RuntimeError("not started")
-        host, port, *_ = self._server.sockets[0].getsockname()
-        return Address(host, port)
+        return Address(*self._socket.getsockname()[:2])
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Stop listening, and close every reporter's connection."""
-        if self._sweep is not None:
-            self._sweep.cancel()
-        if self._server is not None:
-            self._server.close()
+        for timer in (self._sweep, self._pause):
+            if timer is not None:
+                timer.cancel()
         for reporter in tuple(self._reporters):
-            reporter.drop()
-        if self._server is not None:
-            await self._server.wait_closed()
-            self._server = None
+            self._drop(reporter)
+        if self._socket is not None and self._turns is not None:
+            self._turns.close()
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
 
-    def enter(self, reporter: "_Reporter") -> bool:
-        """A connection came; whether it may stay."""
+    def _accept(self) -> None:
+        """A bounded number; a connection more than that waits for the next turn."""
+        assert self._socket is not None
         now = time.monotonic()
-        backends = self._find(reporter.host, None)
+        for _ in range(ACCEPTS_AT_ONCE):
+            try:
+                sock, peer = self._socket.accept()
+            except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+                return
+            except OSError as error:
+                reason = os.strerror(error.errno) if error.errno else str(error)
+                self._complaints.say("accept", now, "load reports: not accepted: %s", reason)
+                own = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+                self._pause_accepting(SHORTAGE_PAUSE_S if own else ACCEPT_PAUSE_S)
+                return
+            self._enter(sock, canonical_host(peer[0]), now)
+        self._pause_accepting(ACCEPT_PAUSE_S)
+
+    def _pause_accepting(self, pause_s: float) -> None:
+        assert self._socket is not None
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._socket)
+        self._pause = loop.call_later(pause_s, loop.add_reader, self._socket, self._accept)
+
+    def _enter(self, sock: socket.socket, host: str, now: float) -> None:
+        """A connection came; it is closed if it may not stay."""
+        assert self._turns is not None
+        backends = self._find(host, None)
         if not backends:
-            self._complaints.say(
-                "stranger", now, "load reports: no backend has the address %s", reporter.host
-            )
-            return False
-        if len(self._reporters) >= MOST_CONNECTIONS:
-            self._complaints.say(
-                "full", now, "load reports: more than %d connections", MOST_CONNECTIONS
-            )
-            return False
-        own = self._at_host.setdefault(reporter.host, set())
-        if len(own) >= MOST_PER_BACKEND * len(backends):
-            min(own, key=lambda each: each.heard_at).drop()
-        own.add(reporter)
-        self._reporters.add(reporter)
-        return True
-
-    def leave(self, reporter: "_Reporter") -> None:
-        """A connection is closed."""
-        self._reporters.discard(reporter)
-        own = self._at_host.get(reporter.host, set())
-        own.discard(reporter)
-        if not own:
-            self._at_host.pop(reporter.host, None)
-
-    def line(self, host: str, line: bytes) -> None:
-        """A line came from `host`."""
-        now = time.monotonic()
-        try:
-            backend_id, report = parse_report(line)
-        except InvalidReport as error:
-            self._complaints.say(f"invalid {host}", now, "load report from %s: %s", host, error)
+            message = "load reports: no backend has the address %s"
+            self._complaints.say("stranger", now, message, host)
+            sock.close()
             return
-        backends = self._find(host, backend_id)
-        if not backends:
-            self._complaints.say(
-                f"unknown {host}", now, "load report from %s: no backend %r", host, backend_id
-            )
-        for backend in backends:
-            self._deliver(backend, report, now)
+        own = self._at_host.get(host, {})
+        if len(own) >= MOST_PER_BACKEND * len(backends):
+            self._drop(next(iter(own)))
+        elif len(self._reporters) >= self._most:
+            message = "load reports: more than %d connections, a quarter of `ulimit -n`"
+            self._complaints.say("full", now, message, self._most)
+            sock.close()
+            return
+        sock.setblocking(False)
+        reporter = LineReader(sock, host, now)
+        self._reporters[reporter] = None
+        self._at_host.setdefault(host, {})[reporter] = None
+        self._turns.watch(reporter)
 
-    def too_long(self, host: str) -> None:
-        """A line from `host` does not end."""
+    def _drop(self, reporter: LineReader) -> None:
+        """Close the connection now."""
+        assert self._turns is not None
+        del self._reporters[reporter]
+        own = self._at_host[reporter.host]
+        del own[reporter]
+        if not own:
+            del self._at_host[reporter.host]
+        self._turns.leave(reporter)
+        reporter.sock.close()
+
+    def _work(self, reporter: LineReader, now: float) -> bool:
+        """Handle a line, or read if there is none; False: the connection is closed."""
+        if reporter.lines:
+            line = reporter.lines.popleft()
+            if len(line) <= LONGEST_LINE_BYTES:
+                self._handle(reporter.host, line, now)
+                return True
+        else:
+            alive = reporter.read()
+            self._heard(reporter, now)
+            if alive and len(reporter.unfinished) <= LONGEST_LINE_BYTES:
+                return True
+            if not alive:
+                self._drop(reporter)
+                return False
         self._complaints.say(
-            f"long {host}",
-            time.monotonic(),
+            f"long {reporter.host}",
+            now,
             "load report from %s: a line of more than %d bytes",
-            host,
+            reporter.host,
             LONGEST_LINE_BYTES,
         )
+        self._drop(reporter)
+        return False
+
+    def _heard(self, reporter: LineReader, now: float) -> None:
+        reporter.heard_at = now
+        for reporters in (self._reporters, self._at_host[reporter.host]):
+            del reporters[reporter]
+            reporters[reporter] = None
+
+    def _handle(self, host: str, line: bytes, now: float) -> None:
+        try:
+            backend_id, report = parse_report(line)
+            known = self._deliver(host, backend_id, report, now)
+        except (InvalidReport, AmbiguousReport) as error:
+            shown = str(error)[:SHOWN_CHARACTERS]
+            self._complaints.say(f"invalid {host}", now, "load report from %s: %s", host, shown)
+            return
+        if not known:
+            shown = repr(backend_id)[:SHOWN_CHARACTERS]
+            message = "load report from %s: no backend %s"
+            self._complaints.say(f"unknown {host}", now, message, host, shown)
+
+    def _slowed(self, reporter: LineReader, now: float) -> None:
+        host = reporter.host
+        message = "load reports from %s: more than %g lines per second, so they are read late"
+        self._complaints.say(f"fast {host}", now, message, host, LINES_PER_S)
 
     def _close_silent(self) -> None:
-        loop = asyncio.get_running_loop()
-        for reporter in tuple(self._reporters):
-            if loop.time() - reporter.heard_at > SILENCE_S:
-                reporter.drop()
-        self._sweep = loop.call_later(SWEEP_S, self._close_silent)
-
-
-class Reports:
-    """Backends by address, so that a report costs the same however many there are."""
-
-    def __init__(self, balancers: Sequence[Balancer[Any]]) -> None:
-        """Every report is told to all `balancers`; who does not know the backend ignores it."""
-        self._balancers = balancers
-        self._named: Mapping[tuple[str, str | None], list[Backend]] = {}
-        """By host and id; with the id None, all of the host."""
-
-    def know(self, backends: Iterable[Backend]) -> None:
-        """These are the backends now."""
-        named: defaultdict[tuple[str, str | None], list[Backend]] = defaultdict(list)
-        for backend in backends:
-            if backend.address.family is AF_UNIX:
-                continue
-            host = canonical_host(backend.address.host)
-            for name in {None, backend.id, backend.id.partition("@")[0]}:
-                named[host, name].append(backend)
-        self._named = dict(named)
-
-    def find(self, host: str, backend_id: str | None) -> list[Backend]:
-        """Whom a report from `host` is about: all backends there, or the one there with this id.
-
-        One of the backends behind a name (`web@10.0.0.1`) may call itself by the configured id,
-        `web`.
-        """
-        return self._named.get((host, backend_id), [])
-
-    def deliver(self, backend: Backend, report: LoadReport, now: float) -> None:
-        """Tell the algorithms."""
-        for balancer in self._balancers:
-            balancer.reported(backend, report, now)
-
-
-class _Reporter(asyncio.Protocol):
-    """One connection."""
-
-    def __init__(self, listener: LoadListener) -> None:
-        self._listener = listener
-        self._unfinished = b""
-        self._transport: asyncio.Transport | None = None
-        self.host = ""
-        self.heard_at = 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet nobody who is not a backend."""
-        self._transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        self.host = canonical_host(peer[0]) if peer else "a peer that has gone"
-        self.heard_at = asyncio.get_running_loop().time()
-        if not self._listener.enter(self):
-            self.drop()
-
-    def data_received(self, data: bytes) -> None:
-        """Hand over whole lines."""
-        self.heard_at = asyncio.get_running_loop().time()
-        *lines, self._unfinished = (self._unfinished + data).split(b"\n")
-        for line in lines:
-            if len(line) > LONGEST_LINE_BYTES:
-                self._too_long()
-                return
-            if line.strip():
-                self._listener.line(self.host, line)
-        if len(self._unfinished) > LONGEST_LINE_BYTES:
-            self._too_long()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The backend hung up."""
-        self._listener.leave(self)
-
-    def drop(self) -> None:
-        """Close the connection now."""
-        self._listener.leave(self)
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _too_long(self) -> None:
-        self._listener.too_long(self.host)
-        self._unfinished = b""
-        self.drop()
+        now = time.monotonic()
+        while self._reporters:
+            reporter = next(iter(self._reporters))
+            if now - reporter.heard_at <= SILENCE_S:
+                break
+            self._drop(reporter)
+        self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._close_silent)

@@ -11,7 +11,7 @@ from nginy.backend.pool import BackendPool, at_host, make_backend
 from nginy.config.guard_settings import DnsSettings
 from nginy.config.schema import BackendSettings
 from nginy.traffic.rule import RunningRule
-from nginy.watch.resolver import DnsAnswer, NoAnswer, Resolver
+from nginy.watch.resolver import DnsAnswer, NoAddress, NoAnswer, Resolver
 from nginy.watch.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -26,13 +26,16 @@ Change = Callable[[tuple[str, ...]], None]
 class Resolution:
     """One name's addresses and when to ask again. Pure: time is handed in.
 
-    What one address family does not answer does not take its old addresses away, and an answer
-    without any address counts as none: a fault of the DNS must not take a service down that works.
+    What one address family does not answer does not take its old addresses away, nor does a failed
+    question: a fault of the DNS must not take a service down that works. That the name has no
+    address any more is believed when it was said for `hold_s`.
     """
 
-    def __init__(self, min_ttl_s: float, max_ttl_s: float) -> None:
+    def __init__(self, min_ttl_s: float, max_ttl_s: float, hold_s: float) -> None:
         """Nothing is known, and to be asked at once."""
         self._min_ttl_s, self._max_ttl_s = min_ttl_s, max_ttl_s
+        self._hold_s = hold_s
+        self._gone_since: float | None = None
         self._by_family: dict[int, tuple[str, ...]] = {}
         self.due_at = float("-inf")
         """When to ask again, on the caller's clock."""
@@ -52,11 +55,21 @@ class Resolution:
         useful = any(answer.hosts for answer in given.values())
         if useful:
             self._by_family |= {version: answer.hosts for version, answer in given.items()}
+            self._gone_since = None
         complete = useful and len(given) == len(answers)
         ttls = [answer.ttl_s for answer in given.values() if answer.hosts]
         ttl_s = min(ttls) if complete else 0.0
         self.due_at = now + min(max(ttl_s, self._min_ttl_s), self._max_ttl_s)
         return useful
+
+    def gone(self, now: float) -> None:
+        """The answer is that the name has no address. The old ones go once that was the answer for
+        `hold_s`, whatever questions failed in between."""
+        if self._gone_since is None:
+            self._gone_since = now
+        if now - self._gone_since >= self._hold_s:
+            self._by_family = {}
+        self.due_at = now + self._min_ttl_s
 
 
 def _order(host: str) -> tuple[int, int]:
@@ -65,7 +78,7 @@ def _order(host: str) -> tuple[int, int]:
 
 
 class NameMonitor:
-    """One name. Without an answer the old addresses stay."""
+    """One name. Without an answer the old addresses stay; without an address, for a while."""
 
     def __init__(
         self, settings: BackendSettings, dns: DnsSettings, resolver: Resolver, change: Change
@@ -74,7 +87,7 @@ class NameMonitor:
         self._id = settings.id
         self._name = settings.address.host
         self._resolver = resolver
-        self._resolution = Resolution(dns.min_ttl_s, dns.max_ttl_s)
+        self._resolution = Resolution(dns.min_ttl_s, dns.max_ttl_s, dns.hold_s)
         self._change = change
         self.asked = asyncio.Event()
         """Set once there was an answer, or it is known that there is none."""
@@ -85,17 +98,25 @@ class NameMonitor:
         before = self._resolution.hosts
         try:
             answers = await self._resolver.ask(self._name)
+        except NoAddress as error:
+            self._resolution.gone(time.monotonic())
+            self._complain(str(error))
         except NoAnswer as error:
             self._resolution.answered({}, time.monotonic())
             self._complain(str(error))
-            return
-        now = time.monotonic()
-        self._resolution.answered(answers, now)
-        self._complain("")
+        else:
+            self._resolution.answered(answers, time.monotonic())
+            self._complain("")
+        if self._resolution.hosts != before:
+            self._tell()
+
+    def _tell(self) -> None:
         hosts = self._resolution.hosts
-        if hosts != before:
+        if hosts:
             log.info("backend %s: %s is %s", self._id, self._name, ", ".join(hosts))
-            self._change(hosts)
+        else:
+            log.warning("backend %s: %s has no address any more", self._id, self._name)
+        self._change(hosts)
 
     async def run(self) -> None:
         """Ask whenever it is due, until cancelled."""

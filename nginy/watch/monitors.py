@@ -1,23 +1,24 @@
 """All that watches the backends of one process, started and stopped together."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from socket import AF_UNSPEC
+from typing import Any
 
 from nginy.backend.pool import BackendPool
 from nginy.config.model import Config
 from nginy.config.strategies import PrequalSettings
 from nginy.errors import NginyError
 from nginy.traffic.rule import RunningRule
-from nginy.watch.load_listener import LoadListener, Reports
+from nginy.watch.load_listener import LoadListener
 from nginy.watch.membership import Membership, NameMonitor
 from nginy.watch.prober import Prober
+from nginy.watch.reports import Reports
 from nginy.watch.resolver import Resolver
 from nginy.watch.watch import Watch
 
@@ -55,13 +56,14 @@ class Monitors:
             if rule.balancer.wants_probes:
                 rule.after_pick = partial(self._prober.after_pick, rule.balancer)
 
-    async def start(self) -> None:
+    async def start(self, stopping: asyncio.Event) -> None:
         """Resolve names, then watch; to be awaited before anybody is served.
 
-        Names get the time of one question: who is not resolved by then is served when it is.
+        Names get the time of one question: who is not resolved by then is served when it is. Once
+        `stopping` is set nobody waits for them.
         Raises ReportAddressError if the address for load reports is taken.
         """
-        await self._resolve_names()
+        await self._resolve_names(stopping)
         now = time.monotonic()
         for settings in self._config.backends:
             if settings.address.family is not AF_UNSPEC:
@@ -84,9 +86,9 @@ class Monitors:
         await self._watch.close()
         self._prober.close()
         if self._listener is not None:
-            await self._listener.close()
+            self._listener.close()
 
-    async def _resolve_names(self) -> None:
+    async def _resolve_names(self, stopping: asyncio.Event) -> None:
         """Begin to; a name without an answer stands for nobody."""
         named = [each for each in self._config.backends if each.address.family is AF_UNSPEC]
         if not named:
@@ -99,12 +101,10 @@ class Monitors:
             names.append(NameMonitor(settings, dns, resolver, change))
         self._membership.settle(time.monotonic(), new=False)
         self._tasks = [asyncio.create_task(name.run()) for name in names]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(dns.timeout_s):
-                for name in names:
-                    await name.asked.wait()
+        await _first_of(dns.timeout_s, _all_asked(names), stopping.wait())
         self._membership.settle(time.monotonic(), new=False)
-        if waiting := sum(not name.asked.is_set() for name in names):
+        waiting = sum(not name.asked.is_set() for name in names)
+        if waiting and not stopping.is_set():
             log.warning("%d of %d names not resolved yet: the start goes on", waiting, len(names))
 
     def _know_reporters(self) -> None:
@@ -124,6 +124,22 @@ class Monitors:
                 f"cannot listen for load reports on {address} (healthcheck_addr): {reason}"
             ) from error
         log.info("load reports: %s", self._listener.address)
+
+
+async def _all_asked(names: Sequence[NameMonitor]) -> None:
+    for name in names:
+        await name.asked.wait()
+
+
+async def _first_of(timeout_s: float, *waits: Coroutine[Any, Any, object]) -> None:
+    """Wait for one of `waits`, but no longer than `timeout_s`; the others are given up."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _probe_port(rule: RunningRule) -> int | None:

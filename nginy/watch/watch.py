@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import resource
 from collections import deque
 from collections.abc import Coroutine
 
@@ -14,6 +15,11 @@ from nginy.watch.health_monitor import AgentMonitor, HealthMonitor
 
 log = logging.getLogger(__name__)
 
+MOST_CHECKS = 1_000
+"""Under way at once, with the questions to agents. With the default interval and timeout 2 000
+silent backends are still checked in time; with more, checks come late."""
+SHARE_OF_DESCRIPTORS = 8
+"""Checks have at most one in this many of those that the process may have."""
 RAMP_STEP_S = 0.1
 """A share that changes more often would cost the algorithms more than it gives."""
 RAMPS_AT_ONCE = 500
@@ -29,6 +35,8 @@ class Watch:
     def __init__(self, rng: random.Random) -> None:
         """Nobody is watched."""
         self._rng = rng
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._places = asyncio.Semaphore(min(MOST_CHECKS, descriptors // SHARE_OF_DESCRIPTORS))
         self._tasks: dict[Backend, list[asyncio.Task[None]]] = {}
         self._cancelled: set[asyncio.Task[None]] = set()
         self._penalties = PenaltyLog()
@@ -66,9 +74,13 @@ class Watch:
         monitors = []
         if settings.health_check is not None:
             check = settings.health_check
-            monitors.append(HealthMonitor(backend, health, check, self._rng, new=new).run())
+            monitors.append(
+                HealthMonitor(backend, health, check, self._rng, new=new).run(self._places)
+            )
         if settings.agent_check is not None:
-            monitors.append(AgentMonitor(backend, health, settings.agent_check, self._rng).run())
+            monitors.append(
+                AgentMonitor(backend, health, settings.agent_check, self._rng).run(self._places)
+            )
         return monitors
 
 

@@ -25,6 +25,10 @@ class Zone:
     silent: bool = False
     broken: set[int] = field(default_factory=set)
     """IP versions whose questions are answered SERVFAIL."""
+    aliases: dict[str, str] = field(default_factory=dict)
+    """Answered with the name they stand for, without its addresses."""
+    refusals: int = 0
+    """So many questions are refused before one is answered."""
     questions: int = 0
 
     def answer(self, wire: bytes) -> bytes | None:
@@ -37,7 +41,15 @@ class Zone:
         question = query.question[0]
         hosts = self.hosts.get(question.name.to_text(omit_final_dot=True))
         version = 6 if question.rdtype == dns.rdatatype.AAAA else 4
-        if version in self.broken:
+        alias = self.aliases.get(question.name.to_text(omit_final_dot=True))
+        if self.refusals > 0:
+            self.refusals -= 1
+            response.set_rcode(dns.rcode.REFUSED)
+        elif alias is not None:
+            response.answer.append(
+                dns.rrset.from_text(question.name, self.ttl_s, "IN", "CNAME", alias + ".")
+            )
+        elif version in self.broken:
             response.set_rcode(dns.rcode.SERVFAIL)
         elif hosts is None:
             response.set_rcode(dns.rcode.NXDOMAIN)

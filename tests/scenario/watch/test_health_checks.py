@@ -1,9 +1,9 @@
 """Every kind of check against real sockets and programs on this machine."""
 
 import asyncio
+import contextlib
 import errno
 import os
-import re
 import socket
 import sys
 from collections.abc import Callable, Coroutine
@@ -13,13 +13,17 @@ from typing import Any
 import pytest
 
 from nginy.address import Address
+from nginy.config.pattern import Pattern, literal, regular_expression
 from nginy.errors import BackendError
 from nginy.watch.check import (
     LONGEST_ANSWER_BYTES,
+    READS_IN_A_ROW,
     CheckImpossible,
     check_command,
+    check_connect,
     check_tcp,
     check_udp,
+    converse,
 )
 from tests.scenario.watch.event_loop import run, until
 from tests.scenario.watch.small_servers import (
@@ -30,7 +34,7 @@ from tests.scenario.watch.small_servers import (
     unix_server,
 )
 
-OK = re.compile(b"^OK")
+OK = regular_expression(b"^OK")
 PATIENT_S = 8.0
 SHORT_S = 0.05
 
@@ -53,7 +57,7 @@ def fails_with(message: str, check: Callable[[], Coroutine[Any, Any, None]]) -> 
         (None, OK, says(b"OK, and more", stay=True)),
         (b"PING\r\n", OK, says(b"OK", after=b"PING\r\n", stay=True)),
         (b"PING", None, says(b"", after=b"PING")),
-        (None, re.compile(b"end"), says(b"x" * 60_000 + b"end")),
+        (None, literal(b"end"), says(b"x" * 16_000 + b"end")),
     ],
 )
 def test_a_tcp_check_passes(send, expect, handler) -> None:
@@ -73,7 +77,7 @@ def test_an_answer_in_pieces_is_put_together() -> None:
 
     async def scene() -> None:
         async with tcp_server(spell) as address:
-            await check_tcp(address, b"12", re.compile(b"OK"), PATIENT_S)
+            await check_tcp(address, b"12", literal(b"OK"), PATIENT_S)
 
     run(scene())
 
@@ -157,13 +161,97 @@ def test_a_shortage_of_the_balancers_own_is_no_failure_of_the_backend(monkeypatc
     run(scene())
 
 
+def test_a_server_does_not_hear_of_a_plain_connect() -> None:
+    """One that greets first was reset; MySQL counts that, and blocks the host."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = Address(*server.getsockname()[:2])
+        for _ in range(3):
+            run(check_connect(address, PATIENT_S))
+        with socket.create_connection(address) as later:
+            accepted, peer = server.accept()
+            accepted.close()
+            assert peer == later.getsockname()
+
+
+def test_a_plain_connect_fails_as_others_do(tmp_path: Path) -> None:
+    fails_with("^Connection refused$", lambda: check_connect(closed_port(), PATIENT_S))
+    missing = Address(str(tmp_path / "none"), 0)
+    fails_with("^No such file", lambda: check_connect(missing, PATIENT_S))
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as stack:
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        address = Address(*full.getsockname())
+        fails_with("^no answer within 50 ms$", lambda: check_connect(address, SHORT_S))
+
+
+def test_a_plain_connect_to_a_unix_socket(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with unix_server(says(b"hello"), tmp_path / "web") as address:
+            await check_connect(address, PATIENT_S)
+
+    run(scene())
+
+
+@pytest.mark.parametrize("expect", [None, OK, literal(b"never")])
+def test_a_server_that_says_more_than_it_is_asked_is_not_reset(expect: Pattern | None) -> None:
+    ends: list[bytes | None] = []
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            writer.write(b"OK hello")
+            await writer.drain()
+            await reader.readexactly(4)
+            writer.write(b"more")
+            await writer.drain()
+            ends.append(await reader.read())
+        except ConnectionError:
+            ends.append(None)
+        finally:
+            writer.close()
+
+    async def scene() -> None:
+        async with tcp_server(greet) as address:
+            with contextlib.suppress(BackendError):
+                await check_tcp(address, b"PING", expect, 1.0)
+            await until(lambda: bool(ends))
+
+    run(scene())
+    assert ends == [b""]
+
+
+def test_an_answer_in_many_pieces_is_looked_through_a_few_times_only() -> None:
+    looked = 0
+
+    def found_in(answer: bytes) -> bool:
+        nonlocal looked
+        looked += 1
+        return False
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            for _ in range(2_000):
+                writer.write(b"x")
+                await asyncio.sleep(0)
+        writer.close()
+
+    async def scene() -> None:
+        async with tcp_server(drip) as address:
+            answer = await converse(address, None, found_in, LONGEST_ANSWER_BYTES, PATIENT_S)
+            assert answer == b"x" * 2_000
+
+    run(scene())
+    assert READS_IN_A_ROW < looked < 200
+
+
 # UDP
 
 
 def test_a_udp_answer_as_expected() -> None:
     async def scene() -> None:
         async with udp_server(lambda data: b"OK " + data) as address:
-            await check_udp(address, b"?", re.compile(rb"^OK \?$"), PATIENT_S)
+            await check_udp(address, b"?", regular_expression(rb"^OK \?$"), PATIENT_S)
 
     run(scene())
 
@@ -186,7 +274,7 @@ def test_udp_silence_passes_only_if_nothing_is_expected() -> None:
 
 
 @pytest.mark.parametrize("expect", [None, OK])
-def test_a_udp_port_that_is_closed(expect: re.Pattern[bytes] | None) -> None:
+def test_a_udp_port_that_is_closed(expect: Pattern | None) -> None:
     address = closed_port(socket.SOCK_DGRAM)
     fails_with("^Connection refused$", lambda: check_udp(address, b"?", expect, PATIENT_S))
 

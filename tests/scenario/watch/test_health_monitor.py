@@ -13,6 +13,7 @@ from nginy.backend.health import make_health
 from nginy.backend.pool import make_backend
 from nginy.backend.wishes import Admin, Origin
 from nginy.config.schema import BackendSettings
+from nginy.watch import watch as watch_module
 from nginy.watch.check import CheckImpossible
 from nginy.watch.health_monitor import AgentMonitor, HealthMonitor
 from nginy.watch.watch import Watch
@@ -41,6 +42,10 @@ def _log_level(caplog) -> None:
 
 def logged(caplog) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name.startswith("nginy")]
+
+
+def levels(caplog) -> list[str]:
+    return [record.levelname for record in caplog.records if record.name.startswith("nginy")]
 
 
 class Switch:
@@ -77,6 +82,7 @@ def test_it_falls_and_rises_and_says_so_once(caplog) -> None:
         "backend b1: down after 3 failed checks: Connection refused",
         "backend b1: up after 2 passed checks",
     ]
+    assert levels(caplog) == ["WARNING", "INFO"]
 
 
 @pytest.mark.parametrize(("initial", "passed"), [("up", False), ("down", True)])
@@ -116,7 +122,7 @@ def test_who_is_in_maintenance_is_not_checked_and_starts_anew_afterwards() -> No
 
     async def scene() -> None:
         async with tcp_server(count) as address:
-            backend, monitor = checked(address, rise=9, fall=9, initial="down")
+            backend, monitor = checked(address, rise=9, fall=9, initial="down", send="?")
             backend.set_admin(Admin.DOWN, 0.0, Origin.FILE)
             for _ in range(3):
                 await monitor.check_once()
@@ -184,6 +190,35 @@ def test_checks_go_on_by_schedule_never_two_at_once_until_removed() -> None:
             assert state["most"] == 1
 
     run(scene())
+
+
+def test_only_so_many_checks_are_under_way_at_once_and_everybody_has_a_turn(monkeypatch) -> None:
+    now = most = 0
+
+    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await reader.read(1)
+        await asyncio.sleep(0.005)
+        now -= 1
+        writer.write(b"ERR")
+        writer.close()
+
+    async def scene() -> None:
+        monkeypatch.setattr(watch_module, "MOST_CHECKS", 2)
+        async with tcp_server(count) as address:
+            asked = {**FAST, "send": "?", "expect": "OK", "fall": 1}
+            given = settings(address, health_check=asked)
+            watch = Watch(random.Random(1))
+            backends = [make_backend(given) for _ in range(9)]
+            for backend in backends:
+                watch.add(backend, given, 0.0, new=False)
+            await until(lambda: not any(backend.healthy for backend in backends))
+            await watch.close()
+
+    run(scene())
+    assert most == 2
 
 
 def test_a_removed_backend_is_left_alone_while_a_command_runs(tmp_path: Path) -> None:
@@ -282,6 +317,7 @@ def test_what_an_agent_says_is_done(caplog) -> None:
             assert await hears(b"100%\n") == (None, 200, 3)
 
     run(scene())
+    assert levels(caplog).count("WARNING") == 1  # down; `maint` is on purpose
     assert [line for line in logged(caplog) if "weight" not in line] == [
         "backend b1: drain, says its agent",
         "backend b1: down, says its agent: disk full",

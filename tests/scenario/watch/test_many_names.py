@@ -48,7 +48,7 @@ def playing(play: Callable[[Stage], Awaitable[None]]) -> None:
     async def scene() -> None:
         stage = Stage()
         try:
-            await stage.monitors.start()
+            await stage.monitors.start(asyncio.Event())
             await play(stage)
         finally:
             await stage.monitors.close()

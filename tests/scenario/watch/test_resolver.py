@@ -2,7 +2,11 @@
 
 import asyncio
 import random
+import socket
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +16,10 @@ from nginy.backend.pool import Outcome
 from nginy.config.guard_settings import DnsSettings
 from nginy.config.load import parse
 from nginy.watch.monitors import Monitors
-from nginy.watch.resolver import DnsAnswer, NoAnswer, Resolver
+from nginy.watch.resolver import DnsAnswer, NoAddress, NoAnswer, Resolver
 from tests.rules import World
 from tests.scenario.watch.dns_server import Zone, dns_server
-from tests.scenario.watch.event_loop import run, until
+from tests.scenario.watch.event_loop import PATIENCE_S, run, until
 
 
 def settings(server: Address, **more: object) -> DnsSettings:
@@ -60,8 +64,7 @@ def test_one_family_alone_is_an_answer() -> None:
 @pytest.mark.parametrize(
     ("zone", "message"),
     [
-        (Zone(), "there is no such name"),
-        (Zone({"web.test": []}), "the name has no address"),
+        (Zone(aliases={"web.test": "b.test", "b.test": "web.test"}), "more than 8 names"),
         (Zone({"web.test": ["10.0.0.1"]}, broken={4, 6}), "failed to answer"),
         (Zone({"web.test": ["10.0.0.1"]}, silent=True), "no answer within 0.2 s"),
     ],
@@ -73,6 +76,56 @@ def test_no_answer(zone: Zone, message: str) -> None:
                 await Resolver(settings(server, timeout_s=0.2)).ask("web.test")
 
     run(scene())
+
+
+@pytest.mark.parametrize(
+    ("zone", "message"),
+    [
+        (Zone(), "there is no such name"),
+        (Zone({"web.test": []}), "the name has no address"),
+        (Zone(aliases={"web.test": "b.test"}), "there is no such name"),
+    ],
+)
+def test_no_address_is_an_answer(zone: Zone, message: str) -> None:
+    async def scene() -> None:
+        async with dns_server(zone) as server:
+            with pytest.raises(NoAddress, match=message):
+                await Resolver(settings(server)).ask("web.test")
+
+    run(scene())
+
+
+def test_no_address_of_one_family_and_a_fault_of_the_other_is_none() -> None:
+    async def scene() -> None:
+        async with dns_server(Zone({"web.test": []}, broken={6})) as server:
+            with pytest.raises(NoAnswer) as caught:
+                await Resolver(settings(server, timeout_s=0.2)).ask("web.test")
+            assert caught.type is NoAnswer
+
+    run(scene())
+
+
+def test_the_name_that_a_name_stands_for_is_asked_for_too() -> None:
+    """A nameserver that does not know the other name's addresses says the name alone."""
+
+    async def scene(zone: Zone, resolver: Resolver) -> None:
+        zone.aliases = {"web.test": "b.test", "b.test": "c.test"}
+        zone.hosts["c.test"] = ["10.0.0.1"]
+        zone.ttl_s = 7
+        assert (await resolver.ask("web.test"))[4] == DnsAnswer(("10.0.0.1",), 7.0)
+
+    resolving(scene)
+
+
+def test_what_was_refused_is_asked_again() -> None:
+    async def scene(zone: Zone, resolver: Resolver) -> None:
+        zone.hosts["web.test"] = ["10.0.0.1"]
+        zone.refusals = 2
+        answers = await resolver.ask("web.test")
+        assert answers[4] == DnsAnswer(("10.0.0.1",), 60.0)
+        assert None not in answers.values()
+
+    resolving(scene)
 
 
 def test_names_that_only_the_host_knows_are_found_without_configured_nameservers() -> None:
@@ -92,7 +145,14 @@ def test_names_that_only_the_host_knows_are_found_without_configured_nameservers
 class Scene:
     """A rule for `web.test` and a backend with an address; a zone says what web.test is."""
 
-    def __init__(self, server: Address, zone: Zone, backend: str = "", dns: str = "") -> None:
+    def __init__(
+        self,
+        server: Address,
+        zone: Zone,
+        backend: str = "",
+        dns: str = "",
+        timeout_s: float = 0.2,
+    ) -> None:
         self.zone = zone
         config = parse(
             f"""
@@ -100,7 +160,7 @@ backends:
   - {{id: web, address: "web.test:80", weight: 3{backend}}}
   - {{id: fixed, address: "192.0.2.9:80"}}
 rules: [{{clients: ["0.0.0.0/0:1"], targets: [web, fixed], name: all}}]
-dns: {{nameservers: ["{server}"], timeout_s: 0.2, min_ttl_s: 0.02{dns}}}
+dns: {{nameservers: ["{server}"], timeout_s: {timeout_s}, min_ttl_s: 0.02{dns}}}
 """,
             "f",
         )
@@ -122,7 +182,7 @@ def playing(
         async with dns_server(zone) as server:
             stage = Scene(server, zone, backend, dns)
             try:
-                await stage.monitors.start()
+                await stage.monitors.start(asyncio.Event())
                 await play(stage)
             finally:
                 await stage.monitors.close()
@@ -193,6 +253,37 @@ def test_while_there_is_no_answer_the_old_addresses_stay(fault: str, caplog) -> 
     playing(Zone({"web.test": ["10.0.0.1"]}, ttl_s=0), play)
 
 
+@pytest.mark.parametrize("gone", [{"web.test": []}, {}])
+def test_a_name_without_address_loses_its_backends_after_a_while(gone, caplog) -> None:
+    async def play(stage: Scene) -> None:
+        zone, before = stage.zone, stage.pool["web@10.0.0.1"]
+        zone.hosts = gone
+        await until(lambda: stage.ids == ["fixed"])
+        assert before.removed
+        zone.hosts = {"web.test": ["10.0.0.1"]}
+        await until(lambda: stage.ids == ["web@10.0.0.1", "fixed"])
+
+    playing(Zone({"web.test": ["10.0.0.1"]}, ttl_s=0), play, dns=", hold_s: 0.1")
+    assert "web.test has no address any more" in caplog.text
+
+
+def test_who_is_to_stop_waits_for_no_name() -> None:
+    async def scene() -> None:
+        zone, stopping = Zone(silent=True), asyncio.Event()
+        async with dns_server(zone) as server:
+            stage = Scene(server, zone, timeout_s=3600)
+            start = asyncio.create_task(stage.monitors.start(stopping))
+            try:
+                await until(lambda: zone.questions > 0)
+                assert not start.done()
+                stopping.set()
+                await start
+            finally:
+                await stage.monitors.close()
+
+    run(scene())
+
+
 def test_without_any_answer_it_starts_and_serves_when_there_is_one(caplog) -> None:
     async def play(stage: Scene) -> None:
         assert stage.ids == ["fixed"]
@@ -254,3 +345,28 @@ def test_who_leaves_is_checked_no_more() -> None:
 
     check = ", health_check: {interval_s: 0.01, port: 1}"
     playing(Zone({"web.test": ["127.0.0.1"]}, ttl_s=0), play, check)
+
+
+def test_a_process_that_is_told_to_end_while_names_are_resolved_ends(tmp_path: Path) -> None:
+    """It waited out the time of the question, an hour here, before it heard of it."""
+    with socket.socket(type=socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.settimeout(PATIENCE_S)
+        nameserver = f"127.0.0.1:{silent.getsockname()[1]}"
+        path = tmp_path / "nginy.yaml"
+        path.write_text(
+            'backends: [{id: web, address: "web.test:80"}]\n'
+            'rules: [{clients: ["127.0.0.0/8:1"], targets: [web]}]\n'
+            f'dns: {{nameservers: ["{nameserver}"], timeout_s: 3600}}\n'
+        )
+        command = [sys.executable, "-m", "nginy", "run", "-c", str(path)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                silent.recv(512)
+                process.terminate()
+                _, log = process.communicate(timeout=PATIENCE_S)
+            finally:
+                process.kill()
+    assert process.returncode == 0
+    assert "ready" not in log
+    assert "not resolved" not in log

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nginy.backend.agent import AgentAnswer, IncompleteLine, parse_agent_answer
+from nginy.backend.agent import LONGEST_REASON, AgentAnswer, IncompleteLine, parse_agent_answer
 from nginy.backend.wishes import Admin
 
 
@@ -42,6 +42,13 @@ from nginy.backend.wishes import Admin
 )  # fmt: skip
 def test_words(line: bytes, answer: AgentAnswer) -> None:
     assert parse_agent_answer(line) == answer
+
+
+def test_its_words_write_no_line_and_no_escape_sequence_into_a_log() -> None:
+    said = "disk\rx\x1b[2J\u2028\u202e für # ".encode()
+    answer = parse_agent_answer(b"down #" + said.replace(b"\r", b"\v") + b"\n")
+    assert answer.reason == r"disk\x0bx\x1b[2J\u2028\u202e für #"
+    assert len(parse_agent_answer(b"down #" + b"x" * 1000 + b"\n").reason) == LONGEST_REASON
 
 
 @pytest.mark.parametrize("data", [b"", b"weight:1", b"up #and so o"])

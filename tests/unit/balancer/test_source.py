@@ -1,6 +1,7 @@
 """HAProxy's source beyond the recorded answers: the map when servers change, odd addresses."""
 
 import random
+from array import array
 from collections import Counter
 
 import pytest
@@ -8,8 +9,16 @@ import pytest
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.wishes import Admin, Origin
+from nginy.balancer import source as source_module
 from nginy.balancer.roster import RosterPolicy
-from nginy.balancer.source import Source, haproxy_weights, server_numbers, source_number
+from nginy.balancer.source import (
+    MAPS_KEPT,
+    Source,
+    haproxy_weights,
+    server_map,
+    server_numbers,
+    source_number,
+)
 from nginy.config.strategies import SourceSettings
 
 KEYS = [Address(f"10.{i % 211}.{i // 211}.{i % 13}", 40000) for i in range(2200)]
@@ -41,6 +50,39 @@ def test_the_map_is_that_of_those_who_are_up() -> None:
     assert ids(source) == without([1, 2, 3], 1)
     backends[1].set_healthy(True, 0.0)
     assert ids(source) == home
+
+
+def test_a_backend_that_flaps_makes_no_map_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[list[int]] = []
+
+    def count(weights: list[int]) -> "array[int]":
+        made.append(list(weights))
+        return server_map(weights)
+
+    monkeypatch.setattr(source_module, "server_map", count)
+    source, backends = make([1, 2, 3])
+    home, others = ids(source), without([1, 2, 3], 1)
+    made.clear()
+    for _ in range(5):
+        backends[1].set_healthy(False, 0.0)
+        assert ids(source) == others
+        backends[1].set_healthy(True, 0.0)
+        assert ids(source) == home
+    assert made == [[1, 3]]
+    backends[1].set_weight(5, 0.0, Origin.FILE)
+    assert ids(source) != home
+    assert len(made) == 2
+
+
+def test_only_so_many_maps_are_kept_and_none_of_former_members() -> None:
+    source, backends = make([1] * 10)
+    for backend in backends:
+        backend.set_healthy(False, 0.0)
+        ids(source)
+        backend.set_healthy(True, 0.0)
+    assert len(source._maps) == MAPS_KEPT
+    source.rebuild(backends[1:], 0.0)
+    assert not source._maps
 
 
 def test_who_is_away_still_counts_for_the_length_of_the_map() -> None:

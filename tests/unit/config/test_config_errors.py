@@ -373,8 +373,8 @@ HEALTH_MISTAKES = {
     "empty text": ("{expect: ''}", "expect: '' cannot be read (expected text, or hex:0a0b)"),
     "no pattern": (
         "{expect: 'regex:(OK'}",
-        "expect: not a regular expression: missing ), unterminated subpattern at position 0"
-        " (expected one as in Python's re)",
+        "expect: not a regular expression: missing ): (OK"
+        " (expected one in RE2's syntax (github.com/google/re2/wiki/Syntax))",
     ),
     "udp without a question": (
         "{type: udp}",
@@ -397,6 +397,11 @@ HEALTH_MISTAKES = {
     "unknown type": (
         "{type: http}",
         "type: 'http' is not valid (expected 'tcp', 'udp' or 'command')",
+    ),
+    "a pattern that backtracks": (
+        "{expect: 'regex:^(?!ERR)'}",
+        "expect: not a regular expression: invalid perl operator: (?! (expected what must be"
+        " there instead, such as ^[^E] or ^(OK|UP); RE2 has no look-around)",
     ),
     "never": ("{interval_s: 0}", "interval_s: 0 is not valid (expected greater than 0)"),
     "rise 0": ("{rise: 0}", "rise: 0 is not valid (expected greater than or equal to 1)"),
