@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -23,44 +22,6 @@ def nginy(*arguments: str) -> subprocess.CompletedProcess:
         text=True,
         timeout=TIMEOUT_S,
     )
-
-
-@pytest.fixture
-def write_config(tmp_path):
-    def write(backend: str, **settings: object) -> tuple[Path, int]:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        document = {
-            "backends": [{"id": "b1", "address": backend}],
-            "rules": [{"clients": [f"127.0.0.0/8:{port}"], "targets": ["b1"]}],
-            "bind_addresses": ["127.0.0.1"],
-            **settings,
-        }
-        path = tmp_path / "nginy.yaml"
-        path.write_text(json.dumps(document))
-        return path, port
-
-    return write
-
-
-@pytest.fixture
-def start(own, wait_until):
-    """Start `nginy run`, wait for its ready line; gives the process and the log's path."""
-
-    def start_one(path: Path, prefix: tuple[str, ...] = ()) -> tuple[subprocess.Popen, Path]:
-        log = path.with_suffix(".log")
-        with log.open("wb") as errors:
-            process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "nginy", "run", "-c", str(path)],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-            )
-        own.enter_context(process)
-        own.callback(process.kill)
-        wait_until(lambda: "nginy ready" in log.read_text() or process.poll() is not None, "ready")
-        return process, log
-
-    return start_one
 
 
 def test_version():
@@ -210,7 +171,7 @@ def test_running_out_of_descriptors_pauses_accepting_and_recovers(
     process, log = start(path, prefix=("prlimit", "--nofile=40:40"))
     at_rest = _descriptors(process)
     clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(40)]
-    wait_until(lambda: "no accepting for 1 s" in log.read_text(), "pause")
+    wait_until(lambda: "no accepting until" in log.read_text(), "pause")
     for client in clients:
         client.close()
     wait_until(lambda: _descriptors(process) == at_rest, "descriptors given back")
