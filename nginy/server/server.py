@@ -90,6 +90,13 @@ class Server:
             self._abort_all()
         self._stopping.set()
 
+    def reopen_access_log(self) -> None:
+        """Go on in a new file, after the old one was renamed; the log says so."""
+        if self._access_log is None:
+            log.info("no access log is configured: nothing to open again")
+        else:
+            self._access_log.reopen()
+
     def _rule_finder(self, protocol: Protocol) -> Callable[[str, int], RunningRule | None]:
         """Takes a client's host and the port it arrived at."""
         return RouteTable(rule for rule in self.rules if rule.protocol == protocol).lookup

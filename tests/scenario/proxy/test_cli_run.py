@@ -132,16 +132,17 @@ def test_second_signal_ends_the_drain(number, peer, write_config, start, own, wa
     assert process.wait(TIMEOUT_S) == 0
 
 
-def test_sighup_is_answered_in_the_log_and_ends_no_connection(
-    peer, write_config, start, own, wait_until
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2, signal.SIGQUIT, signal.SIGALRM])
+def test_signal_without_a_meaning_is_answered_in_the_log_and_ends_no_connection(
+    number, peer, write_config, start, own, wait_until
 ):
     backend = peer()
     path, port = write_config(backend.address)
     process, log = start(path)
     client = own.enter_context(socket.create_connection(("127.0.0.1", port)))
     upstream = backend.accept()
-    process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "SIGHUP" in log.read_text() or process.poll() is not None, "answer")
+    process.send_signal(number)
+    wait_until(lambda: number.name in log.read_text() or process.poll() is not None, "answer")
     client.sendall(b"still there")
     assert upstream.recv(100) == b"still there"
     assert process.poll() is None
