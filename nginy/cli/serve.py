@@ -9,7 +9,7 @@ import click
 from nginy.cli.common import CANNOT_RUN, config_option, fail, load_or_exit
 from nginy.engine.log import logging_to_standard_error
 from nginy.errors import NginyError
-from nginy.server.process import open_standard_descriptors
+from nginy.server.process import hold_signals, open_standard_descriptors
 from nginy.server.process import run as run_process
 
 
@@ -29,6 +29,7 @@ def run(path: Path, seed: int | None, verbose: bool) -> None:
     nginy run -c nginy.yaml
     nginy run -c nginy.yaml --seed 1 2> nginy.log
     """
+    hold_signals()
     config = load_or_exit(path)
     open_standard_descriptors()
     try:

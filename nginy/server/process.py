@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 WITHOUT_A_MEANING = (signal.SIGUSR2, signal.SIGQUIT, signal.SIGALRM)
 """Their default would end every connection at once; other servers give them a meaning."""
+ANSWERED = (signal.SIGHUP, signal.SIGUSR1, *WITHOUT_A_MEANING)
+"""Those that end nothing."""
 
 
 def run(config: Config, seed: int | None) -> None:
@@ -37,6 +39,12 @@ def open_standard_descriptors() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
+
+
+def hold_signals() -> None:
+    """Let the signals that end nothing wait until they can be answered: while a large file is
+    read and while the last log lines are written, their default would end the process."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ANSWERED)
 
 
 def raise_descriptor_limit() -> None:
@@ -76,9 +84,11 @@ def _signals_handled(server: Server) -> Iterator[None]:
     }
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ANSWERED)
     try:
         yield
     finally:
+        hold_signals()
         for number in handlers:
             loop.remove_signal_handler(number)
 

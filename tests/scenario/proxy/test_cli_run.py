@@ -148,6 +148,27 @@ def test_signal_without_a_meaning_is_answered_in_the_log_and_ends_no_connection(
     assert process.poll() is None
 
 
+def test_signal_while_the_file_is_read_is_answered_once_it_serves(
+    write_config, own, wait_until, tmp_path
+):
+    path, _ = write_config("127.0.0.1:1")
+    slow_file, log = tmp_path / "pipe.yaml", tmp_path / "log"
+    os.mkfifo(slow_file)
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nginy", "run", "-c", str(slow_file)], stderr=errors
+        )
+    own.enter_context(process)
+    own.callback(process.kill)
+    with slow_file.open("w") as file:  # waits until it reads
+        process.send_signal(signal.SIGUSR1)
+        file.write(path.read_text())
+    wait_until(
+        lambda: "nothing to open again" in log.read_text() or process.poll() is not None, "answer"
+    )
+    assert process.poll() is None
+
+
 def test_standard_descriptors_may_be_closed(write_config, start):
     path, _ = write_config("127.0.0.1:1")
     process, log = start(path, prefix=("sh", "-c", 'exec "$@" <&- >&-', "sh"))
