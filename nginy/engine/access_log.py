@@ -65,6 +65,7 @@ class AccessLog:
         gives seconds since 1970."""
         self._path = path
         self._wall_clock = wall_clock
+        self._second, self._second_text = 0.0, "1970-01-01T00:00:00"
         self._complaints = Complaints(log)
         self._records: list[bytes] = []
         self._writer = LineWriter(stream, MAX_WAITING_BATCHES, self._complain)
@@ -77,8 +78,7 @@ class AccessLog:
     def add(self, record: Record) -> None:
         """Keep `record`, of what has just closed, for the next flush; `time` is put before it,
         the present in UTC by ISO 8601 to the millisecond."""
-        now = datetime.fromtimestamp(self._wall_clock(), UTC).replace(tzinfo=None)
-        stamped = {"time": f"{now.isoformat(timespec='milliseconds')}Z", **record}
+        stamped = {"time": self._time(), **record}
         self._records.append(orjson.dumps(stamped, option=orjson.OPT_APPEND_NEWLINE))
 
     def flush(self) -> None:
@@ -102,6 +102,13 @@ class AccessLog:
             log.error("access log: the last records are lost: it is not read or written")
         if self.dropped:
             log.error("access log: %d records lost in all", self.dropped)
+
+    def _time(self) -> str:
+        seconds, fraction = divmod(self._wall_clock(), 1)
+        if seconds != self._second:  # 2 us, and many close in one second
+            self._second = seconds
+            self._second_text = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
+        return f"{self._second_text}.{int(fraction * 1e3):03}Z"
 
     def _open_again(self, path: str) -> RawIOBase | None:
         try:

@@ -42,7 +42,11 @@ class LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand `record` over."""
-        text, lost = self.format(record), self._writer.lost
+        try:
+            text = self.format(record)
+        except Exception as error:  # whoever logs must not fail by it
+            text = f"log: an entry cannot be written ({error}): {record.msg!r}"
+        lost = self._writer.lost
         if lost > self._losses_said and not self._writer.full:
             text = f"{self._loss(lost - self._losses_said)}\n{text}"
             self._losses_said = lost

@@ -159,10 +159,20 @@ def test_a_line_torn_by_a_full_disk_spoils_no_other():
 
 def test_the_time_is_wall_clock_in_utc():
     stream = Memory()
-    log = AccessLog(stream, wall_clock=lambda: 1_700_000_000.0625)
-    log.add({"id": "1"})
+    times = [0.5, 1_700_000_000.0625, 1_700_000_000.999, 1_700_000_001.0, 1_699_999_999.0]
+    log = AccessLog(stream, wall_clock=iter(times).__next__)
+    for _ in times:
+        log.add({"id": "1"})
     log.close()
-    assert json.loads(stream.getvalue()) == {"time": "2023-11-14T22:13:20.062Z", "id": "1"}
+    records = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert list(records[0]) == ["time", "id"]
+    assert [record["time"] for record in records] == [
+        "1970-01-01T00:00:00.500Z",
+        "2023-11-14T22:13:20.062Z",
+        "2023-11-14T22:13:20.999Z",
+        "2023-11-14T22:13:21.000Z",
+        "2023-11-14T22:13:19.000Z",
+    ]
 
 
 def test_reopened_it_goes_on_in_a_new_file_and_says_so(tmp_path, caplog):

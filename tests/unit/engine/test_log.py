@@ -74,10 +74,17 @@ def test_what_is_lost_while_nobody_reads_is_said_with_the_next_line():
     ]
 
 
-def test_what_no_text_can_hold_is_written_escaped():
+@pytest.mark.parametrize(
+    ("record", "written"),
+    [
+        (entry("%s", "\udc80"), "WARNING \\udc80"),
+        (entry("%d of %d", "x"), "log: an entry cannot be written"),
+    ],
+)
+def test_no_entry_is_a_fault_of_whoever_logs_it(record, written):
     stream = io.BytesIO()
     stream.close = lambda: None  # type: ignore[method-assign]
     writer = LineWriter(stream, max_waiting=10)
-    LogHandler(writer).handle(entry("%s", "\udc80"))
+    LogHandler(writer).handle(record)
     assert writer.close()
-    assert stream.getvalue().endswith(b"WARNING \\udc80\n")
+    assert written in stream.getvalue().decode()
