@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 from nginy.cli.common import CANNOT_RUN, config_option, fail, load_or_exit
+from nginy.engine.log import logging_to_standard_error
 from nginy.errors import NginyError
+from nginy.server.process import hold_signals, open_standard_descriptors
 from nginy.server.process import run as run_process
 
 
@@ -19,19 +21,20 @@ def run(path: Path, seed: int | None, verbose: bool) -> None:
     """Serve until SIGTERM or SIGINT.
 
     The first signal stops accepting and lets connections finish for up to drain_timeout_ms, a
-    second one closes them at once; SIGHUP changes nothing, as there is no reload yet. Logs go to
-    standard error, close records to `access_log`.
+    second one closes them at once. SIGUSR1 opens `access_log` again, for log rotation. SIGHUP
+    (there is no reload yet), SIGUSR2, SIGQUIT and SIGALRM change nothing, and are answered in the
+    log. Logs go to standard error, close records to `access_log`.
 
     \b
     nginy run -c nginy.yaml
     nginy run -c nginy.yaml --seed 1 2> nginy.log
     """
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
+    hold_signals()
+    config = load_or_exit(path)
+    open_standard_descriptors()
     try:
-        run_process(load_or_exit(path), seed)
+        with logging_to_standard_error(logging.DEBUG if verbose else logging.INFO):
+            run_process(config, seed)
     except NginyError as error:
         fail(str(error), CANNOT_RUN)
 

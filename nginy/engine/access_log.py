@@ -1,27 +1,27 @@
-"""Writes close records as JSON lines, in batches, from a thread of its own.
+"""Writes close records as JSON lines, in batches, in nobody's way (`line_writer.py`).
 
-The connection's path only encodes its record. A full disk or a stopped reader of standard output
-therefore delays nobody; what piles up meanwhile is bounded, and what is dropped is counted. The
-thread does nothing but `write`, which releases the interpreter lock.
+The connection's path only encodes its record, and gives it the wall-clock time.
 """
 
+import errno
 import logging
-import queue
 import sys
-import threading
-from contextlib import suppress
-from pathlib import Path
-from typing import BinaryIO
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from io import FileIO, RawIOBase
 
 import orjson
 
+from nginy.complaints import Complaints
+from nginy.engine.line_writer import LineWriter, is_named_pipe, open_to_append
 from nginy.errors import NginyError
 from nginy.traffic.record import Record
 
 log = logging.getLogger(__name__)
 
 MAX_WAITING_BATCHES = 100
-CLOSE_TIMEOUT_S = 2.0
 
 
 class AccessLogError(NginyError):
@@ -33,66 +33,93 @@ def open_access_log(target: str) -> "AccessLog":
 
     Raises AccessLogError if it cannot be opened.
     """
-    if target == "-":
-        if sys.stdout is None:  # Python's way to say that descriptor 1 was closed at the start
-            raise AccessLogError("access_log - cannot be written: standard output is closed")
-        return AccessLog(sys.stdout.buffer)
+    if target != "-":
+        return AccessLog(_open(target), target)
+    if sys.stdout is None:  # Python's way to say that descriptor 1 was closed at the start
+        raise AccessLogError("access_log - cannot be written: standard output is closed")
+    return AccessLog(FileIO(1, "w", closefd=False))
+
+
+def _open(path: str) -> RawIOBase:
     try:
-        return AccessLog(Path(target).open("ab"), close_stream=True)
+        return open_to_append(path)
     except OSError as error:
-        raise AccessLogError(f"access_log {target} cannot be written: {error.strerror}") from error
+        why = str(error.strerror)
+        if error.errno == errno.ENXIO and is_named_pipe(path):
+            why = "nobody reads this named pipe; start its reader first"
+        raise AccessLogError(f"access_log {path} cannot be written: {why}") from error
     except ValueError as error:  # a zero byte in the path
-        raise AccessLogError(f"access_log {target!r} cannot be written: {error}") from error
+        raise AccessLogError(f"access_log {path!r} cannot be written: {error}") from error
 
 
 class AccessLog:
     """Records go in by `add`, out to the stream at every `flush`."""
 
-    def __init__(self, stream: BinaryIO, *, close_stream: bool = False) -> None:
-        """Write to `stream`; with `close_stream`, `close` closes it, too."""
-        self.dropped = 0
+    def __init__(
+        self,
+        stream: RawIOBase,
+        path: str | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Write to `stream`, opened at `path`; None: it cannot be opened again. `wall_clock`
+        gives seconds since 1970."""
+        self._path = path
+        self._wall_clock = wall_clock
+        self._second, self._second_text = 0.0, "1970-01-01T00:00:00"
+        self._complaints = Complaints(log)
+        self._records: list[bytes] = []
+        self._writer = LineWriter(stream, MAX_WAITING_BATCHES, self._complain)
+
+    @property
+    def dropped(self) -> int:
         """Records lost because the stream could not take them."""
-        self._stream = stream
-        self._close_stream = close_stream
-        self._lines: list[bytes] = []
-        self._batches: queue.Queue[list[bytes] | None] = queue.Queue(MAX_WAITING_BATCHES)
-        self._thread = threading.Thread(target=self._write_batches, daemon=True)
-        self._thread.start()
+        return self._writer.lost
 
     def add(self, record: Record) -> None:
-        """Keep `record` for the next flush."""
-        self._lines.append(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+        """Keep `record`, of what has just closed, for the next flush; `time` is put before it,
+        the present in UTC by ISO 8601 to the millisecond."""
+        stamped = {"time": self._time(), **record}
+        self._records.append(orjson.dumps(stamped, option=orjson.OPT_APPEND_NEWLINE))
 
     def flush(self) -> None:
         """Hand what was added to the writing thread; never waits."""
-        if not self._lines:
-            return
-        lines, self._lines = self._lines, []
-        try:
-            self._batches.put_nowait(lines)
-        except queue.Full:
-            self._lost(len(lines), "it is not read or written fast enough")
+        if self._records:
+            records, self._records = self._records, []
+            self._writer.write(b"".join(records))
+
+    def reopen(self) -> None:
+        """Go on in a new file, if the old one was renamed or removed: for log rotation."""
+        self.flush()
+        if self._path is None:
+            log.info("access log: it is standard output, and stays open")
+        else:
+            self._writer.reopen(partial(self._open_again, self._path))
 
     def close(self) -> None:
-        """Flush, and wait until all is written; gives up after CLOSE_TIMEOUT_S without progress."""
+        """Flush, and wait until all is written; gives up after a while without progress."""
         self.flush()
-        with suppress(queue.Full):
-            self._batches.put(None, timeout=CLOSE_TIMEOUT_S)
-            self._thread.join(CLOSE_TIMEOUT_S)
-        if self._thread.is_alive():
+        if not self._writer.close():
             log.error("access log: the last records are lost: it is not read or written")
+        if self.dropped:
+            log.error("access log: %d records lost in all", self.dropped)
 
-    def _write_batches(self) -> None:
-        while (lines := self._batches.get()) is not None:
-            try:
-                self._stream.write(b"".join(lines))
-                self._stream.flush()
-            except (OSError, ValueError) as error:
-                self._lost(len(lines), str(error))
-        if self._close_stream:
-            with suppress(OSError):  # what it still holds was counted as lost
-                self._stream.close()
+    def _time(self) -> str:
+        seconds, fraction = divmod(self._wall_clock(), 1)
+        if seconds != self._second:  # 2 us, and many close in one second
+            self._second = seconds
+            self._second_text = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
+        return f"{self._second_text}.{int(fraction * 1e3):03}Z"
 
-    def _lost(self, records: int, why: str) -> None:
-        self.dropped += records
-        log.error("access log: %d records lost (%d in all): %s", records, self.dropped, why)
+    def _open_again(self, path: str) -> RawIOBase | None:
+        try:
+            stream = _open(path)
+        except AccessLogError as error:
+            log.error("%s; going on in the old file", error)
+            return None
+        log.info("access log: %s is open again", path)
+        return stream
+
+    def _complain(self, why: str) -> None:
+        self._complaints.say(
+            "loss", time.monotonic(), "access log: %d records lost so far: %s", self.dropped, why
+        )

@@ -48,6 +48,7 @@ class Poller:
         self._handlers: dict[int, Handler] = {}
         self._soon: list[Callable[[float], None]] = []
         self._closing: list[socket.SocketType] = []
+        self._wanting_descriptors: dict[Callable[[], object], None] = {}
         self._scheduled = False
 
     def fileno(self) -> int:
@@ -97,6 +98,11 @@ class Poller:
         if not self._scheduled:
             self._schedule()
 
+    def when_descriptors_come_free(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once, however often it was asked for, at the end of the turn that closes
+        a socket next."""
+        self._wanting_descriptors[callback] = None
+
     def dispatch(self) -> None:
         """Handle what is ready."""
         for _ in range(TURNS_PER_DISPATCH):
@@ -133,6 +139,10 @@ class Poller:
         for sock in self._closing:
             sock.close()
         self._closing.clear()
+        if self._wanting_descriptors:
+            wanting, self._wanting_descriptors = self._wanting_descriptors, {}
+            for callback in wanting:
+                callback()
 
     def _schedule(self) -> None:
         self._scheduled = True

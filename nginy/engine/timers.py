@@ -10,6 +10,7 @@ What is added is put into its slot at the next tick only: most connections and a
 connect are over by then, and never see a slot.
 """
 
+import itertools
 import logging
 
 from nginy.traffic.scheduler import Check
@@ -67,6 +68,16 @@ class TimerWheel:
             for timer in tuple(self._slots.pop(tick, ())):
                 self._ask(timer, now)
             self._place_new()
+
+    def postpone(self, by_s: float) -> None:
+        """Let nothing that is on the wheel now be due before `by_s` more have passed (to the
+        tick): time in which the process stood still, so that nobody could do what a timer waits
+        for."""
+        ticks = int(by_s / self.tick_s)
+        self._tick += ticks
+        self._slots = {tick + ticks: slot for tick, slot in self._slots.items()}
+        for timer in (*self._new, *itertools.chain.from_iterable(self._slots.values())):
+            timer.deadline += ticks * self.tick_s
 
     def _ask(self, timer: Timer, now: float) -> None:
         if timer.check is None:  # cancelled by one that was asked before it

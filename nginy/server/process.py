@@ -8,7 +8,8 @@ import os
 import random
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import uvloop
 
@@ -17,6 +18,11 @@ from nginy.server.server import Server
 
 log = logging.getLogger(__name__)
 
+WITHOUT_A_MEANING = (signal.SIGUSR2, signal.SIGQUIT, signal.SIGALRM)
+"""Their default would end every connection at once; other servers give them a meaning."""
+ANSWERED = (signal.SIGHUP, signal.SIGUSR1, *WITHOUT_A_MEANING)
+"""Those that end nothing."""
+
 
 def run(config: Config, seed: int | None) -> None:
     """Serve `config` until SIGTERM or SIGINT. Raises ListenError or AccessLogError if
@@ -24,7 +30,6 @@ def run(config: Config, seed: int | None) -> None:
 
     `seed` makes the algorithms that draw lots repeatable; None: different each time.
     """
-    open_standard_descriptors()
     raise_descriptor_limit()
     uvloop.run(_serve(config, random.getrandbits(64) if seed is None else seed))
 
@@ -34,6 +39,12 @@ def open_standard_descriptors() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
+
+
+def hold_signals() -> None:
+    """Let the signals that end nothing wait until they can be answered: while a large file is
+    read and while the last log lines are written, their default would end the process."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ANSWERED)
 
 
 def raise_descriptor_limit() -> None:
@@ -64,16 +75,20 @@ def _relieve_collector() -> None:
 @contextlib.contextmanager
 def _signals_handled(server: Server) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    handlers = {
+    handlers: dict[signal.Signals, Callable[[], None]] = {
         signal.SIGTERM: server.stop,
         signal.SIGINT: server.stop,
+        signal.SIGUSR1: server.reopen_access_log,
         signal.SIGHUP: _refuse_reload,
+        **{number: partial(_ignore, number) for number in WITHOUT_A_MEANING},
     }
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ANSWERED)
     try:
         yield
     finally:
+        hold_signals()
         for number in handlers:
             loop.remove_signal_handler(number)
 
@@ -81,3 +96,9 @@ def _signals_handled(server: Server) -> Iterator[None]:
 def _refuse_reload() -> None:
     """Elsewhere SIGHUP means "reload"; its default would end every connection at once."""
     log.warning("SIGHUP: this version cannot reload its configuration; still serving the old one")
+
+
+def _ignore(number: signal.Signals) -> None:
+    log.warning(
+        "%s: means nothing here; SIGTERM stops, SIGUSR1 opens the access log again", number.name
+    )

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -26,6 +27,10 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.05
 """How late a timeout may be, and how long a close record may wait for its batch."""
+STANDSTILL_S = 1.0
+"""A tick this late does not come from load."""
+LONGEST_GRACE_S = 30.0
+"""UDP sessions are given as long to be heard of again as the process stood still, up to this."""
 
 
 class Server:
@@ -59,6 +64,8 @@ class Server:
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()
         self._ticking: asyncio.TimerHandle | None = None
+        self._ticked_s = math.inf
+        self._sweep_from_s = -math.inf
 
     async def run(self) -> None:
         """Serve until `stop`, then drain and close. Raises ListenError if it cannot start."""
@@ -91,6 +98,13 @@ class Server:
             log.info("second signal: closing %d connections", self.open_connections)
             self._abort_all()
         self._stopping.set()
+
+    def reopen_access_log(self) -> None:
+        """Go on in a new file, after the old one was renamed; the log says so."""
+        if self._access_log is None:
+            log.info("no access log is configured: nothing to open again")
+        else:
+            self._access_log.reopen()
 
     def _rule_finder(self, protocol: Protocol) -> Callable[[str, int], RunningRule | None]:
         """Takes a client's host and the port it arrived at."""
@@ -145,13 +159,27 @@ class Server:
         # First: a fault below must not stop the clock.
         self._ticking = self._loop.call_later(TICK_S, self._tick)
         now = time.monotonic()
+        if self._stood_still(now):
+            return  # first what has come meanwhile, then who was silent
         self.wheel.advance(now)
-        self.udp.sweep(now)
+        if now >= self._sweep_from_s:
+            self.udp.sweep(now)
         self.monitors.tick(now)
         if self._access_log is not None:
             self._access_log.flush()
         if self._stopping.is_set() and not self.open_connections:
             self._drained.set()
+
+    def _stood_still(self, now: float) -> bool:
+        """Whether the process was stopped (SIGSTOP, a suspended machine) or held since the last
+        tick: in that time nobody was silent. Its timers are put off by as much."""
+        late_s, self._ticked_s = now - self._ticked_s - TICK_S, now
+        if late_s < STANDSTILL_S:
+            return False
+        log.warning("nginy stood still for %.1f s: that does not count as silence", late_s)
+        self.wheel.postpone(late_s)
+        self._sweep_from_s = now + min(late_s, LONGEST_GRACE_S)
+        return True
 
     def _close(self) -> None:
         if self._ticking is not None:

@@ -72,7 +72,7 @@ def close_record(context: ConnectionContext) -> Record:
     first byte was passed on (nginx's `$upstream_first_byte_time`), `duration_ms` from accept to
     close, of which `queued_ms` were spent waiting while every backend was full.
     Null: it did not happen. `close_reason` is a value of `CloseReason`, `fault` says whose doing
-    that was.
+    that was. The wall-clock `time` is put before them where the record is written.
 
     Of a UDP session, `connect_ms` is null, and the times are those of the last backend;
     `datagrams_up`, `datagrams_down` and `dropped` (not passed on) are null for TCP.

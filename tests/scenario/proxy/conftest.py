@@ -6,6 +6,8 @@ import os
 import select
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -303,6 +305,46 @@ def udp_proxy(proxy: Callable[..., Proxy]) -> Callable[..., Proxy]:
         return proxy(backends, rules=[rule], **(top or {}))
 
     return start
+
+
+@pytest.fixture
+def write_config(tmp_path):
+    def write(backend: str, **settings: object) -> tuple[Path, int]:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        document = {
+            "backends": [{"id": "b1", "address": backend}],
+            "rules": [{"clients": [f"127.0.0.0/8:{port}"], "targets": ["b1"]}],
+            "bind_addresses": ["127.0.0.1"],
+            **settings,
+        }
+        path = tmp_path / "nginy.yaml"
+        path.write_text(json.dumps(document))
+        return path, port
+
+    return write
+
+
+@pytest.fixture
+def start(own, wait_until):
+    """Start `nginy run`, wait for its ready line; gives the process and the log's path."""
+
+    def start_one(
+        path: Path, prefix: tuple[str, ...] = (), stdout: int = subprocess.PIPE
+    ) -> tuple[subprocess.Popen, Path]:
+        log = path.with_suffix(".log")
+        with log.open("wb") as errors:
+            process = subprocess.Popen(
+                [*prefix, sys.executable, "-m", "nginy", "run", "-c", str(path)],
+                stdout=stdout,
+                stderr=errors,
+            )
+        own.enter_context(process)
+        own.callback(process.kill)
+        wait_until(lambda: "nginy ready" in log.read_text() or process.poll() is not None, "ready")
+        return process, log
+
+    return start_one
 
 
 @pytest.fixture(name="reset")

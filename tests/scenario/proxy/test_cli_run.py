@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -23,44 +22,6 @@ def nginy(*arguments: str) -> subprocess.CompletedProcess:
         text=True,
         timeout=TIMEOUT_S,
     )
-
-
-@pytest.fixture
-def write_config(tmp_path):
-    def write(backend: str, **settings: object) -> tuple[Path, int]:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        document = {
-            "backends": [{"id": "b1", "address": backend}],
-            "rules": [{"clients": [f"127.0.0.0/8:{port}"], "targets": ["b1"]}],
-            "bind_addresses": ["127.0.0.1"],
-            **settings,
-        }
-        path = tmp_path / "nginy.yaml"
-        path.write_text(json.dumps(document))
-        return path, port
-
-    return write
-
-
-@pytest.fixture
-def start(own, wait_until):
-    """Start `nginy run`, wait for its ready line; gives the process and the log's path."""
-
-    def start_one(path: Path, prefix: tuple[str, ...] = ()) -> tuple[subprocess.Popen, Path]:
-        log = path.with_suffix(".log")
-        with log.open("wb") as errors:
-            process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "nginy", "run", "-c", str(path)],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-            )
-        own.enter_context(process)
-        own.callback(process.kill)
-        wait_until(lambda: "nginy ready" in log.read_text() or process.poll() is not None, "ready")
-        return process, log
-
-    return start_one
 
 
 def test_version():
@@ -171,18 +132,40 @@ def test_second_signal_ends_the_drain(number, peer, write_config, start, own, wa
     assert process.wait(TIMEOUT_S) == 0
 
 
-def test_sighup_is_answered_in_the_log_and_ends_no_connection(
-    peer, write_config, start, own, wait_until
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2, signal.SIGQUIT, signal.SIGALRM])
+def test_signal_without_a_meaning_is_answered_in_the_log_and_ends_no_connection(
+    number, peer, write_config, start, own, wait_until
 ):
     backend = peer()
     path, port = write_config(backend.address)
     process, log = start(path)
     client = own.enter_context(socket.create_connection(("127.0.0.1", port)))
     upstream = backend.accept()
-    process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "SIGHUP" in log.read_text() or process.poll() is not None, "answer")
+    process.send_signal(number)
+    wait_until(lambda: number.name in log.read_text() or process.poll() is not None, "answer")
     client.sendall(b"still there")
     assert upstream.recv(100) == b"still there"
+    assert process.poll() is None
+
+
+def test_signal_while_the_file_is_read_is_answered_once_it_serves(
+    write_config, own, wait_until, tmp_path
+):
+    path, _ = write_config("127.0.0.1:1")
+    slow_file, log = tmp_path / "pipe.yaml", tmp_path / "log"
+    os.mkfifo(slow_file)
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nginy", "run", "-c", str(slow_file)], stderr=errors
+        )
+    own.enter_context(process)
+    own.callback(process.kill)
+    with slow_file.open("w") as file:  # waits until it reads
+        process.send_signal(signal.SIGUSR1)
+        file.write(path.read_text())
+    wait_until(
+        lambda: "nothing to open again" in log.read_text() or process.poll() is not None, "answer"
+    )
     assert process.poll() is None
 
 
@@ -210,7 +193,7 @@ def test_running_out_of_descriptors_pauses_accepting_and_recovers(
     process, log = start(path, prefix=("prlimit", "--nofile=40:40"))
     at_rest = _descriptors(process)
     clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(40)]
-    wait_until(lambda: "no accepting for 1 s" in log.read_text(), "pause")
+    wait_until(lambda: "no accepting until" in log.read_text(), "pause")
     for client in clients:
         client.close()
     wait_until(lambda: _descriptors(process) == at_rest, "descriptors given back")

@@ -185,3 +185,23 @@ def test_a_fault_in_a_turn_costs_no_other_turn(poller, loop) -> None:
     poller.run_soon(lambda now: seen.append("next"))
     loop.run()
     assert seen == ["next"]
+
+
+def test_who_wants_a_descriptor_is_called_once_after_the_next_close(loop, poller, pair):
+    near, _far = pair
+    called = []
+
+    def freed() -> None:
+        called.append(near.fileno())
+
+    poller.when_descriptors_come_free(freed)
+    poller.when_descriptors_come_free(freed)
+    poller.dispatch()
+    assert called == []
+    poller.close(near)
+    loop.run()
+    assert called == [-1]
+    other = socket.socket()
+    poller.close(other)
+    loop.run()
+    assert called == [-1]

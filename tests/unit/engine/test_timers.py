@@ -108,3 +108,20 @@ def test_a_fault_takes_its_own_timer_off_and_no_other(caplog):
     assert sorted(asked) == ["faulty"] * 2 + ["sound"] * 3
     assert len(wheel) == 3
     assert "a bug" in caplog.text
+
+
+def test_time_in_which_the_process_stood_still_is_not_counted():
+    wheel = TimerWheel(TICK_S, 0.0)
+    asked: dict[str, float] = {}
+    wheel.add(10.0, lambda now: asked.setdefault("placed", now) and None)
+    wheel.advance(1.0)
+    wheel.add(11.0, lambda now: asked.setdefault("new", now) and None)
+    wheel.postpone(600.0)
+    wheel.add(602.0, lambda now: asked.setdefault("later", now) and None)
+    now = 601.0
+    while len(wheel):
+        wheel.advance(now)
+        now += TICK_S
+    assert 610.0 - TICK_S <= asked["placed"] <= 610.0 + TICK_S
+    assert 611.0 - TICK_S <= asked["new"] <= 611.0 + TICK_S
+    assert 602.0 <= asked["later"] <= 602.0 + TICK_S * 1.001

@@ -1,0 +1,67 @@
+"""Accepting when descriptors run out: it goes on as soon as one comes free."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+
+import pytest
+
+BURST = 300
+HOLD_S = 0.02
+TIMEOUT_S = 20
+
+
+def descriptors(process: subprocess.Popen) -> int:
+    return len(os.listdir(f"/proc/{process.pid}/fd"))
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """What a backend does: some work, an answer, the end."""
+    if question := await reader.read(100):
+        await asyncio.sleep(HOLD_S)
+        writer.write(question)
+    writer.close()
+
+
+async def ask(port: int) -> bool:
+    """Whether one client is served."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"question")
+        answered = await reader.read(100) == b"question"
+        writer.close()
+    except OSError:
+        return False
+    return answered
+
+
+async def burst(listener: socket.socket, port: int) -> int:
+    """How many of BURST clients that come at once are served."""
+    async with await asyncio.start_server(answer, sock=listener, backlog=1024):
+        async with asyncio.timeout(TIMEOUT_S):
+            return sum(await asyncio.gather(*(ask(port) for _ in range(BURST))))
+
+
+@pytest.mark.parametrize("free", [15, 16])
+def test_a_burst_is_served_with_few_descriptors(
+    free, peer, write_config, start, tmp_path, wait_until
+):
+    """An odd number leaves one for a client and none towards its backend."""
+    backend, access = peer(), tmp_path / "access.log"
+    path, port = write_config(backend.address, access_log=str(access))
+    process, _ = start(path)
+    at_rest = descriptors(process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(TIMEOUT_S) == 0
+    limit = at_rest + free
+    process, log = start(path, prefix=("prlimit", f"--nofile={limit}:{limit}"))
+    assert descriptors(process) == at_rest
+    assert asyncio.run(burst(backend.listener.dup(), port)) == BURST
+    assert "no accepting until a descriptor comes free" in log.read_text()
+    wait_until(lambda: access.read_text().count("\n") == BURST, "the records")
+    reasons = {json.loads(line)["close_reason"] for line in access.read_text().splitlines()}
+    assert reasons == {"completed"}
+    wait_until(lambda: descriptors(process) == at_rest, "descriptors given back")
