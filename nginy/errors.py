@@ -14,7 +14,8 @@ class NginyError(Exception):
 class Problem:
     """One thing wrong in a configuration file.
 
-    `line` counts from 1; None where the file as a whole is meant. `key` is the dotted path of
+    `line` and `column` count from 1; `line` is None where the file as a whole is meant, `column`
+    where the line says enough. `key` is the dotted path of
     the setting (`rules[0].strategy.type`), `expected` says what would be right.
     """
 
@@ -23,10 +24,12 @@ class Problem:
     key: str
     message: str
     expected: str = ""
+    column: int | None = None
 
     def __str__(self) -> str:
         """`file:line: key: message (expected ...)`, the way compilers print it."""
-        place = self.source if self.line is None else f"{self.source}:{self.line}"
+        numbers = (number for number in (self.line, self.column) if number is not None)
+        place = ":".join((self.source, *map(str, numbers)))
         key = f" {self.key}:" if self.key else ""
         expected = f" (expected {self.expected})" if self.expected else ""
         return f"{place}:{key} {self.message}{expected}"

@@ -48,10 +48,9 @@ def check(path: Path) -> None:
     """
     config = load_or_exit(path)
     ports = ", ".join(f"{port}/{protocol}" for protocol, port in config.ports)
-    click.echo(
-        f"{path}: {_count(config.rules, 'rule')}, {_count(config.backends, 'backend')},"
-        f" {_count(config.ports, 'port')} {ports}"
-    )
+    name = click.format_filename(path)
+    rules, backends = _count(config.rules, "rule"), _count(config.backends, "backend")
+    click.echo(f"{name}: {rules}, {backends}, {_count(config.ports, 'port')} {ports}")
     if clash := config.report_clash:
         click.echo(f"{path}: warning: {clash}", err=True)
 

@@ -1,5 +1,6 @@
 """`nginy check`: a summary, errors, and a warning of what will fail at the start."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,14 @@ def test_a_wrong_file(tmp_path: Path) -> None:
     result = check(tmp_path, TEXT.replace(":8080", ":0"))
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(f"{tmp_path}/nginy.yaml:3: rules[0].clients[0]: '0' is not a")
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff.yaml")
+    path.write_text(TEXT)
+    result = CliRunner().invoke(main, ["check", "-c", str(path)])
+    assert (result.exit_code, result.exception) == (0, None)
+    assert "\ufffd.yaml: 1 rule" in result.stdout
 
 
 @pytest.mark.parametrize(
