@@ -1,12 +1,11 @@
 """A YAML text as plain data that remembers on which line every setting stands."""
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from nginy.config.parse import suggestion
-from nginy.config.yaml_faults import YamlFault
+from nginy.config.yaml_faults import QUOTED_IPV6, YamlFault
 from nginy.config.yaml_nodes import compose, is_plain, scalar_value
 from nginy.errors import Problem
 
@@ -50,20 +49,22 @@ class Document:
         except RecursionError:
             self._add(None, (), "is nested too deeply", "")
 
-    def report(self, location: Location, message: str, expected: str = "") -> None:
+    def report(
+        self, location: Location, message: str, expected: str = "", column: int | None = None
+    ) -> None:
         """Note a problem of the setting at `location`, unless one there or below is known."""
         if location not in self._around_faulty:
             self._faulty.add(location)
             self._around_faulty.update(location[:end] for end in range(len(location) + 1))
-            self._add(self.line(location), location, message, expected)
+            self._add(self.line(location), location, message, expected, column)
 
     def report_unquoted(self, location: Location) -> bool:
         """Report that quotes would make text of what stands at `location`, if they would."""
         node = self._unquoted.get(location)
-        if node is None or location in self._around_faulty:
+        if node is None:
             return False
-        self.report(location, f"{node.value} is not text", f'quotes: "{node.value}"')
-        self.problems[-1] = replace(self.problems[-1], column=node.start_mark.column + 1)
+        expected = f'quotes: "{node.value}"'
+        self.report(location, f"{node.value} is not text", expected, node.start_mark.column + 1)
         return True
 
     def faulty(self, location: Location) -> bool:
@@ -123,7 +124,9 @@ class Document:
                 self.report((*location, MERGE), "merging mappings is not supported", "plain keys")
                 continue
             if not isinstance(key_node, ScalarNode):
-                self.report(location, "a key is a list or a mapping", "text")
+                column = key_node.start_mark.column + 1
+                expected = f"text, with {QUOTED_IPV6}"
+                self.report(location, "a key is a list or a mapping", expected, column)
                 continue
             key = scalar_value(key_node)
             inside = (*location, str(key))

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from nginy.config.document import Document, Location
 from nginy.config.model import Config
-from nginy.config.parse import InvalidValue
+from nginy.config.parse import InvalidValue, closest
 from nginy.config.resolve import Parts, resolve
 from nginy.config.schema import BackendSettings, FileSettings, RuleSettings
 from nginy.config.strategies import (
+    STRATEGIES,
+    SYNONYMS,
     RoundRobinSettings,
     StrategySettings,
     strategy_settings,
@@ -94,10 +96,16 @@ def _strategy(
         document.report((*inside, error.key), error.message, error.expected)
         return {"strategy": RoundRobinSettings()}
     if isinstance(data, str):
-        document.report(inside, f"{data!r} is not a mapping", f"{{type: {data}}}")
+        document.report(inside, f"{data!r} is not a mapping", _as_mapping(data))
         return {"strategy": RoundRobinSettings()}
     typed = data | {"type": model.model_fields["type"].default} if isinstance(data, dict) else data
     return {"strategy": validate(document, model, typed, inside) or RoundRobinSettings()}
+
+
+def _as_mapping(name: str) -> str:
+    """What to write instead of a strategy's name alone; nothing that would be refused next."""
+    near = name if name in STRATEGIES else SYNONYMS.get(name) or closest(name, STRATEGIES)
+    return f"{{type: {near}}}" if near else f"{{type: NAME}}, NAME being {', '.join(STRATEGIES)}"
 
 
 def _backend_ids(entries: Iterable[object]) -> Iterator[tuple[int, str]]:

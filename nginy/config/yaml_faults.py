@@ -8,6 +8,7 @@ from yaml.reader import ReaderError
 _IPV6 = re.compile(
     r"""(?<!["'0-9a-zA-Z:.])\[+[0-9a-fA-F.]*:[0-9a-fA-F.]*:[0-9a-fA-F:.]*(/\d+)?\]"""
 )
+QUOTED_IPV6 = 'quotes around an IPv6 address, such as "[::1]:80" or "::"'
 _REMEDIES = {
     "mapping values are not allowed in this context": (
         "quotes around text that holds ': ', or the indentation of the settings around it"
@@ -37,7 +38,7 @@ def wrong_syntax(text: str, error: MarkedYAMLError) -> YamlFault:
     lines = text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
     if (unquoted := _IPV6.search(line)) is not None:
-        column, expected = unquoted.start() + 1, 'quotes around an IPv6 address: "[::1]:80"'
+        column, expected = unquoted.start() + 1, QUOTED_IPV6
     else:
         column, expected = mark.column + 1, _remedy(error, line[mark.column : mark.column + 1])
     return YamlFault(mark.line + 1, column, f"not YAML: {reason}", expected)
