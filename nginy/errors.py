@@ -15,8 +15,8 @@ class Problem:
     """One thing wrong in a configuration file.
 
     `line` and `column` count from 1; `line` is None where the file as a whole is meant, `column`
-    where the line says enough. `key` is the dotted path of
-    the setting (`rules[0].strategy.type`), `expected` says what would be right.
+    where the line says enough. `key` is the dotted path of the setting (`rules[0].strategy.type`),
+    `expected` says what would be right. A warning is of what works, but hardly is what was meant.
     """
 
     source: str
@@ -25,14 +25,16 @@ class Problem:
     message: str
     expected: str = ""
     column: int | None = None
+    is_warning: bool = False
 
     def __str__(self) -> str:
         """`file:line: key: message (expected ...)`, the way compilers print it."""
         numbers = (number for number in (self.line, self.column) if number is not None)
         place = ":".join((self.source, *map(str, numbers)))
+        warning = " warning:" if self.is_warning else ""
         key = f" {self.key}:" if self.key else ""
         expected = f" (expected {self.expected})" if self.expected else ""
-        return f"{place}:{key} {self.message}{expected}"
+        return f"{place}:{warning}{key} {self.message}{expected}"
 
 
 class ConfigError(NginyError):

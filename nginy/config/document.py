@@ -32,6 +32,7 @@ class Document:
         """Read `text`; `source` names the file in problems. Syntax errors become problems."""
         self.source = source
         self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
         self._lines: dict[Location, int] = {}
         self._unquoted: dict[Location, ScalarNode] = {}
         """What is not text for want of quotes."""
@@ -57,6 +58,13 @@ class Document:
             self._faulty.add(location)
             self._around_faulty.update(location[:end] for end in range(len(location) + 1))
             self._add(self.line(location), location, message, expected, column)
+
+    def warn(self, location: Location, message: str, expected: str) -> None:
+        """Note what is no error, and hardly meant, at `location`."""
+        key = format_key(location)
+        line = self.line(location)
+        warning = Problem(self.source, line, key, message, expected, is_warning=True)
+        self.warnings.append(warning)
 
     def report_unquoted(self, location: Location) -> bool:
         """Report that quotes would make text of what stands at `location`, if they would."""

@@ -17,6 +17,7 @@ from nginy.config.guard_settings import (
 from nginy.config.parse import ClientMatch
 from nginy.config.schema import BackendSettings, ConnectionTimeouts, Retries, Timeouts
 from nginy.config.strategies import StrategySettings
+from nginy.errors import Problem
 
 Protocol = Literal["tcp", "udp"]
 
@@ -61,6 +62,8 @@ class Config:
     """A path, `-` for standard output, None for no access log."""
     report_address: Address | None
     """Where load reports are listened for (setting `healthcheck_addr`)."""
+    warnings: tuple[Problem, ...] = ()
+    """What can be served, but hardly is what was meant."""
 
     @property
     def report_clash(self) -> str:

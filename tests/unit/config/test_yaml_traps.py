@@ -74,8 +74,8 @@ def test_an_ipv6_address_without_quotes(address: str) -> None:
 @pytest.mark.parametrize(
     ("clients", "start"),
     [
-        ("[[::]/0:80]", "f:5:14: not YAML: "),
-        ('["0.0.0.0/0:80", [::]/0:80]', "f:5:31: not YAML: "),
+        ("[[::/0]:80]", "f:5:14: not YAML: "),
+        ('["0.0.0.0/0:80", [::/0]:80]', "f:5:31: not YAML: "),
         ("[[2001:db8::/32]:80]", "f:5:15: rules[0].clients[0]: a key is a list or a mapping"),
     ],
 )
