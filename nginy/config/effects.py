@@ -1,6 +1,5 @@
 """What a correct file says without an effect, or with another one than was meant."""
 
-from collections.abc import Iterator
 from itertools import islice
 
 from nginy.config.document import Document
@@ -61,16 +60,10 @@ def _named(ids: list[str]) -> str:
 
 
 def _warn_of_clients(index: int, rule: RuleSettings, config: Config, document: Document) -> None:
-    """IPv6 sockets take IPv6 only."""
-    for position, family in _not_bound(rule, config):
-        message = f"none of them can come: no bind address is {family}"
-        wildcard = "0.0.0.0" if family == "IPv4" else "::"
-        location = ("rules", index, "clients", position)
-        document.warn(location, message, f'"{wildcard}", or another of {family}, in bind_addresses')
-
-
-def _not_bound(rule: RuleSettings, config: Config) -> Iterator[tuple[int, str]]:
-    bound = {6 if ":" in host else 4 for host in config.bind_addresses}
     for position, match in enumerate(rule.clients):
-        if match.network.version not in bound:
-            yield position, f"IPv{match.network.version}"
+        version = match.network.version
+        if version not in config.bound_versions:
+            wildcard = "0.0.0.0" if version == 4 else "::"
+            message = f"none of them can come: no bind address is IPv{version}"
+            expected = f'"{wildcard}", or another of IPv{version}, in bind_addresses'
+            document.warn(("rules", index, "clients", position), message, expected)

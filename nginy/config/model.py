@@ -89,6 +89,11 @@ class Config:
         )
 
     @property
+    def bound_versions(self) -> frozenset[int]:
+        """Whose clients can come, 4 or 6 of IP: IPv6 sockets take IPv6 only."""
+        return frozenset(6 if ":" in host else 4 for host in self.bind_addresses)
+
+    @property
     def ports(self) -> tuple[tuple[Protocol, int], ...]:
         """What to listen to: protocol and port, ascending."""
         return tuple(
