@@ -59,6 +59,7 @@ class Server:
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()
         self._ticking: asyncio.TimerHandle | None = None
+        self._ready = False
 
     async def run(self) -> None:
         """Serve until `stop`, then drain and close. Raises ListenError if it cannot start."""
@@ -100,6 +101,7 @@ class Server:
         for host in self._config.bind_addresses:
             for protocol, port in self._config.ports:
                 self._listen(protocol, Address(host, port))
+        self._ready = True
         log.info("nginy ready: %s", ", ".join(map(str, self.listening)))
 
     def _listen(self, protocol: Protocol, address: Address) -> None:
@@ -161,6 +163,8 @@ class Server:
         self.poller.shut()
         if self._access_log is not None:
             self._access_log.close()
+        if not self._ready:
+            return
         log.info("closed connections: %s", _summary(self.ledger.closed["tcp"]))
         if any(protocol == "udp" for protocol, _ in self._config.ports):
             log.info("ended UDP sessions: %s", _summary(self.ledger.closed["udp"]))
