@@ -10,7 +10,9 @@ import pytest
 
 from nginy.config.document import Document
 from nginy.config.load import parse
+from nginy.config.parse import ClientMatch, parse_client
 from nginy.config.resolve import Parts, resolve
+from nginy.config.route import rules_by_port
 from nginy.config.schema import BackendSettings, FileSettings, RuleSettings
 from nginy.config.strategies import KetamaSettings
 from nginy.errors import ConfigError
@@ -85,3 +87,26 @@ def test_the_thousandth_misspelt_name_is_not_compared_with_all() -> None:
         for wrong in (100, 1000)
     )
     assert many < 2 * few
+
+
+class CountsLooks:
+    """A rule: how often it is asked for its clients."""
+
+    protocol = "tcp"
+    looks = 0
+
+    def __init__(self, port: int) -> None:
+        self._match = parse_client(f"0.0.0.0/0:{port}")
+
+    @property
+    def clients(self) -> Sequence[ClientMatch]:
+        self.looks += 1
+        return (self._match, self._match)
+
+
+def test_no_port_goes_through_all_rules() -> None:
+    rules = [CountsLooks(1 + number % 50) for number in range(100)]
+    by_port = rules_by_port(rules)
+    assert [each.looks for each in rules] == [1] * 100
+    assert by_port["tcp", 8] == [rules[7], rules[57]]
+    assert ("udp", 8) not in by_port
