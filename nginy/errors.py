@@ -14,8 +14,9 @@ class NginyError(Exception):
 class Problem:
     """One thing wrong in a configuration file.
 
-    `line` counts from 1; None where the file as a whole is meant. `key` is the dotted path of
-    the setting (`rules[0].strategy.type`), `expected` says what would be right.
+    `line` and `column` count from 1; `line` is None where the file as a whole is meant, `column`
+    where the line says enough. `key` is the dotted path of the setting (`rules[0].strategy.type`),
+    `expected` says what would be right. A warning is of what works, but hardly is what was meant.
     """
 
     source: str
@@ -23,13 +24,17 @@ class Problem:
     key: str
     message: str
     expected: str = ""
+    column: int | None = None
+    is_warning: bool = False
 
     def __str__(self) -> str:
         """`file:line: key: message (expected ...)`, the way compilers print it."""
-        place = self.source if self.line is None else f"{self.source}:{self.line}"
+        numbers = (number for number in (self.line, self.column) if number is not None)
+        place = ":".join((self.source, *map(str, numbers)))
+        warning = " warning:" if self.is_warning else ""
         key = f" {self.key}:" if self.key else ""
         expected = f" (expected {self.expected})" if self.expected else ""
-        return f"{place}:{key} {self.message}{expected}"
+        return f"{place}:{warning}{key} {self.message}{expected}"
 
 
 class ConfigError(NginyError):

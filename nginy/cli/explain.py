@@ -1,29 +1,29 @@
 """`nginy explain`: where a client would be sent, and why, without serving."""
 
 import dataclasses
-import json
 import random
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
-from nginy.address import Address
+from nginy.address import Address, numeric_address
 from nginy.backend.backend import Backend
 from nginy.backend.pool import BackendPool, make_backend
 from nginy.backend.wishes import Admin, Origin
-from nginy.balancer.base import Balancer
 from nginy.balancer.explain import Explanation
 from nginy.balancer.explain import explain as explain_pick
-from nginy.balancer.tiers import balancer_for
 from nginy.cli.common import CANNOT_RUN, config_option, fail, load_or_exit
+from nginy.cli.explained import Explained, show_json, show_text
 from nginy.config.model import Config, Rule
 from nginy.config.parse import InvalidValue, parse_address, parse_host, suggestion
 from nginy.config.route import RouteTable
-from nginy.traffic.rule import stream
+from nginy.engine.timers import TimerWheel
+from nginy.traffic.admission import Census
+from nginy.traffic.close_reason import REFUSALS
+from nginy.traffic.ledger import Ledger
+from nginy.traffic.rule import RunningRule, Surroundings
 
 MOST_ACTIVE = 1_000_000
 """Each is opened, one by one."""
@@ -91,8 +91,9 @@ def explain(
 ) -> None:
     """Show the candidates for a client, their scores, the choice and why.
 
-    The algorithm itself is asked, as it is right after the start, by the code that serves; nothing
-    is sent. A name counts as one backend, as it is not resolved.
+    The rule itself is asked, as it is right after the start, by the code that serves: access list,
+    caps, algorithm, queue. Nothing is sent. --active counts for the caps, as connections of other
+    clients. A name counts as one backend, as it is not resolved.
 
     \b
     nginy explain -c nginy.yaml --client 192.0.2.7
@@ -100,21 +101,29 @@ def explain(
     """
     config = load_or_exit(path)
     rule, port = _rule_of(config, client, port, protocol)
-    pool = BackendPool(make_backend(settings) for settings in config.backends)
-    now = time.monotonic()
     _check_ids([*(backend_id for backend_id, _ in active), *down, *drain], rule)
     seed = random.getrandbits(64) if seed is None else seed
-    balancer = balancer_for(rule, pool.members(rule.backend_ids), stream(seed, rule.name), now)
+    now = time.monotonic()
+    running, census = _running(config, rule, seed, now)
     for backend_id, count in active:
+        census.open += count
+        running.admission.open += count
         for _ in range(count):
-            pool.lease(pool[backend_id], balancer, now)
+            running.pool.lease(running.pool[backend_id], running.balancer, now)
     for ids, admin in ((down, Admin.DOWN), (drain, Admin.DRAIN)):
         for backend_id in ids:
-            pool[backend_id].set_admin(admin, now, Origin.API)
-    explanation = explain_pick(balancer, client, now)
-    chosen = _go_on(pool, balancer, client, now, explanation.chosen, picks)
-    show = _show_json if as_json else _show_text
-    show(rule, port, client, explanation, chosen)
+            running.pool[backend_id].set_admin(admin, now, Origin.API)
+    show = show_json if as_json else show_text
+    show(rule, port, client, _explained(running, client, now, picks))
+
+
+def _running(config: Config, rule: Rule, seed: int, now: float) -> tuple[RunningRule, Census]:
+    """The rule as it is right after the start."""
+    pool = BackendPool(make_backend(settings) for settings in config.backends)
+    census = Census(config.limits.max_connections)
+    nothing_to_do = TimerWheel(1.0, now), lambda _: None
+    around = Surroundings(pool, census, Ledger(), *nothing_to_do, seed)
+    return RunningRule(rule, around, now), census
 
 
 def _rule_of(
@@ -133,6 +142,9 @@ def _rule_of(
         fail(f"say which with --port and --protocol: {written}", CANNOT_RUN)
     which, port = ports[0]
     rules = [rule for rule in config.rules if rule.protocol == which]
+    version = 4 if numeric_address(client.host).bits == 32 else 6
+    if version not in config.bound_versions:
+        fail(f"{client.host} cannot come: no bind address is IPv{version}", CANNOT_RUN)
     rule = RouteTable(rules).lookup(client.host, port)
     if rule is None:
         fail(f"no rule for the client {client.host} on port {written}", CANNOT_RUN)
@@ -146,82 +158,35 @@ def _check_ids(ids: Iterable[str], rule: Rule) -> None:
             fail(f"{backend_id!r} is no backend of {rule.name}{hint}", CANNOT_RUN)
 
 
-def _go_on(
-    pool: BackendPool,
-    balancer: Balancer[Any],
-    client: Address,
-    now: float,
-    first: Backend | None,
-    picks: int,
-) -> list[Backend]:
-    """The backends of `picks` connections, the first of which went to `first`."""
+def _explained(running: RunningRule, client: Address, now: float, picks: int) -> Explained:
+    """Of so many connections; the first one that is not served is the last one."""
+    explanation: Explanation | None = None
     chosen: list[Backend] = []
-    backend = first
-    while backend is not None:
-        pool.lease(backend, balancer, now)
-        chosen.append(backend)
-        if len(chosen) == picks:
-            break
-        backend = balancer.pick(client, now)
-    return chosen
+    obstacle = ""
+    while len(chosen) < picks and not obstacle:
+        refusal = running.admission.enter(client, now)
+        if explanation is None:
+            explanation = explain_pick(running.balancer, client, now)
+            backend = explanation.chosen
+        else:
+            backend = None if refusal else running.balancer.pick(client, now)
+        if refusal is not None:
+            obstacle = f"{refusal.value}: {REFUSALS[refusal]}"
+        elif backend is None:
+            obstacle = _nobody(running)
+        else:
+            running.pool.lease(backend, running.balancer, now)
+            chosen.append(backend)
+    assert explanation is not None
+    if not chosen:
+        explanation = dataclasses.replace(explanation, chosen=None, reason=obstacle)
+    return Explained(explanation, chosen, obstacle)
 
 
-def _strategy_text(rule: Rule) -> str:
-    settings = rule.strategy.model_dump(mode="json")
-    name = settings.pop("type")
-    values = ", ".join(f"{key} {json.dumps(value)}" for key, value in settings.items())
-    return f"{name} ({values})" if values else str(name)
-
-
-def _show_json(
-    rule: Rule, port: int, client: Address, explanation: Explanation, chosen: list[Backend]
-) -> None:
-    document = {
-        "rule": rule.name,
-        "protocol": rule.protocol,
-        "port": port,
-        "client": str(client),
-        "strategy": rule.strategy.model_dump(mode="json"),
-        "candidates": [dataclasses.asdict(candidate) for candidate in explanation.candidates],
-        "chosen": explanation.chosen.id if explanation.chosen is not None else None,
-        "reason": explanation.reason,
-        "picks": [backend.id for backend in chosen],
-    }
-    click.echo(json.dumps(document, indent=2))
-
-
-def _show_text(
-    rule: Rule, port: int, client: Address, explanation: Explanation, chosen: list[Backend]
-) -> None:
-    networks = ", ".join(str(match.network) for match in rule.clients if match.port == port)
-    click.echo(f"rule      {rule.name} (port {port}/{rule.protocol}, clients {networks})")
-    click.echo(f"client    {client}")
-    click.echo(f"strategy  {_strategy_text(rule)}")
-    click.echo("")
-    for line in _table(explanation):
-        click.echo(line.rstrip())
-    click.echo("")
-    choice = explanation.chosen
-    click.echo(f"choice    {f'{choice.id} at {choice.address}' if choice else 'nobody'}")
-    click.echo(f"why       {explanation.reason}")
-    if len(chosen) > 1:
-        counts = Counter(backend.id for backend in chosen)
-        shares = (f"{key} {n} ({100 * n / len(chosen):.3g} %)" for key, n in counts.most_common())
-        click.echo(f"picks     {' '.join(backend.id for backend in chosen)}")
-        click.echo(f"shares    {', '.join(shares)}")
-
-
-def _table(explanation: Explanation) -> Iterable[str]:
-    """Aligned columns; the choice is marked."""
-    chosen = explanation.chosen.id if explanation.chosen is not None else None
-    rows = [("", "backend", "address", "weight", "open", "state", "score")]
-    for one in explanation.candidates:
-        state = f"{one.state}, backup" if one.backup else one.state
-        limit = f"/{one.max_connections}" if one.max_connections else ""
-        mark = "*" if one.id == chosen else ""
-        rows.append(
-            (mark, one.id, one.address, str(one.weight), f"{one.active}{limit}", state, one.score)
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+def _nobody(running: RunningRule) -> str:
+    """What happens if the algorithm has nobody."""
+    queue = running.queue
+    if queue is not None and queue.worth_waiting(()):
+        timeout_ms = running.settings.queue.timeout_ms
+        return f"every backend is full: it waits in the queue, for up to {timeout_ms} ms"
+    return "no backend is usable"

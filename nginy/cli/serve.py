@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
-from nginy.cli.common import CANNOT_RUN, config_option, fail, load_or_exit
+from nginy.cli.common import CANNOT_RUN, WRONG_CONFIG, config_option, fail, load_or_exit
 from nginy.engine.log import logging_to_standard_error
 from nginy.errors import NginyError
 from nginy.server.process import hold_signals, open_standard_descriptors
 from nginy.server.process import run as run_process
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -34,6 +36,8 @@ def run(path: Path, seed: int | None, verbose: bool) -> None:
     open_standard_descriptors()
     try:
         with logging_to_standard_error(logging.DEBUG if verbose else logging.INFO):
+            for warning in config.warnings:
+                log.warning("%s", warning)
             run_process(config, seed)
     except NginyError as error:
         fail(str(error), CANNOT_RUN)
@@ -41,22 +45,27 @@ def run(path: Path, seed: int | None, verbose: bool) -> None:
 
 @click.command()
 @config_option
-def check(path: Path) -> None:
+@click.option("--strict", is_flag=True, help="A warning is an error.")
+def check(path: Path, strict: bool) -> None:
     """Check a configuration file: a one-line summary, or every error with file, line and key.
 
-    Exit code 0: it is right; 2: it is not.
+    What can be served but hardly is what was meant is warned of. Exit code 0: it is right; 2: it
+    is not.
 
     \b
     nginy check -c nginy.yaml && systemctl restart nginy
     """
     config = load_or_exit(path)
     ports = ", ".join(f"{port}/{protocol}" for protocol, port in config.ports)
-    click.echo(
-        f"{path}: {_count(config.rules, 'rule')}, {_count(config.backends, 'backend')},"
-        f" {_count(config.ports, 'port')} {ports}"
-    )
-    if clash := config.report_clash:
-        click.echo(f"{path}: warning: {clash}", err=True)
+    name = click.format_filename(path)
+    rules, backends = _count(config.rules, "rule"), _count(config.backends, "backend")
+    click.echo(f"{name}: {rules}, {backends}, {_count(config.ports, 'port')} {ports}")
+    warnings = [f"{name}: warning: {clash}"] if (clash := config.report_clash) else []
+    warnings += map(str, config.warnings)
+    for warning in warnings:
+        click.echo(warning, err=True)
+    if warnings and strict:
+        fail(f"{name}: {_count(warnings, 'warning')}, and none is allowed (--strict)", WRONG_CONFIG)
 
 
 def _count(things: Sized, name: str) -> str:

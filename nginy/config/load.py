@@ -1,14 +1,22 @@
 """Reads a configuration file; every problem is reported with its line and key."""
 
+import gc
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from nginy.config.circles import check_circles
 from nginy.config.document import Document, Location
+from nginy.config.effects import warn_of_effects
+from nginy.config.machine import ANY_MACHINE, THIS_MACHINE, Machine
 from nginy.config.model import Config
-from nginy.config.parse import InvalidValue
+from nginy.config.parse import InvalidValue, closest
 from nginy.config.resolve import Parts, resolve
 from nginy.config.schema import BackendSettings, FileSettings, RuleSettings
 from nginy.config.strategies import (
+    STRATEGIES,
+    SYNONYMS,
     RoundRobinSettings,
     StrategySettings,
     strategy_settings,
@@ -19,11 +27,27 @@ from nginy.errors import ConfigError, Problem
 
 def load(path: Path) -> Config:
     """The configuration in the YAML file `path`. Raises ConfigError with all problems found."""
-    return parse(_read_text(path), str(path))
+    with _collector_paused():
+        return parse(_read_text(path), str(path), THIS_MACHINE)
 
 
-def parse(text: str, source: str) -> Config:
-    """The configuration in `text`; `source` names it in problems. Raises ConfigError."""
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Half the time of a large file went into looking for cycles among what stays."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def parse(text: str, source: str, machine: Machine = ANY_MACHINE) -> Config:
+    """The configuration in `text`; `source` names it in problems. Raises ConfigError.
+
+    `machine` is where it is to be served, if that is to be asked.
+    """
     document = Document(text, source)
     if document.data is None and not document.problems:
         document.report((), "the file is empty", "backends and rules")
@@ -31,10 +55,27 @@ def parse(text: str, source: str) -> Config:
         document.report((), "the file is not a mapping", "backends: ... and rules: ...")
     config = None
     if isinstance(document.data, dict):
-        config = resolve(_parts(document, document.data), document)
+        parts = _parts(document, document.data)
+        config = resolve(parts, document)
+        if not document.problems:
+            check_circles(config, machine.has_address, document)
+            warn_of_effects(config, parts, document)
+            _warn_of_access_log(config, machine, document)
     if config is None or document.problems:
-        raise ConfigError(sorted(document.problems, key=lambda problem: problem.line or 0))
-    return config
+        raise ConfigError(_in_order(document.problems))
+    return replace(config, warnings=tuple(_in_order(document.warnings)))
+
+
+def _in_order(problems: list[Problem]) -> list[Problem]:
+    """Of the file."""
+    return sorted(problems, key=lambda problem: problem.line or 0)
+
+
+def _warn_of_access_log(config: Config, machine: Machine, document: Document) -> None:
+    obstacle = machine.write_obstacle(config.access_log) if config.access_log else ""
+    if obstacle:
+        message = f"{config.access_log} cannot be written: {obstacle}"
+        document.warn(("access_log",), message, "a file that can, or - for standard output")
 
 
 def _read_text(path: Path) -> str:
@@ -94,10 +135,16 @@ def _strategy(
         document.report((*inside, error.key), error.message, error.expected)
         return {"strategy": RoundRobinSettings()}
     if isinstance(data, str):
-        document.report(inside, f"{data!r} is not a mapping", f"{{type: {data}}}")
+        document.report(inside, f"{data!r} is not a mapping", _as_mapping(data))
         return {"strategy": RoundRobinSettings()}
     typed = data | {"type": model.model_fields["type"].default} if isinstance(data, dict) else data
     return {"strategy": validate(document, model, typed, inside) or RoundRobinSettings()}
+
+
+def _as_mapping(name: str) -> str:
+    """What to write instead of a strategy's name alone; nothing that would be refused next."""
+    near = name if name in STRATEGIES else SYNONYMS.get(name) or closest(name, STRATEGIES)
+    return f"{{type: {near}}}" if near else f"{{type: NAME}}, NAME being {', '.join(STRATEGIES)}"
 
 
 def _backend_ids(entries: Iterable[object]) -> Iterator[tuple[int, str]]:

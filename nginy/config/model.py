@@ -17,6 +17,7 @@ from nginy.config.guard_settings import (
 from nginy.config.parse import ClientMatch
 from nginy.config.schema import BackendSettings, ConnectionTimeouts, Retries, Timeouts
 from nginy.config.strategies import StrategySettings
+from nginy.errors import Problem
 
 Protocol = Literal["tcp", "udp"]
 
@@ -61,6 +62,8 @@ class Config:
     """A path, `-` for standard output, None for no access log."""
     report_address: Address | None
     """Where load reports are listened for (setting `healthcheck_addr`)."""
+    warnings: tuple[Problem, ...] = ()
+    """What can be served, but hardly is what was meant."""
 
     @property
     def report_clash(self) -> str:
@@ -84,6 +87,11 @@ class Config:
             f"healthcheck_addr {address} (load reports) has the TCP port of {', '.join(names)};"
             " give one of them another port, or leave healthcheck_addr out"
         )
+
+    @property
+    def bound_versions(self) -> frozenset[int]:
+        """Whose clients can come, 4 or 6 of IP: IPv6 sockets take IPv6 only."""
+        return frozenset(6 if ":" in host else 4 for host in self.bind_addresses)
 
     @property
     def ports(self) -> tuple[tuple[Protocol, int], ...]:

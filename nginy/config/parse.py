@@ -216,5 +216,10 @@ def parse_strategy_type(name: object, known: Iterable[str], synonyms: Mapping[st
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """`; did you mean '...'?` where something known is spelt alike, else nothing."""
-    close = get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    near = closest(word, known)
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """What is known and spelt alike; empty: nothing is."""
+    return next(iter(get_close_matches(word, list(known), n=1)), "")

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from socket import AF_UNIX
 from typing import TypeVar
 
@@ -9,7 +10,7 @@ from nginy.config.document import Document
 from nginy.config.endpoints import agent_check, check_endpoint, check_ids_of_names
 from nginy.config.guard_settings import LiveSettings
 from nginy.config.model import Config, Rule
-from nginy.config.parse import ClientMatch, suggestion
+from nginy.config.parse import ClientMatch
 from nginy.config.rule_checks import check_points, check_protocol
 from nginy.config.schema import BackendSettings, FileSettings, RuleSettings
 from nginy.config.settings import Settings
@@ -17,7 +18,7 @@ from nginy.config.settings import Settings
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Parts:
     """The parts of a file that are valid by themselves, by their place in the file."""
 
@@ -28,6 +29,21 @@ class Parts:
     """Also of backends that are not valid, so that naming one is not another problem."""
     cluster_ids: Collection[str]
     """Likewise."""
+
+    @cached_property
+    def by_id(self) -> Mapping[str, BackendSettings]:
+        """The valid backends."""
+        return {backend.id: backend for backend in self.backends.values()}
+
+    @cached_property
+    def known_ids(self) -> Collection[str]:
+        """Of all backends."""
+        return frozenset(self.backend_ids.values())
+
+    @cached_property
+    def target_names(self) -> Collection[str]:
+        """What a rule may name: backends and clusters."""
+        return frozenset(self.backend_ids.values()).union(self.cluster_ids)
 
 
 def resolve(parts: Parts, document: Document) -> Config:
@@ -40,8 +56,10 @@ def resolve(parts: Parts, document: Document) -> Config:
     _check_rule_names(parts, document)
     _check_clusters(parts, document)
     _check_listeners(parts, document)
+    targets = _Targets(parts, document)
     rules = tuple(
-        _resolve_rule(index, rule, parts, document) for index, rule in parts.rules.items()
+        _resolve_rule(index, rule, targets.resolve(index, rule), parts, document)
+        for index, rule in parts.rules.items()
     )
     return Config(
         backends=tuple(_filled_in(backend, parts.top) for backend in parts.backends.values()),
@@ -91,18 +109,17 @@ def _rule_name(index: int, rule: RuleSettings) -> str:
 
 
 def _check_clusters(parts: Parts, document: Document) -> None:
-    backend_ids = set(parts.backend_ids.values())
     for cluster, members in parts.top.clusters.items():
         if not members:
             document.report(("clusters", cluster), "the cluster is empty", "ids of backends")
         for index, member in enumerate(members):
-            if member in backend_ids:
+            if member in parts.known_ids:
                 continue
             location = ("clusters", cluster, index)
             if member in parts.cluster_ids:
                 document.report(location, f"{member!r} is a cluster", "the id of a backend")
-            elif backend_ids:
-                hint = suggestion(member, backend_ids)
+            elif parts.known_ids:
+                hint = document.suggestion(member, parts.known_ids)
                 message = f"unknown backend {member!r}{hint}"
                 document.report(location, message, "the id of a backend")
 
@@ -119,17 +136,22 @@ def _check_listeners(parts: Parts, document: Document) -> None:
                 document.report(location, message, "each CIDR:port in one rule")
 
 
-def _resolve_rule(index: int, rule: RuleSettings, parts: Parts, document: Document) -> Rule:
+def _resolve_rule(
+    index: int,
+    rule: RuleSettings,
+    backend_ids: tuple[str, ...],
+    parts: Parts,
+    document: Document,
+) -> Rule:
     location = ("rules", index)
     if not rule.clients:
         document.report((*location, "clients"), "is empty", "a list of CIDR:port")
     if not rule.targets:
         document.report((*location, "targets"), "is empty", "ids of clusters or backends")
-    backend_ids = tuple(dict.fromkeys(_target_backends(index, rule, parts, document)))
     if rule.protocol == "udp":
         _check_udp_targets(index, backend_ids, parts, document)
     check_protocol(index, rule, document)
-    check_points(index, rule, frozenset(backend_ids), parts.backends.values(), document)
+    check_points(index, rule, backend_ids, parts.by_id, document)
     return Rule(
         name=_rule_name(index, rule),
         clients=tuple(dict.fromkeys(rule.clients)),
@@ -152,9 +174,10 @@ def _check_udp_targets(
     index: int, backend_ids: Collection[str], parts: Parts, document: Document
 ) -> None:
     """A reply over a Unix datagram socket would need a path of its own on this side."""
-    for backend in parts.backends.values():
-        if backend.id in backend_ids and backend.address.family is AF_UNIX:
-            message = f"{backend.id!r} is a Unix socket, which a UDP rule cannot use"
+    for backend_id in backend_ids:
+        backend = parts.by_id.get(backend_id)
+        if backend is not None and backend.address.family is AF_UNIX:
+            message = f"{backend_id!r} is a Unix socket, which a UDP rule cannot use"
             document.report(
                 ("rules", index, "targets"), message, "backends at IP:port or name:port"
             )
@@ -183,24 +206,42 @@ def _filled_in(backend: BackendSettings, top: FileSettings) -> BackendSettings:
     )
 
 
-def _target_backends(
-    index: int, rule: RuleSettings, parts: Parts, document: Document
-) -> Iterator[str]:
-    backend_ids = set(parts.backend_ids.values())
-    known = backend_ids.union(parts.cluster_ids)
-    for position, target in enumerate(rule.targets):
-        if target in parts.cluster_ids:
-            yield from parts.top.clusters.get(target, ())
-        elif target in backend_ids:
-            yield target
-        elif known:
-            location = ("rules", index, "targets", position)
-            hint = suggestion(target, known)
-            document.report(location, f"unknown target {target!r}{hint}", "a cluster or a backend")
+class _Targets:
+    """From the targets of rules to ids of backends, once where rules have the same targets."""
+
+    def __init__(self, parts: Parts, document: Document) -> None:
+        """Faults are reported to `document`."""
+        self._parts = parts
+        self._document = document
+        self._resolved: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def resolve(self, index: int, rule: RuleSettings) -> tuple[str, ...]:
+        """Of the rule at `index`: in the order written, each id once."""
+        resolved = self._resolved.get(rule.targets)
+        if resolved is None:
+            resolved = tuple(dict.fromkeys(self._of_rule(index, rule)))
+            if not self._document.problems:  # a fault is one of every rule that has it
+                self._resolved[rule.targets] = resolved
+        return resolved
+
+    def _of_rule(self, index: int, rule: RuleSettings) -> Iterator[str]:
+        parts = self._parts
+        for position, target in enumerate(rule.targets):
+            if target in parts.cluster_ids:
+                yield from parts.top.clusters.get(target, ())
+            elif target in parts.known_ids:
+                yield target
+            elif parts.target_names:
+                hint = self._document.suggestion(target, parts.target_names)
+                location = ("rules", index, "targets", position)
+                message = f"unknown target {target!r}{hint}"
+                self._document.report(location, message, "a cluster or a backend")
 
 
 def _overridden(base: AnySettings, override: Settings) -> AnySettings:
     """`base`, with what was written in `override`."""
+    if not override.model_fields_set:
+        return base
     return base.model_copy(update=override.model_dump(exclude_unset=True))
 
 

@@ -17,9 +17,27 @@ class ForClients(Protocol):
         """Whom it is for, and at which ports."""
 
 
+class OfProtocol(ForClients, Protocol):
+    """The same, with what its clients speak."""
+
+    @property
+    def protocol(self) -> str:
+        """`tcp` or `udp`."""
+
+
 CLIENTS_REMEMBERED = 16_384
 
 RuleT = TypeVar("RuleT", bound=ForClients)
+SpokenT = TypeVar("SpokenT", bound=OfProtocol)
+
+
+def rules_by_port(rules: Iterable[SpokenT]) -> dict[tuple[str, int], list[SpokenT]]:
+    """By protocol and port, the rules that have clients there."""
+    found: dict[tuple[str, int], list[SpokenT]] = defaultdict(list)
+    for rule in rules:
+        for port in sorted({match.port for match in rule.clients}):
+            found[rule.protocol, port].append(rule)
+    return found
 
 
 class RouteTable(Generic[RuleT]):

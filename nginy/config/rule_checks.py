@@ -1,6 +1,6 @@
 """What a rule's protocol and its strategy rule out: settings ignored, or too large."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 
 from nginy.config.document import Document, Location
 from nginy.config.schema import BackendSettings, RuleSettings
@@ -34,13 +34,13 @@ def check_points(
     index: int,
     rule: RuleSettings,
     backend_ids: Collection[str],
-    backends: Iterable[BackendSettings],
+    backends: Mapping[str, BackendSettings],
     document: Document,
 ) -> None:
-    """Report a ketama ring that would take minutes and gigabytes to make."""
+    """Report a ketama ring that would take minutes and gigabytes to make; `backends` is by id."""
     if not isinstance(rule.strategy, KetamaSettings):
         return
-    weights = sum(backend.weight for backend in backends if backend.id in backend_ids)
+    weights = sum(backends[each].weight for each in backend_ids if each in backends)
     if weights * KETAMA_POINTS > MOST_POINTS:
         location: Location = ("rules", index, "strategy")
         message = f"the weights sum up to {weights}, and each unit is {KETAMA_POINTS} points"

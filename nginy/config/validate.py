@@ -1,13 +1,14 @@
 """Part of a document against part of the schema, in the operator's words."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, TypeVar, get_args
 
 from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from nginy.config.document import Document, Location
-from nginy.config.parse import InvalidValue, suggestion
+from nginy.config.parse import InvalidValue
 from nginy.config.settings import Settings
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
@@ -44,6 +45,8 @@ def validate_by_key(
 
     For models without required settings.
     """
+    with suppress(ValidationError):  # all at once is ten times as fast
+        return model.model_validate(data)
     return model.model_validate(
         {k: v for k, v in data.items() if validate(document, model, {k: v}, location) is not None}
     )
@@ -63,9 +66,9 @@ def _report(
         document.report((*location, *inside), "is missing", expected)
     elif details["type"] == "extra_forbidden":
         known = list(_known_keys(_group_at(model, inside[:-1])))
-        message = f"unknown setting{suggestion(str(inside[-1]), known)}"
+        message = f"unknown setting{document.suggestion(str(inside[-1]), known)}"
         document.report((*location, *inside), message, f"one of {', '.join(known)}")
-    else:
+    elif details["type"] != "string_type" or not document.report_unquoted((*location, *inside)):
         document.report((*location, *inside), *_explain(details))
 
 

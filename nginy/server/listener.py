@@ -11,6 +11,7 @@ from nginy.complaints import Complaints
 from nginy.engine.poller import Poller
 from nginy.engine.timers import Timer, TimerWheel
 from nginy.errors import NginyError
+from nginy.server.bind_faults import bind_fault_text
 from nginy.udp.socket import enlarge_receive_buffer, receive_buffer_bytes
 
 Accepted = Callable[[socket.SocketType, Address, Address], None]
@@ -48,7 +49,8 @@ def bind(address: Address, rules: list[str]) -> socket.socket:
     except OSError as error:
         sock.close()
         raise ListenError(
-            f"cannot listen on {address}, needed by {', '.join(rules)}: {error.strerror or error}"
+            f"cannot listen on {address}, needed by {', '.join(rules)}: "
+            f"{bind_fault_text(error, address, 'tcp')}"
         ) from error
     return sock
 
@@ -68,7 +70,7 @@ def bind_datagrams(address: Address, rules: list[str], buffer_bytes: int) -> soc
         sock.close()
         raise ListenError(
             f"cannot listen on {address} (udp), needed by {', '.join(rules)}: "
-            f"{error.strerror or error}"
+            f"{bind_fault_text(error, address, 'udp')}"
         ) from error
     if buffer_bytes:
         enlarge_receive_buffer(sock, buffer_bytes)

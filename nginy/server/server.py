@@ -4,12 +4,12 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from nginy.address import Address
 from nginy.backend.pool import BackendPool, make_backend
 from nginy.config.model import Config, Protocol
-from nginy.config.route import RouteTable
+from nginy.config.route import RouteTable, rules_by_port
 from nginy.engine.access_log import open_access_log
 from nginy.engine.poller import Poller
 from nginy.engine.timers import TimerWheel
@@ -113,13 +113,13 @@ class Server:
     def _open(self) -> None:
         self._loop.add_reader(self.poller.fileno(), self.poller.dispatch)
         self._tick()
+        rules_on = rules_by_port(self.rules)
         for host in self._config.bind_addresses:
             for protocol, port in self._config.ports:
-                self._listen(protocol, Address(host, port))
+                self._listen(protocol, Address(host, port), rules_on[protocol, port])
         log.info("nginy ready: %s", ", ".join(map(str, self.listening)))
 
-    def _listen(self, protocol: Protocol, address: Address) -> None:
-        rules = self._rules_on(protocol, address.port)
+    def _listen(self, protocol: Protocol, address: Address, rules: Sequence[RunningRule]) -> None:
         names = [rule.name for rule in rules]
         if protocol == "udp":
             buffer_bytes = max(rule.udp.receive_buffer_bytes for rule in rules)
@@ -128,13 +128,6 @@ class Server:
             sock = bind(address, names)
             listener = Listener(sock, address, self.poller, self.wheel, self.tcp.accept)
             self._listeners.append(listener)
-
-    def _rules_on(self, protocol: Protocol, port: int) -> list[RunningRule]:
-        return [
-            rule
-            for rule in self.rules
-            if rule.protocol == protocol and any(match.port == port for match in rule.clients)
-        ]
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:
@@ -191,6 +184,8 @@ class Server:
         self.poller.shut()
         if self._access_log is not None:
             self._access_log.close()
+        if not self._stopping.is_set():
+            return  # it could not start
         log.info("closed connections: %s", _summary(self.ledger.closed["tcp"]))
         if any(protocol == "udp" for protocol, _ in self._config.ports):
             log.info("ended UDP sessions: %s", _summary(self.ledger.closed["udp"]))

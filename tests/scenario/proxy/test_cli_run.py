@@ -61,6 +61,15 @@ def test_wrong_file_exits_2_and_names_the_line(command, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_a_warning_is_logged_at_the_start(write_config, start):
+    path, _ = write_config("127.0.0.1:1", health_check={"type": "tcp"})
+    document = json.loads(path.read_text())
+    document["rules"][0]["protocol"] = "udp"
+    path.write_text(json.dumps(document))
+    _, log = start(path)
+    assert f"WARNING {path}:1: warning: health_check: connects by TCP to b1" in log.read_text()
+
+
 def test_missing_file_exits_2(tmp_path):
     done = nginy("check", "-c", str(tmp_path / "none.yaml"))
     assert done.returncode == 2
@@ -68,15 +77,64 @@ def test_missing_file_exits_2(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_port_in_use_exits_1_and_names_port_and_rule(write_config):
-    path, port = write_config("127.0.0.1:1")
-    with socket.create_server(("127.0.0.1", port)):
-        done = nginy("run", "-c", str(path))
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+@pytest.mark.parametrize(
+    ("bound", "held"),
+    [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "0.0.0.0"), ("::1", "::")],
+)
+def test_port_in_use_exits_1_and_names_port_rule_and_holder(kind, bound, held, write_config, own):
+    path, port = write_config("127.0.0.1:1", bind_addresses=[bound])
+    family = socket.AF_INET6 if ":" in bound else socket.AF_INET
+    holder = own.enter_context(socket.socket(family, kind))
+    holder.bind((held, port))
+    protocol = "udp"
+    if kind == socket.SOCK_STREAM:
+        protocol = "tcp"
+        holder.listen()
+    document = json.loads(path.read_text())
+    document["rules"][0]["protocol"] = protocol
+    path.write_text(json.dumps(document))
+    done = nginy("run", "-c", str(path))
     assert done.returncode == 1
-    assert f"127.0.0.1:{port}" in done.stderr
+    shown = f"[{bound}]" if ":" in bound else bound
+    assert f"cannot listen on {shown}:{port}" in done.stderr
     assert "rules[0]" in done.stderr
-    assert "in use" in done.stderr
+    assert "in use: stop " in done.stderr
+    assert f"(pid {os.getpid()}), which listens there, or take another port" in done.stderr
+    assert "closed connections" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(
+    int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 1,
+    reason="every port is everybody's here",
+)
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_port_of_root_exits_1_and_says_what_helps(protocol, write_config):
+    path, port = write_config("127.0.0.1:2")
+    document = json.loads(path.read_text().replace(f":{port}", ":1"))
+    document["rules"][0]["protocol"] = protocol
+    path.write_text(json.dumps(document))
+    unprivileged = ["setpriv", "--bounding-set=-net_bind_service"] if os.getuid() == 0 else []
+    done = subprocess.run(
+        [*unprivileged, sys.executable, "-m", "nginy", "run", "-c", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 1
+    assert "cannot listen on 127.0.0.1:1" in done.stderr
+    assert "setcap cap_net_bind_service=+ep /" in done.stderr
+    assert "or take a port from 1024 on" in done.stderr
+    assert "closed connections" not in done.stderr
+
+
+def test_address_of_another_machine_exits_1_and_says_so(write_config):
+    path, port = write_config("127.0.0.1:1", bind_addresses=["192.0.2.1"])
+    done = nginy("run", "-c", str(path))
+    assert done.returncode == 1
+    assert f"192.0.2.1:{port}" in done.stderr
+    assert "no address of this machine (`ip address` lists them)" in done.stderr
 
 
 def test_access_log_that_cannot_be_opened_exits_1(write_config, tmp_path):

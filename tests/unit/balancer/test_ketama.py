@@ -86,6 +86,33 @@ def test_equal_points_belong_to_the_first() -> None:
     assert list(ring.owners(0)) == twins
 
 
+def test_rings_of_the_same_backends_share_their_points_and_not_their_changes() -> None:
+    """Rules have a ring each, and many rules may have the same backends."""
+    _, backends = make([1, 2, 3])
+    rings = [KetamaRing() for _ in range(3)]
+    for ring, members in zip(rings, (backends, backends, backends[:2]), strict=True):
+        ring.members_changed(members, 0.0)
+    one, same, other = rings
+    assert one.points is same.points
+    assert list(other.points) != list(one.points)
+    before = list(one.points)
+    same.members_changed(backends[1:], 0.0)
+    assert list(same.points) != before
+    assert list(one.points) == before
+    assert [one.owners(place)[0].id for place in range(0, len(before), 97)] == [
+        owner_of(backends, point) for point in before[::97]
+    ]
+
+
+def owner_of(backends: list[Backend], point: int) -> str:
+    """By their own points alone."""
+    return next(
+        backend.id
+        for backend in backends
+        if point in points_of(backend.hash_name, backend.place_weight)
+    )
+
+
 def test_backends_of_one_name_take_turns() -> None:
     balancer, backends = make([1, 1])
     backends[1].hash_name = backends[0].hash_name

@@ -70,6 +70,71 @@ def test_connections_states_and_picks(config: str) -> None:
     assert document["picks"] == []
 
 
+def write(tmp_path: Path, rule: str = "", file: str = "", backend: str = "") -> str:
+    path = tmp_path / "one.yaml"
+    path.write_text(
+        f'backends: [{{id: b1, address: "10.0.1.1:80"{backend}}}]\n'
+        f'rules: [{{clients: ["0.0.0.0/0:80", "[::/0]:80"], targets: [b1]{rule}}}]\n{file}'
+    )
+    return str(path)
+
+
+DENIED = "denied: the access list denies it"
+
+
+def test_the_access_list_is_heeded(tmp_path: Path) -> None:
+    path = write(tmp_path, ", access: [{allow: 10.0.0.0/8}, {deny: all}]")
+    document = explained(path, "--client", "192.0.2.7")
+    assert (document["chosen"], document["picks"]) == (None, [])
+    assert document["reason"] == document["obstacle"] == DENIED
+    assert [one["state"] for one in document["candidates"]] == ["usable"]
+    text = nginy("explain", "-c", path, "--client", "192.0.2.7").stdout
+    assert f"choice    nobody\nwhy       {DENIED}\n" in text
+    document = explained(path, "--client", "10.0.0.1")
+    assert (document["chosen"], document["obstacle"]) == ("b1", None)
+
+
+CAPS = {
+    ", limits: {max_connections: 3}": ("", "rule_full: ", ["b1"] * 2),
+    ", limits: {max_connections_per_source: 2}": ("", "source_full: ", ["b1"] * 2),
+    ", limits: {new_per_s_per_source: 1, burst_per_source: 4}": ("", "source_rate: ", ["b1"] * 4),
+    "": ("limits: {max_connections: 4}", "too_many_connections: ", ["b1"] * 3),
+}
+
+
+@pytest.mark.parametrize("rule", CAPS)
+def test_caps_are_heeded(tmp_path: Path, rule: str) -> None:
+    file, obstacle, picks = CAPS[rule]
+    arguments = (write(tmp_path, rule, file), "--client", "192.0.2.7", "--active", "b1=1")
+    document = explained(*arguments, "--picks", "9")
+    assert document["picks"] == picks
+    assert document["obstacle"].startswith(obstacle)
+    text = nginy("explain", "-c", *arguments, "--picks", "9").stdout
+    assert f"then      nobody: {obstacle}" in text
+
+
+def test_the_queue_is_heeded(tmp_path: Path) -> None:
+    path = write(tmp_path, ", queue: {max_waiting: 1, timeout_ms: 700}", "", ", max_connections: 1")
+    document = explained(path, "--client", "192.0.2.7", "--picks", "2")
+    assert document["picks"] == ["b1"]
+    assert document["obstacle"] == "every backend is full: it waits in the queue, for up to 700 ms"
+    document = explained(path, "--client", "192.0.2.7", "--down", "b1")
+    assert document["reason"] == "no backend is usable"
+
+
+@pytest.mark.parametrize(
+    ("bound", "client", "version"), [("0.0.0.0", "2001:db8::1", 6), ("::", "192.0.2.7", 4)]
+)
+def test_unbound_address_families_are_heeded(
+    tmp_path: Path, bound: str, client: str, version: int
+) -> None:
+    path = write(tmp_path, file=f"bind_addresses: ['{bound}']")
+    done = nginy("explain", "-c", path, "--client", client)
+    assert done.exit_code == 1
+    assert done.stderr == f"{client} cannot come: no bind address is IPv{version}\n"
+    assert explained(write(tmp_path), "--client", client)["chosen"] == "b1"
+
+
 def test_a_seed_decides(config: str) -> None:
     arguments = ("--client", "192.0.2.7", "--protocol", "udp", "--picks", "40", "--seed", "3")
     assert explained(config, *arguments) == explained(config, *arguments)

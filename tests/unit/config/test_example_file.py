@@ -59,6 +59,7 @@ def groups(group: type[Settings] = FileSettings) -> Iterator[type[Settings]]:
 def test_it_loads() -> None:
     config = parse(TEXT, str(PATH))
     assert [rule.name for rule in config.rules] == ["web", "dns"]
+    assert config.warnings == ()
 
 
 def test_every_setting_stands_in_it() -> None:

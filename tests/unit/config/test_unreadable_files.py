@@ -35,14 +35,28 @@ ALIAS_BOMB = f"- &v0 [{9 * 'x,'}]\n" + "".join(
         (
             "a: [1,\nb: 2\n",
             [
-                "f:3: not YAML: while parsing a flow sequence: expected ',' or ']', but got"
-                " '<stream end>'"
+                "f:3:1: not YAML: while parsing a flow sequence: did not find expected ',' or ']'"
+                " (expected an end of what is opened in line 1, column 4)"
             ],
         ),
-        ("a: 1\nb: \x01\n", ["f:2: not YAML: special characters are not allowed"]),
+        ("a: 1\nb: \x01\n", ["f:2:4: not YAML: control characters are not allowed"]),
         (1000 * "[", ["f: is nested too deeply"]),
+        (1_000_000 * "[", ["f: is nested too deeply"]),
         (ALIAS_BOMB, ["f:1: has too many values (expected at most 1000000, aliases expanded)"]),
-        ("a: !new 1\n", ["f:1: not YAML: could not determine a constructor for the tag '!new'"]),
+        (
+            'backends: [{id: a, address: "unix:/\\ud800"}]\n',
+            [
+                "f:1:38: not YAML: while parsing a quoted scalar: found invalid Unicode character"
+                " escape code"
+            ],
+        ),
+        (
+            "a: !new 1\n",
+            [
+                "f:1:4: not YAML: could not determine a constructor for the tag '!new'"
+                " (expected no tag)"
+            ],
+        ),
     ],
 )
 def test_files_that_are_no_configuration(text: str, expected: list[str]) -> None:
