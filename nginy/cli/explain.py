@@ -19,7 +19,7 @@ from nginy.balancer.base import Balancer
 from nginy.balancer.explain import Explanation
 from nginy.balancer.explain import explain as explain_pick
 from nginy.balancer.tiers import balancer_for
-from nginy.cli.common import CANNOT_RUN, config_option, fail, load_or_exit
+from nginy.cli.common import CANNOT_RUN, aligned, config_option, fail, load_or_exit
 from nginy.config.model import Config, Rule
 from nginy.config.parse import InvalidValue, parse_address, parse_host, suggestion
 from nginy.config.route import RouteTable
@@ -199,7 +199,7 @@ def _show_text(
     click.echo(f"strategy  {_strategy_text(rule)}")
     click.echo("")
     for line in _table(explanation):
-        click.echo(line.rstrip())
+        click.echo(line)
     click.echo("")
     choice = explanation.chosen
     click.echo(f"choice    {f'{choice.id} at {choice.address}' if choice else 'nobody'}")
@@ -222,6 +222,4 @@ def _table(explanation: Explanation) -> Iterable[str]:
         rows.append(
             (mark, one.id, one.address, str(one.weight), f"{one.active}{limit}", state, one.score)
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+    return aligned(rows)

@@ -9,6 +9,7 @@ import click
 from nginy.cli.common import CANNOT_RUN, config_option, fail, load_or_exit
 from nginy.errors import NginyError
 from nginy.server.process import run as run_process
+from nginy.server.status_socket import socket_path
 
 
 @click.command()
@@ -31,7 +32,8 @@ def run(path: Path, seed: int | None, verbose: bool) -> None:
         format="%(asctime)s %(levelname)s %(message)s",
     )
     try:
-        run_process(load_or_exit(path), seed)
+        config = load_or_exit(path)
+        run_process(config, seed, socket_path(config.status_socket, path))
     except NginyError as error:
         fail(str(error), CANNOT_RUN)
 
