@@ -13,8 +13,11 @@ from nginy.cli.common import aligned
 WIDEST_CELL = 40
 MOST_NOTES = 20
 """Per rule: a thousand backends that are down have one reason."""
-LEFT_OUT_FIRST = ("address", "check", "connect", "weight")
+LEFT_OUT_FIRST = ("address", "check", "connect", "weight", "failed")
 """Columns, where a line is not long enough for all; what is then still too long is cut."""
+
+SCORE_LEFT = 20
+"""As much of the last column may be all that is left of it, before others are left out."""
 
 Row = Mapping[str, str]
 """A backend by column."""
@@ -61,6 +64,7 @@ def _rule_lines(rule: Mapping[str, Any], width: int) -> Iterator[str]:
 
 def _table(rows: Sequence[Row], width: int) -> Iterator[str]:
     columns = [name for name in rows[0] if any(row[name] for row in rows)] if rows else []
+    width += max(0, max((len(row["score"]) for row in rows), default=0) - SCORE_LEFT)
     for left_out in ("", *LEFT_OUT_FIRST):
         columns = [name for name in columns if name != left_out]
         lines = list(aligned([columns, *([row[name] for name in columns] for row in rows)]))

@@ -77,6 +77,11 @@ class StatusSocket:
         self._accepting: asyncio.Task[None] | None = None
         self._answering: set[asyncio.Task[None]] = set()
 
+    @property
+    def readers(self) -> int:
+        """How many are being answered."""
+        return len(self._answering)
+
     async def open(self) -> None:
         """Serve, if that is possible; else say why not."""
         path = self._path
@@ -194,7 +199,7 @@ async def _locked(folder: Path) -> AsyncIterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise
+                    raise _NotOurs(f"somebody else keeps {folder} locked") from None
             await asyncio.sleep(0.01)
         yield
     finally:

@@ -6,61 +6,11 @@ import re
 import signal
 import socket
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from nginy import __version__
-
-TIMEOUT_S = 20
-
-
-def nginy(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "nginy", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-    )
-
-
-@pytest.fixture
-def write_config(tmp_path):
-    def write(backend: str, **settings: object) -> tuple[Path, int]:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        document = {
-            "backends": [{"id": "b1", "address": backend}],
-            "rules": [{"clients": [f"127.0.0.0/8:{port}"], "targets": ["b1"]}],
-            "bind_addresses": ["127.0.0.1"],
-            **settings,
-        }
-        path = tmp_path / "nginy.yaml"
-        path.write_text(json.dumps(document))
-        return path, port
-
-    return write
-
-
-@pytest.fixture
-def start(own, wait_until):
-    """Start `nginy run`, wait for its ready line; gives the process and the log's path."""
-
-    def start_one(path: Path, prefix: tuple[str, ...] = ()) -> tuple[subprocess.Popen, Path]:
-        log = path.with_suffix(".log")
-        with log.open("wb") as errors:
-            process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "nginy", "run", "-c", str(path)],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-            )
-        own.enter_context(process)
-        own.callback(process.kill)
-        wait_until(lambda: "nginy ready" in log.read_text() or process.poll() is not None, "ready")
-        return process, log
-
-    return start_one
+from tests.scenario.proxy.commands import TIMEOUT_S, nginy
 
 
 def test_version():
