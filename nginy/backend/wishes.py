@@ -77,6 +77,16 @@ class Wishes(dict[Origin, Wish]):
         """What holds."""
         return _first(wish.max_connections for _, wish in self._weightiest_first())
 
+    @property
+    def withdrawn_by(self) -> tuple[Origin, ...]:
+        """Who wants it drained or down; nobody if it is neither."""
+        admin, drained = self.admin, self.weight == 0
+        return tuple(
+            origin
+            for origin, wish in self.items()
+            if (wish.admin is admin is not Admin.READY) or (drained and wish.weight == 0)
+        )
+
     def _weightiest_first(self) -> Iterator[tuple[Origin, Wish]]:
         return ((origin, self[origin]) for origin in reversed(Origin) if origin in self)
 

@@ -228,7 +228,8 @@ class Adaptive(Balancer[AdaptiveSettings]):
 
     def scores(self, client: Address | None, now: float) -> Mapping[Backend, str]:
         """Load and connections per weight."""
-        self._update(now)
+        if client is not None:  # the pick that follows does the same; else nothing may change
+            self._update(now)
         return {backend: self._score(backend) for backend in self.roster.in_order()}
 
     def _score(self, backend: Backend) -> str:

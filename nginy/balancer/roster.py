@@ -140,6 +140,17 @@ class Roster:
                 self.state_changed(backend, now)
         self.next_return = self._returns[0][0] if self._returns else FOREVER
 
+    def usable_at(self, now: float) -> Set[Backend]:
+        """Who is usable once `refresh` is called at `now`: asked without calling it."""
+        if now <= self.next_return:
+            return self.usable
+        heed_health = self.policy.heed_health
+        return self.usable | {
+            backend
+            for backend, after in self._due.items()
+            if after < now and backend.obstacle(now, heed_health=heed_health) is None
+        }
+
     def state_changed(self, backend: Backend, now: float) -> None:
         """Let `backend` in or out, as its obstacles say."""
         obstacle = self._obstacle(backend, now)

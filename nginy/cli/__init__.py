@@ -1,4 +1,4 @@
-"""The command line: `nginy run | check | explain | algorithms`.
+"""The command line: `nginy run | check | explain | status | algorithms`.
 
 Exit codes: 0 done, 1 it could not run (a port in use, for example), 2 the configuration or the
 command line is wrong.
@@ -10,6 +10,7 @@ from nginy import __version__
 from nginy.cli.algorithms import algorithms
 from nginy.cli.explain import explain
 from nginy.cli.serve import check, run
+from nginy.cli.status import status
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,9 +22,10 @@ def main() -> None:
     nginy check -c nginy.yaml                         is this file right?
     nginy explain -c nginy.yaml --client 192.0.2.7    where would this client be sent, and why?
     nginy run -c nginy.yaml                           serve
+    nginy status -c nginy.yaml                        what does its process do just now?
     nginy algorithms                                  what there is to choose from
     """
 
 
-for command in (run, check, explain, algorithms):
+for command in (run, check, explain, status, algorithms):
     main.add_command(command)

@@ -11,6 +11,7 @@ import click
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.balancer.explain import Explanation
+from nginy.cli.common import aligned
 from nginy.config.model import Rule
 
 
@@ -59,7 +60,7 @@ def show_text(rule: Rule, port: int, client: Address, explained: Explained) -> N
     click.echo(f"strategy  {_strategy_text(rule)}")
     click.echo("")
     for line in _table(explanation):
-        click.echo(line.rstrip())
+        click.echo(line)
     click.echo("")
     choice = explanation.chosen
     click.echo(f"choice    {f'{choice.id} at {choice.address}' if choice else 'nobody'}")
@@ -84,6 +85,4 @@ def _table(explanation: Explanation) -> Iterable[str]:
         rows.append(
             (mark, one.id, one.address, str(one.weight), f"{one.active}{limit}", state, one.score)
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+    return aligned(rows)

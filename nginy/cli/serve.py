@@ -11,6 +11,7 @@ from nginy.engine.log import logging_to_standard_error
 from nginy.errors import NginyError
 from nginy.server.process import hold_signals, open_standard_descriptors
 from nginy.server.process import run as run_process
+from nginy.server.status_socket import socket_path
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def run(path: Path, seed: int | None, verbose: bool) -> None:
         with logging_to_standard_error(logging.DEBUG if verbose else logging.INFO):
             for warning in config.warnings:
                 log.warning("%s", warning)
-            run_process(config, seed)
+            run_process(config, seed, socket_path(config.status_socket, path))
     except NginyError as error:
         fail(str(error), CANNOT_RUN)
 

@@ -60,6 +60,8 @@ class Config:
     """Every port of a rule is listened to on each of these."""
     access_log: str | None
     """A path, `-` for standard output, None for no access log."""
+    status_socket: str | None
+    """A path, `off`, None for the one that the file's own path gives."""
     report_address: Address | None
     """Where load reports are listened for (setting `healthcheck_addr`)."""
     warnings: tuple[Problem, ...] = ()

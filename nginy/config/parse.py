@@ -60,6 +60,13 @@ def parse_host(text: object) -> str:
     raise InvalidValue(f"{text!r} is not an IP address", "one such as 10.0.1.11")
 
 
+def parse_socket_path(value: object) -> str:
+    """An absolute path, or `off`. Raises InvalidValue."""
+    if isinstance(value, str) and (value == "off" or (value[:1] == "/" and "\0" not in value)):
+        return value
+    raise InvalidValue(f"{value!r} is not a path from the root", "one such as /run/lb.sock, or off")
+
+
 def parse_port(text: object) -> int:
     """A port number, 1 to 65535. Raises InvalidValue."""
     digits = str(text)

@@ -70,6 +70,7 @@ def resolve(parts: Parts, document: Document) -> Config:
         dns=parts.top.dns,
         bind_addresses=_bind_addresses(parts.top, rules),
         access_log=parts.top.access_log,
+        status_socket=parts.top.status_socket,
         report_address=parts.top.healthcheck_addr,
     )
 

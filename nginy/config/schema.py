@@ -40,12 +40,14 @@ from nginy.config.parse import (
     parse_endpoint,
     parse_host,
     parse_port,
+    parse_socket_path,
 )
 from nginy.config.settings import Count, Flag, Name, Positive, PositiveSeconds, Seconds, Settings
 from nginy.config.strategies import RoundRobinSettings, StrategySettings
 
 HostPort = Annotated[Address, PlainValidator(parse_address)]
 Endpoint = Annotated[Address, PlainValidator(parse_endpoint)]
+SocketPath = Annotated[str, PlainValidator(parse_socket_path)]
 
 
 class ConnectionTimeouts(Settings):
@@ -208,6 +210,9 @@ class FileSettings(Settings):
     any rule has IPv6 clients."""
     access_log: Name | None = None
     """A path, or `-` for standard output; default: no access log."""
+    status_socket: SocketPath | None = None
+    """Where `nginy status` asks: a path from the root, or `off`; default: made from the path of
+    this file and the user, so that `nginy status -c FILE` finds it."""
     health_check: HealthCheckSettings | None = None
     """Of every backend that has none of its own; default: none is checked."""
     agent_check: AgentCheckSettings | None = None

@@ -10,6 +10,7 @@ import resource
 import signal
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import uvloop
 
@@ -24,14 +25,16 @@ ANSWERED = (signal.SIGHUP, signal.SIGUSR1, *WITHOUT_A_MEANING)
 """Those that end nothing."""
 
 
-def run(config: Config, seed: int | None) -> None:
+def run(config: Config, seed: int | None, status_path: Path | None) -> None:
     """Serve `config` until SIGTERM or SIGINT. Raises ListenError or AccessLogError if
     it cannot start.
 
     `seed` makes the algorithms that draw lots repeatable; None: different each time.
+    `status_path`: the Unix socket that `nginy status` asks; None: none.
     """
     raise_descriptor_limit()
-    uvloop.run(_serve(config, random.getrandbits(64) if seed is None else seed))
+    seed = random.getrandbits(64) if seed is None else seed
+    uvloop.run(_serve(config, seed, status_path))
 
 
 def open_standard_descriptors() -> None:
@@ -55,8 +58,8 @@ def raise_descriptor_limit() -> None:
     log.debug("open files: %d allowed, %d before", hard, soft)
 
 
-async def _serve(config: Config, seed: int) -> None:
-    server = Server(config, seed)
+async def _serve(config: Config, seed: int, status_path: Path | None) -> None:
+    server = Server(config, seed, status_path)
     _relieve_collector()
     with _signals_handled(server):
         await server.run()

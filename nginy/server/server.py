@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from nginy.address import Address
 from nginy.backend.pool import BackendPool, make_backend
@@ -14,11 +15,12 @@ from nginy.engine.access_log import open_access_log
 from nginy.engine.poller import Poller
 from nginy.engine.timers import TimerWheel
 from nginy.server.listener import Listener, bind, bind_datagrams
+from nginy.server.status_socket import StatusSocket
 from nginy.tcp.connection import TcpProxy
 from nginy.traffic.admission import Census
-from nginy.traffic.close_reason import CloseReason
-from nginy.traffic.ledger import Drop, Ledger
+from nginy.traffic.ledger import Ledger
 from nginy.traffic.rule import RunningRule, Surroundings, stream
+from nginy.traffic.status import status
 from nginy.udp.port import UdpProxy
 from nginy.udp.sessions import Sessions
 from nginy.watch.monitors import Monitors
@@ -39,8 +41,10 @@ class Server:
     To be made and used inside a running event loop.
     """
 
-    def __init__(self, config: Config, seed: int) -> None:
+    def __init__(self, config: Config, seed: int, status_path: Path | None = None) -> None:
         """Serve `config`; `seed` is of all that draws lots. Nothing listens yet.
+
+        Its status is served at `status_path`; None: nowhere.
 
         Raises AccessLogError if the access log cannot be opened.
         """
@@ -60,6 +64,7 @@ class Server:
         self.monitors = Monitors(config, self.pool, self.rules, stream(seed, "monitors"))
         self.tcp = TcpProxy(self.poller, self.wheel, self.ledger, self._rule_finder("tcp"))
         self.udp = UdpProxy(Sessions(self.poller, self.ledger), self._rule_finder("udp"))
+        self.status_socket = StatusSocket(status_path, self.rules, self.ledger)
         self._listeners: list[Listener] = []
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()
@@ -74,12 +79,15 @@ class Server:
             if self._stopping.is_set():
                 return
             self._open()
+            await self.status_socket.open()
+            log.info("nginy ready: %s", ", ".join(map(str, self.listening)))
             await self._stopping.wait()
             self._close_listeners()
             self.udp.drain()
             await self._drain()
         finally:
             await self.monitors.close()
+            await self.status_socket.close()
             self._close()
 
     @property
@@ -117,7 +125,6 @@ class Server:
         for host in self._config.bind_addresses:
             for protocol, port in self._config.ports:
                 self._listen(protocol, Address(host, port), rules_on[protocol, port])
-        log.info("nginy ready: %s", ", ".join(map(str, self.listening)))
 
     def _listen(self, protocol: Protocol, address: Address, rules: Sequence[RunningRule]) -> None:
         names = [rule.name for rule in rules]
@@ -184,13 +191,16 @@ class Server:
         self.poller.shut()
         if self._access_log is not None:
             self._access_log.close()
-        if not self._stopping.is_set():
-            return  # it could not start
-        log.info("closed connections: %s", _summary(self.ledger.closed["tcp"]))
+        if self._stopping.is_set():  # else it could not start
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        found = status(self.rules, self.ledger, time.monotonic())
+        log.info("closed connections: %s", _summary(found.closed["tcp"]))
         if any(protocol == "udp" for protocol, _ in self._config.ports):
-            log.info("ended UDP sessions: %s", _summary(self.ledger.closed["udp"]))
-            log.info("dropped datagrams: %s", _summary(self.ledger.dropped))
+            log.info("ended UDP sessions: %s", _summary(found.closed["udp"]))
+            log.info("dropped datagrams: %s", _summary(found.dropped))
 
 
-def _summary(counts: Mapping[CloseReason, int] | Mapping[Drop, int]) -> str:
-    return ", ".join(f"{reason.value} {count}" for reason, count in counts.items()) or "none"
+def _summary(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in counts.items()) or "none"

@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from enum import Enum
 
@@ -45,6 +45,8 @@ class Ledger:
         self._records_left = REFUSED_DATAGRAMS_RECORDED_PER_S
         self.closed: dict[Protocol, Counter[CloseReason]] = {"tcp": Counter(), "udp": Counter()}
         """Connections, and sessions with the datagrams that were refused one."""
+        self.refused: defaultdict[str | None, Counter[CloseReason]] = defaultdict(Counter)
+        """Of those, by rule, the clients that were not served at all for one of REFUSALS."""
         self.dropped: Counter[Drop] = Counter()
         """Datagrams."""
 
@@ -69,6 +71,7 @@ class Ledger:
         reason = context.close_reason
         self.closed[context.protocol][reason] += 1
         if reason in REFUSALS and context.backend is None:
+            self.refused[context.rule_name][reason] += 1
             self._complaints.say(
                 f"{reason.value} {context.rule_name}",
                 context.closed_s,

@@ -73,6 +73,11 @@ class RunningRule:
         """Whom it is for, and at which ports."""
         return self.settings.clients
 
+    @property
+    def waiting(self) -> int:
+        """How many connections wait in its queue."""
+        return len(self._waiting)
+
     def members(self) -> tuple[Backend, ...]:
         """Its present backends."""
         return self.pool.members(self.settings.backend_ids)

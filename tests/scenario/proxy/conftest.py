@@ -127,9 +127,16 @@ def free_port() -> int:
 class Proxy:
     """A server in a thread of its own, and what a test wants to know of it."""
 
-    def __init__(self, own: ExitStack, log_path: Path, settings: dict[str, object]) -> None:
+    def __init__(
+        self,
+        own: ExitStack,
+        log_path: Path,
+        settings: dict[str, object],
+        status_path: Path | None = None,
+    ) -> None:
         self._own = own
         self._log_path = log_path
+        self._status_path = status_path
         self.port = free_port()
         settings = {"access_log": str(log_path), "bind_addresses": ["127.0.0.1"], **settings}
         text = json.dumps(settings).replace("PORT", str(self.port))
@@ -214,7 +221,7 @@ class Proxy:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.server = Server(self._config, 1)
+        self.server = Server(self._config, 1, self._status_path)
         await self.server.run()
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -258,7 +265,11 @@ def proxy(own: ExitStack, tmp_path: Path) -> Iterator[Callable[..., Proxy]]:
     """
     started: list[Proxy] = []
 
-    def start(backends: list[Peer | UdpPeer | dict[str, object]], **settings: object) -> Proxy:
+    def start(
+        backends: list[Peer | UdpPeer | dict[str, object]],
+        status_path: Path | None = None,
+        **settings: object,
+    ) -> Proxy:
         listed = [
             {
                 "id": f"b{number}",
@@ -272,7 +283,8 @@ def proxy(own: ExitStack, tmp_path: Path) -> Iterator[Callable[..., Proxy]]:
             "rules": [{"clients": ["0.0.0.0/0:PORT"], "targets": ids}],
             **settings,
         }
-        started.append(Proxy(own, tmp_path / f"access-{len(started)}.log", document).start())
+        log_path = tmp_path / f"access-{len(started)}.log"
+        started.append(Proxy(own, log_path, document, status_path).start())
         return started[-1]
 
     yield start
@@ -308,14 +320,16 @@ def udp_proxy(proxy: Callable[..., Proxy]) -> Callable[..., Proxy]:
 
 
 @pytest.fixture
-def write_config(tmp_path):
+def write_config(tmp_path: Path) -> Callable[..., tuple[Path, int]]:
+    """`write_config(address, **settings)`: a file with one backend; gives its path and a port."""
+
     def write(backend: str, **settings: object) -> tuple[Path, int]:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         document = {
             "backends": [{"id": "b1", "address": backend}],
             "rules": [{"clients": [f"127.0.0.0/8:{port}"], "targets": ["b1"]}],
             "bind_addresses": ["127.0.0.1"],
+            "status_socket": "off",
             **settings,
         }
         path = tmp_path / "nginy.yaml"
@@ -326,13 +340,16 @@ def write_config(tmp_path):
 
 
 @pytest.fixture
-def start(own, wait_until):
+def start(own: ExitStack) -> Callable[..., tuple[subprocess.Popen[bytes], Path]]:
     """Start `nginy run`, wait for its ready line; gives the process and the log's path."""
 
     def start_one(
-        path: Path, prefix: tuple[str, ...] = (), stdout: int = subprocess.PIPE
-    ) -> tuple[subprocess.Popen, Path]:
-        log = path.with_suffix(".log")
+        path: Path,
+        prefix: tuple[str, ...] = (),
+        stdout: int = subprocess.PIPE,
+        log: Path | None = None,
+    ) -> tuple[subprocess.Popen[bytes], Path]:
+        log = log or path.with_suffix(".log")
         with log.open("wb") as errors:
             process = subprocess.Popen(
                 [*prefix, sys.executable, "-m", "nginy", "run", "-c", str(path)],

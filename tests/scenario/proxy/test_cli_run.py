@@ -12,17 +12,7 @@ from pathlib import Path
 import pytest
 
 from nginy import __version__
-
-TIMEOUT_S = 20
-
-
-def nginy(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "nginy", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-    )
+from tests.scenario.proxy.commands import TIMEOUT_S, nginy
 
 
 def test_version():

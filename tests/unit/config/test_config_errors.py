@@ -237,8 +237,8 @@ MISTAKES = {
         "clusters:",
         "timeout: {}\nclusters:",
         "f:4: timeout: unknown setting; did you mean 'timeouts'? (expected one of backends,"
-        " clusters, rules, timeouts, retries, bind_addresses, access_log, health_check,"
-        " agent_check, slow_start, limits, dns, healthcheck_addr, iperf_addr)",
+        " clusters, rules, timeouts, retries, bind_addresses, access_log, status_socket,"
+        " health_check, agent_check, slow_start, limits, dns, healthcheck_addr, iperf_addr)",
     ),
     "unknown nested key": (
         "    targets: [main]\n",
@@ -307,6 +307,18 @@ MISTAKES = {
         "clusters:",
         "bind_addresses: []\nclusters:",
         "f:4: bind_addresses: is empty (expected at least one entry)",
+    ),
+    "a status socket that depends on where the process was started": (
+        "clusters:",
+        "status_socket: lb.sock\nclusters:",
+        "f:4: status_socket: 'lb.sock' is not a path from the root"
+        " (expected one such as /run/lb.sock, or off)",
+    ),
+    "a status socket that is false": (
+        "clusters:",
+        "status_socket: false\nclusters:",
+        "f:4: status_socket: False is not a path from the root"
+        " (expected one such as /run/lb.sock, or off)",
     ),
     "alias to itself": (
         "main: [srv-1, srv-2]",

@@ -1,0 +1,245 @@
+"""Where a running process says what it does: one JSON document per connection to a Unix socket.
+
+Nothing is read from who connects. Whatever is wrong with the socket is a warning: a balancer serves
+its clients, whether or not somebody can ask it how.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import hashlib
+import logging
+import os
+import socket
+import stat
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from nginy.traffic.ledger import Ledger
+from nginy.traffic.rule import RunningRule
+from nginy.traffic.status import RuleStatus, Status, status_in_slices
+
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+OFF = "off"
+MOST_READERS = 16
+"""At a time; one more waits until another one has all, or was dropped."""
+SEND_TIMEOUT_S = 5.0
+"""A reader that has not taken its document after this is dropped."""
+LOCK_TIMEOUT_S = 1.0
+ENCODED_AT_ONCE = 500
+"""Backends, about 0.5 ms."""
+
+
+class _NotOurs(OSError):
+    """The path is taken, by something that is to stay."""
+
+
+def default_folder(uid: int, environ: Mapping[str, str]) -> Path:
+    """Where sockets are unless `status_socket` says otherwise: only the user can write there."""
+    if uid == 0:
+        return Path("/run/nginy")
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    return Path(runtime, "nginy") if runtime.startswith("/") else Path(f"/tmp/nginy-{uid}")
+
+
+def default_path(config_path: Path) -> Path:
+    """The socket of the process that this user runs with this configuration file."""
+    name = hashlib.sha256(os.fsencode(os.path.abspath(config_path))).hexdigest()[:16]
+    return default_folder(os.getuid(), os.environ) / f"{name}.sock"
+
+
+def socket_path(setting: str | None, config_path: Path) -> Path | None:
+    """What the setting `status_socket` of this file means; None: no socket."""
+    if setting is None:
+        return default_path(config_path)
+    return None if setting == OFF else Path(setting)
+
+
+class StatusSocket:
+    """Serves the status of `rules`, from `open` until `close`."""
+
+    def __init__(self, path: Path | None, rules: Sequence[RunningRule], ledger: Ledger) -> None:
+        """`path` None: nothing is served."""
+        self._path = path
+        self._rules = rules
+        self._ledger = ledger
+        self._listener: socket.socket | None = None
+        self._inode: tuple[int, int] | None = None
+        """Of our socket, by which it is known again."""
+        self._accepting: asyncio.Task[None] | None = None
+        self._answering: set[asyncio.Task[None]] = set()
+
+    @property
+    def readers(self) -> int:
+        """How many are being answered."""
+        return len(self._answering)
+
+    async def open(self) -> None:
+        """Serve, if that is possible; else say why not."""
+        path = self._path
+        if path is None:
+            return
+        try:
+            if path.parent == default_folder(os.getuid(), os.environ):
+                _make_private(path.parent)
+            async with _locked(path.parent):
+                self._listener = _listen(path)
+                self._inode = _inode(path)
+        except OSError as error:
+            log.warning(
+                "status is not served at %s: %s; give status_socket another path, or %s",
+                path,
+                error.strerror or error,
+                OFF,
+            )
+            return
+        log.info("status: %s", path)
+        self._accepting = asyncio.create_task(self._accept(self._listener))
+
+    async def close(self) -> None:
+        """Serve no more; the socket goes, unless another one has taken its place."""
+        tasks = [*self._answering, *([self._accepting] if self._accepting else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._listener is None or self._path is None:
+            return
+        with contextlib.suppress(OSError):
+            if _inode(self._path) == self._inode:
+                self._path.unlink()
+        self._listener.close()
+        self._listener = None
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                reader, _ = await loop.sock_accept(listener)
+            except OSError as error:  # no descriptor left
+                log.warning("a status was not given: %s", error)
+                await asyncio.sleep(1.0)
+                continue
+            task = asyncio.create_task(self._answer(reader))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+            if len(self._answering) >= MOST_READERS:
+                await asyncio.wait(self._answering, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _answer(self, reader: socket.socket) -> None:
+        with reader:
+            reader.setblocking(False)
+            try:
+                document = await _encoded(await self._snapshot())
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await asyncio.get_running_loop().sock_sendall(reader, document)
+            except OSError as error:  # it has gone, or does not read
+                log.debug("a status was not taken: %s", error)
+            except Exception:
+                log.exception("a status was not given by a fault of nginy")
+
+    async def _snapshot(self) -> Status:
+        slices = status_in_slices(self._rules, self._ledger, time.monotonic())
+        while True:
+            try:
+                next(slices)
+            except StopIteration as end:
+                snapshot: Status = end.value
+                return snapshot
+            await asyncio.sleep(0)
+
+
+async def _encoded(snapshot: Status) -> bytes:
+    """As JSON; the fields are those of `Status`."""
+    rules = [orjson.Fragment(await _encoded_rule(rule)) for rule in snapshot.rules]
+    return orjson.dumps({"schema_version": SCHEMA_VERSION} | _fields(snapshot) | {"rules": rules})
+
+
+async def _encoded_rule(rule: RuleStatus) -> bytes:
+    pieces = []
+    for start in range(0, len(rule.backends), ENCODED_AT_ONCE):
+        pieces.append(orjson.dumps(rule.backends[start : start + ENCODED_AT_ONCE])[1:-1])
+        await asyncio.sleep(0)
+    backends = orjson.Fragment(b"[" + b",".join(pieces) + b"]")
+    return orjson.dumps(_fields(rule) | {"backends": backends})
+
+
+def _fields(one: Status | RuleStatus) -> dict[str, Any]:
+    return {field.name: getattr(one, field.name) for field in dataclasses.fields(one)}
+
+
+def _make_private(folder: Path) -> None:
+    """Raises OSError if somebody else can write there."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o022
+    if not private or found.st_uid != os.getuid():
+        raise _NotOurs(f"{folder} is not a directory that only this user can write")
+
+
+@contextlib.asynccontextmanager
+async def _locked(folder: Path) -> AsyncIterator[None]:
+    """Nobody else looks for a socket, removes or makes one there meanwhile.
+
+    Otherwise two that start together both find a stale socket, and one removes the other's.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise _NotOurs(f"somebody else keeps {folder} locked") from None
+            await asyncio.sleep(0.01)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _listen(path: Path) -> socket.socket:
+    """Raises OSError if that is not possible."""
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.setblocking(False)
+        os.fchmod(listener.fileno(), 0o600)  # what bind makes has it from the start
+        try:
+            listener.bind(str(path))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            _remove_stale(path)
+            listener.bind(str(path))
+        listener.listen()
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket that nobody serves. Raises OSError for anything else."""
+    if not stat.S_ISSOCK(path.lstat().st_mode):
+        raise _NotOurs("it exists and is no socket")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        found = probe.connect_ex(str(path))
+    if found in (0, errno.EAGAIN):
+        raise _NotOurs("another process serves it")
+    if found != errno.ECONNREFUSED:
+        raise OSError(found, os.strerror(found))
+    path.unlink()
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_dev, found.st_ino
