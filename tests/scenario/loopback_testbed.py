@@ -98,6 +98,7 @@ class LoopbackTestbed:
         weighted = zip(backends, weights or [1] * len(backends), strict=True)
         config = {
             "bind_addresses": ["127.0.0.1"],
+            "status_socket": "off",
             "backends": [{"id": b.id, "address": b.address, "weight": w} for b, w in weighted],
             "rules": [
                 {
