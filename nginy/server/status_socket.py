@@ -31,6 +31,8 @@ SCHEMA_VERSION = 1
 OFF = "off"
 MOST_READERS = 16
 """At a time; one more waits until another one has all, or was dropped."""
+NAME_DIGITS = 16
+"""Of a socket's name, hexadecimal."""
 SEND_TIMEOUT_S = 5.0
 """A reader that has not taken its document after this is dropped."""
 LOCK_TIMEOUT_S = 1.0
@@ -52,7 +54,7 @@ def default_folder(uid: int, environ: Mapping[str, str]) -> Path:
 
 def default_path(config_path: Path) -> Path:
     """The socket of the process that this user runs with this configuration file."""
-    name = hashlib.sha256(os.fsencode(os.path.abspath(config_path))).hexdigest()[:16]
+    name = hashlib.sha256(os.fsencode(os.path.abspath(config_path))).hexdigest()[:NAME_DIGITS]
     return default_folder(os.getuid(), os.environ) / f"{name}.sock"
 
 
@@ -91,6 +93,8 @@ class StatusSocket:
             if path.parent == default_folder(os.getuid(), os.environ):
                 _make_private(path.parent)
             async with _locked(path.parent):
+                if path.parent == default_folder(os.getuid(), os.environ):
+                    _remove_strays(path.parent)
                 self._listener = _listen(path)
                 self._inode = _inode(path)
         except OSError as error:
@@ -224,6 +228,13 @@ def _listen(path: Path) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _remove_strays(folder: Path) -> None:
+    """What processes that were killed have left in the folder of our own."""
+    for stray in folder.glob("[0-9a-f]" * NAME_DIGITS + ".sock"):
+        with contextlib.suppress(OSError):  # served, or gone by now
+            _remove_stale(stray)
 
 
 def _remove_stale(path: Path) -> None:

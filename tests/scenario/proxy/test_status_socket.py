@@ -1,5 +1,6 @@
 """`nginy status`, asked of processes that run, over their sockets."""
 
+import asyncio
 import fcntl
 import json
 import os
@@ -17,6 +18,7 @@ import pytest
 
 from nginy.server import status_socket
 from nginy.server.status_socket import default_folder, default_path
+from nginy.traffic.ledger import Ledger
 from tests.scenario.proxy.commands import TIMEOUT_S, nginy
 
 Process = subprocess.Popen[bytes]
@@ -286,6 +288,29 @@ def test_a_folder_that_others_can_write_is_not_used(
     wait_until(lambda: "nginy ready" in caplog.text, "ready")
     assert (folder / "s").exists() == served
     assert (f"{folder} is not a directory that only this user can write" in caplog.text) != served
+
+
+def test_what_killed_processes_have_left_goes_and_nothing_else(
+    own: ExitStack, monkeypatch: pytest.MonkeyPatch, short: Path
+) -> None:
+    folder = short / "own"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setattr(status_socket, "default_folder", lambda uid, environ: folder)
+    dead, served, other = (folder / name for name in ("0" * 16 + ".sock", "1" * 16 + ".sock", "x"))
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(str(dead))
+    listener = own.enter_context(socket.socket(socket.AF_UNIX))
+    listener.bind(str(served))
+    listener.listen()
+    other.touch()
+
+    async def scene() -> None:
+        ours = status_socket.StatusSocket(folder / ("2" * 16 + ".sock"), (), Ledger())
+        await ours.open()
+        assert (dead.exists(), served.exists(), other.exists()) == (False, True, True)
+        await ours.close()
+
+    asyncio.run(scene())
 
 
 def test_nobody_else_may_be_at_work_in_the_folder(
