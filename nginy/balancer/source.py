@@ -15,6 +15,7 @@ from nginy.address import Address
 from nginy.backend.backend import Backend, Obstacle
 from nginy.balancer.consistent import ConsistentHash
 from nginy.balancer.hash_key import plain_host
+from nginy.balancer.renewal import Later, Slices
 from nginy.config.strategies import SourceSettings
 
 ID_DIGITS = 10
@@ -86,8 +87,12 @@ class Source(ConsistentHash[SourceSettings, int]):
     def share_changed(self, backend: Backend, now: float) -> None:
         """`reweighed` sees to it."""
 
-    def make_table(self, members: Sequence[Backend], now: float) -> "ServerMap | NearestRing":
-        """The map: O(total weight log n). The ring: O(points log points)."""
+    def work_later(self, later: Later) -> None:
+        """Not here: only who is up is in a map, so one before may hold nobody who can be chosen."""
+
+    def slices(self, members: Sequence[Backend], now: float) -> "Slices[ServerMap | NearestRing]":
+        """In one: the map in O(total weight log n), the ring in O(points log points)."""
+        yield
         weights = haproxy_weights(members)
         if self.settings.method == "consistent":
             self._placed = frozenset(members)
