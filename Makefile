@@ -16,7 +16,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(HOME)/.cache/nginy/hypothesis
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup experiment sweep figures doctor check test bench quality notebook clean
+.PHONY: help setup experiment sweep figures doctor check test bench stress quality notebook clean
 
 # name:option pairs of `make experiment`; one that is not given keeps the scenario's own value
 override = $(if $($(1)),--$(2) '$($(1))')
@@ -89,6 +89,10 @@ test: check ## everything; the tests of virtual networks run only as root (sudo 
 bench: ## nginy beside nginx and HAProxy, TCP and UDP: rates, memory, ratios; and what a pick costs
 	@experiments/setup.sh --bench
 	@$(ROOT) $(PY) -m experiments.bench
+
+stress: ## nginy beside nginx and HAProxy under stress: who holds up, starves or drops whom; ONLY=scene
+	@experiments/setup.sh --bench
+	@$(ROOT) $(PY) -m experiments.stress $(if $(ONLY),--only '$(ONLY)')
 
 quality: setup ## how exact the link emulator is on this machine (delay, throughput, loss)
 	@$(ROOT) $(PY) -m topologies.links.quality

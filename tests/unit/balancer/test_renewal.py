@@ -18,7 +18,8 @@ from nginy.balancer.renewal import STEP, sorted_pieces
 from nginy.config.strategies import STRATEGIES
 
 CLIENTS = [Address(f"10.{i % 211}.{i // 211}.{i % 13}", 40000) for i in range(1000)]
-every = pytest.mark.parametrize("method", ["ketama", "maglev", "ring_hash"])
+OPTIONS = {"source": {"method": "consistent"}}
+every = pytest.mark.parametrize("method", ["ketama", "maglev", "ring_hash", "source"])
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,7 @@ class Rig:
         ]
         self.works: list[Iterator[None]] = []
         self.balancer: Balancer[Any] = make_balancer(
-            STRATEGIES[method](type=method), random.Random(0)
+            STRATEGIES[method](type=method, **OPTIONS.get(method, {})), random.Random(0)
         )
         self.balancer.work_later(self.works.append)
         self.balancer.rebuild(self.backends, 0.0)
@@ -114,3 +115,17 @@ def test_a_step_is_of_a_bounded_number_of_points() -> None:
 @given(numbers=st.lists(st.integers(0, 2**40 - 1)))
 def test_pieces_in_order_are_all_numbers_sorted(numbers: list[int]) -> None:
     assert [number for piece in sorted_pieces(numbers, 40) for number in piece] == sorted(numbers)
+
+
+def test_a_map_is_made_at_once_as_only_those_who_are_up_are_in_it() -> None:
+    balancer = make_balancer(STRATEGIES["source"](type="source", method="map"), random.Random(0))
+    works: list[Iterator[None]] = []
+    balancer.work_later(works.append)
+    one, other = (Backend(f"b{i}", Address("127.0.0.1", 1 + i)) for i in range(2))
+    other.set_healthy(False, 0.0)
+    balancer.rebuild([one, other], 0.0)
+    assert balancer.pick(CLIENTS[0], 0.0) is one
+    other.set_healthy(True, 0.0)
+    one.set_healthy(False, 0.0)
+    assert balancer.pick(CLIENTS[0], 0.0) is other
+    assert works == []
