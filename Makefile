@@ -27,7 +27,7 @@ OVERRIDES = $(call override,SCENARIO,scenario) $(call override,PROTO,proto) \
 	$(call override,PRECISION,precision) $(call override,FIGURES,figures)
 
 # A misspelt variable (LOS=1) would otherwise be ignored, and the run be another than was asked.
-VARIABLES := ALG PROTO SCENARIO LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION SEED PRECISION FIGURES SWEEP PYTHON
+VARIABLES := ALG PROTO SCENARIO LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION SEED PRECISION FIGURES SWEEP ONLY PYTHON
 SCENARIOS = $(basename $(notdir $(sort $(wildcard experiments/scenarios/*.yaml))))
 GIVEN := $(foreach given,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(given))))
 ifneq ($(filter-out $(VARIABLES),$(GIVEN)),)
@@ -90,7 +90,7 @@ bench: ## nginy beside nginx and HAProxy, TCP and UDP: rates, memory, ratios; an
 	@experiments/setup.sh --bench
 	@$(ROOT) $(PY) -m experiments.bench
 
-stress: ## nginy beside nginx and HAProxy under stress: who holds up, starves or drops whom; ONLY=scene
+stress: ## nginy beside nginx and HAProxy under stress: who holds up, starves or drops whom; ONLY=weight for one
 	@experiments/setup.sh --bench
 	@$(ROOT) $(PY) -m experiments.stress $(if $(ONLY),--only '$(ONLY)')
 

@@ -1,7 +1,10 @@
 """What `make stress` makes of its figures."""
 
 import pytest
+from click.testing import CliRunner, Result
 
+import experiments.stress.__main__ as stress
+from experiments.bench.peers import BenchError
 from experiments.stress.scenes import SCENES, Figure, Goal, Scene
 from experiments.stress.verdict import reached, table
 
@@ -45,3 +48,42 @@ def test_the_table_tells_goal_and_verdict_of_nginy_alone() -> None:
     assert ["nginy", "75.0", "<=", "2.0", "MISSED"] in lines
     assert ["nginy", "14.0", "10.7", "<=", "15.7", "reached"] in lines
     assert ["nginy", "1.0", "not", "judged"] in lines
+
+
+def outcome(monkeypatch: pytest.MonkeyPatch, figures: dict[str, Figure | Exception]) -> Result:
+    """Of the scene `restart`, by system."""
+
+    def measured(_scene: str, system: str) -> Figure:
+        figure = figures[system]
+        if isinstance(figure, Exception):
+            raise figure
+        return figure
+
+    monkeypatch.setattr(stress, "prepare_process", lambda: None)  # pytest's own signals stay
+    monkeypatch.setattr(stress.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(stress, "_measure", measured)
+    return CliRunner().invoke(stress.main, ["--only", "restart"])
+
+
+@pytest.mark.parametrize(("lost", "code"), [(2.0, 0), (3.0, 1)])
+def test_the_exit_code_says_whether_the_goal_is_reached(
+    monkeypatch: pytest.MonkeyPatch, lost: float, code: int
+) -> None:
+    figures = {"nginx": Figure(2.0), "haproxy": Figure(8.0), "nginy": Figure(lost)}
+    assert outcome(monkeypatch, figures).exit_code == code
+
+
+@pytest.mark.parametrize("missing", ["nginx", "nginy"])
+def test_what_cannot_be_measured_is_said_and_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    figures: dict[str, Figure | Exception] = {
+        "nginx": Figure(2.0),
+        "haproxy": Figure(8.0),
+        "nginy": Figure(0.0),
+        missing: BenchError("not today"),
+    }
+    done = outcome(monkeypatch, figures)
+    assert done.exit_code == 2
+    assert f"restart of {missing} could not be measured: not today" in done.output
+    assert "haproxy  8.0" in done.output
