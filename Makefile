@@ -16,7 +16,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(HOME)/.cache/nginy/hypothesis
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup experiment sweep figures doctor check test bench quality notebook clean
+.PHONY: help setup experiment sweep figures doctor check test bench stress quality notebook clean
 
 # name:option pairs of `make experiment`; one that is not given keeps the scenario's own value
 override = $(if $($(1)),--$(2) '$($(1))')
@@ -27,7 +27,7 @@ OVERRIDES = $(call override,SCENARIO,scenario) $(call override,PROTO,proto) \
 	$(call override,PRECISION,precision) $(call override,FIGURES,figures)
 
 # A misspelt variable (LOS=1) would otherwise be ignored, and the run be another than was asked.
-VARIABLES := ALG PROTO SCENARIO LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION SEED PRECISION FIGURES SWEEP PYTHON
+VARIABLES := ALG PROTO SCENARIO LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION SEED PRECISION FIGURES SWEEP ONLY PYTHON
 SCENARIOS = $(basename $(notdir $(sort $(wildcard experiments/scenarios/*.yaml))))
 GIVEN := $(foreach given,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(given))))
 ifneq ($(filter-out $(VARIABLES),$(GIVEN)),)
@@ -89,6 +89,10 @@ test: check ## everything; the tests of virtual networks run only as root (sudo 
 bench: ## nginy beside nginx and HAProxy, TCP and UDP: rates, memory, ratios; and what a pick costs
 	@experiments/setup.sh --bench
 	@$(ROOT) $(PY) -m experiments.bench
+
+stress: ## nginy beside nginx and HAProxy under stress: who holds up, starves or drops whom; ONLY=weight for one
+	@experiments/setup.sh --bench
+	@$(ROOT) $(PY) -m experiments.stress $(if $(ONLY),--only '$(ONLY)')
 
 quality: setup ## how exact the link emulator is on this machine (delay, throughput, loss)
 	@$(ROOT) $(PY) -m topologies.links.quality

@@ -15,6 +15,7 @@ from nginy.engine.timers import TimerWheel
 from nginy.errors import BackendError
 from nginy.traffic.admission import Census
 from nginy.traffic.attempt import Attempt, BackendWithdrawn
+from nginy.traffic.background import Background
 from nginy.traffic.close_reason import CloseReason, ConnectionEnd
 from nginy.traffic.ledger import Ledger
 from nginy.traffic.rule import RunningRule, Surroundings
@@ -34,8 +35,9 @@ class World:
         self.soon: deque[Callable[[float], None]] = deque()
         self.census = Census(config.limits.max_connections)
         self.ledger = Ledger(self.records.append)
+        run_soon = self.soon.append
         self.around = Surroundings(
-            self.pool, self.census, self.ledger, self.wheel, self.soon.append, seed
+            self.pool, self.census, self.ledger, self.wheel, run_soon, Background(run_soon), seed
         )
         self.rules = [RunningRule(rule, self.around, now) for rule in config.rules]
 

@@ -8,13 +8,10 @@ codes: 0 all floors reached, 1 one missed, 2 something could not be measured.
 import json
 import os
 import platform
-import resource
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 
 import click
 import psutil
@@ -22,6 +19,7 @@ import psutil
 from experiments.bench import tcp, udp
 from experiments.bench.peers import BenchError, HAProxy, Nginx, Nginy, Peer
 from experiments.bench.plan import Plan, Record
+from experiments.bench.program import prepare_process
 from experiments.bench.report import WORKLOADS, Sample, judged, summary, tables
 from experiments.processes import ProcessFailed
 
@@ -73,7 +71,7 @@ def main(
     json_path: Path | None,
 ) -> None:
     """Run, print, judge."""
-    _prepare_process()
+    prepare_process()
     beside = [STANDARD_PEERS[name] for name in peers or STANDARD_PEERS]
     other = [Nginy("other", against)] if against else []
     workloads = only or (*WORKLOADS, PICKS)
@@ -88,20 +86,6 @@ def main(
     if troubles:
         sys.exit(CANNOT_RUN)
     sys.exit(0 if all(judged(samples).values()) else FLOOR_MISSED)
-
-
-def _prepare_process() -> None:
-    """As many open files as allowed, for itself and what it starts; ends by unwinding."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _exit_on_signal)
-
-
-def _exit_on_signal(number: int, _frame: FrameType | None) -> None:
-    for each in (signal.SIGINT, signal.SIGTERM):  # sudo and make pass it on again: clean up first
-        signal.signal(each, signal.SIG_IGN)
-    sys.exit(128 + number)
 
 
 def _run(plan: Plan) -> tuple[list[Sample], list[str]]:

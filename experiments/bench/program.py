@@ -1,8 +1,13 @@
-"""Balancers as they run: started in a place, ended with the block, their CPU time and memory."""
+"""Balancers as they run: started in a place, ended with the block, their CPU time and memory; and
+the benchmark's own process."""
 
+import resource
+import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 import psutil
 
@@ -38,3 +43,17 @@ def memory_bytes(process: HostProcess) -> int:
 def _processes(process: HostProcess) -> list[psutil.Process]:
     first = psutil.Process(process.pid)
     return [first, *first.children(recursive=True)]
+
+
+def prepare_process() -> None:
+    """As many open files as allowed, for itself and what it starts; ends by unwinding."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _exit_on_signal)
+
+
+def _exit_on_signal(number: int, _frame: FrameType | None) -> None:
+    for each in (signal.SIGINT, signal.SIGTERM):  # sudo and make pass it on again: clean up first
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(128 + number)

@@ -24,6 +24,7 @@ from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.load import LoadReport
 from nginy.backend.pool import Outcome
+from nginy.balancer.renewal import Later
 from nginy.balancer.roster import Eligible, Follower, Roster, RosterPolicy, Tried, Untried
 from nginy.config.strategies import StrategySettings
 
@@ -59,6 +60,9 @@ class Balancer(Follower, ABC, Generic[SettingsT]):
 
     def prepare(self) -> None:
         """Make the algorithm's own state, of nobody yet; the constructor's last step."""
+
+    def work_later(self, later: Later) -> None:
+        """From now on `later` takes work that is too long for a pick; without, picks do it."""
 
     # Asked.
 

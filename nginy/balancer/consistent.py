@@ -8,6 +8,7 @@ from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.balancer.base import Balancer
 from nginy.balancer.bounded import load_bound
+from nginy.balancer.renewal import Later, Renewal, Slices
 from nginy.balancer.roster import Eligible, Tried
 from nginy.config.strategies import BoundedSettings, SourceSettings
 
@@ -33,23 +34,30 @@ class ConsistentHash(Balancer[ConsistentT], Generic[ConsistentT, HashedT]):
 
     The table is of all members by `place_weight`, usable or not: so nobody's keys move but those of
     the member that is away, and they come back with it. A weight changed at run time makes another
-    table at the next pick, slow start does not (keys would move twice). With `load_factor` the
+    table from the next pick on, in steps (`Renewal`), and until it is ready picks use the old one,
+    which has the same members; slow start does not (keys would move twice). With `load_factor` the
     first usable member is chosen that its LoadBound admits as well; if there is none, which only
     retries of one connection can bring about, the first usable one.
     """
 
-    _table: Table[HashedT]
+    _table: Table[HashedT] | None
 
     def prepare(self) -> None:
         """The bound; the table is made at the first pick."""
         self._bound = load_bound(self.settings.load_factor, self.roster)
         self._weights: dict[Backend, int] = {}
-        """Those in the table."""
+        """Those in the table, or in the one that is being made."""
+        self._table = None
         self._outdated = True
+        self._renewal = Renewal(self._slices, self._use)
+
+    def work_later(self, later: Later) -> None:
+        """Tables for new weights."""
+        self._renewal.later = later
 
     @abstractmethod
-    def make_table(self, members: Sequence[Backend], now: float) -> Table[HashedT]:
-        """Of `members`, at least one."""
+    def slices(self, members: Sequence[Backend], now: float) -> Slices[Table[HashedT]]:
+        """The making of a table of `members`, at least one."""
 
     @abstractmethod
     def hashed(self, client: Address) -> HashedT:
@@ -61,7 +69,9 @@ class ConsistentHash(Balancer[ConsistentT], Generic[ConsistentT, HashedT]):
 
     def members_changed(self, members: Sequence[Backend], now: float) -> None:
         """Another table at the next pick."""
+        self._renewal.give_up()
         self._weights.clear()
+        self._table = None
         self._outdated = True
 
     def reweighed(self, backend: Backend, now: float) -> None:
@@ -71,9 +81,7 @@ class ConsistentHash(Balancer[ConsistentT], Generic[ConsistentT, HashedT]):
 
     def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The first in the client's order that is eligible and within its bound."""
-        if self._outdated:
-            self._make_table(now)
-        table, usable, bound = self._table, self.roster.usable, self._bound
+        table, usable, bound = self._present_table(now), self.roster.usable, self._bound
         hashed = self.hashed(client)
         owner = table.owner(hashed, usable)
         if owner in eligible and (bound is None or bound.admits(owner)):
@@ -108,21 +116,33 @@ class ConsistentHash(Balancer[ConsistentT], Generic[ConsistentT, HashedT]):
             steps.append(f"next is {chosen.id}{self._load(chosen)}")
         return "; ".join(steps)
 
-    def _make_table(self, now: float) -> None:
+    def _present_table(self, now: float) -> Table[HashedT]:
+        """The one to choose by; if it is outdated, the next is under way."""
+        if self._outdated:
+            if self._table is None:
+                self._renewal.at_once(now)
+            else:
+                self._renewal.soon(now)
+        assert self._table is not None
+        return self._table
+
+    def _slices(self, now: float) -> Slices[Table[HashedT]]:
         members = self.roster.members
         self._weights = {backend: backend.place_weight for backend in members}
-        self._table = self.make_table(members, now)
         self._outdated = False
+        return self.slices(members, now)
+
+    def _use(self, table: Table[HashedT]) -> None:
+        self._table = table
 
     def _order(self, client: Address, now: float) -> list[Backend]:
         """The members in the client's order, each once, up to the last usable one."""
         if not self.roster.usable:
             return []
-        if self._outdated:
-            self._make_table(now)
+        table = self._present_table(now)
         missing = set(self.roster.usable)
         order: dict[Backend, None] = {}
-        for backend in self._table.walk(self.hashed(client), self.roster.usable):
+        for backend in table.walk(self.hashed(client), self.roster.usable):
             order[backend] = None
             missing.discard(backend)
             if not missing:

@@ -4,6 +4,7 @@ from array import array
 from binascii import crc32
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from nginy.address import Address
@@ -11,6 +12,7 @@ from nginy.backend.backend import Backend
 from nginy.balancer.base import Balancer
 from nginy.balancer.bounded import load_bound
 from nginy.balancer.hash_key import key_of
+from nginy.balancer.renewal import STEP, Later, Renewal, Slices, sorted_pieces
 from nginy.balancer.roster import Eligible, Follower, Tried
 from nginy.balancer.round_robin import MAX_MISSES, SmoothRobin
 from nginy.config.strategies import KetamaSettings
@@ -37,7 +39,8 @@ class Ketama(Balancer[KetamaSettings]):
     members/(those with room) points besides, each about 1.5 us at 10 000 backends, where no cache
     holds them all: with 1.25 and one connection per backend, of 1 000 clients, 5 to 8 points, 8 to
     12 us. The ring, 8 bytes per point, is built in O(160 W log(160 W)) with the membership (about
-    1 us per point), and again at the first pick after a weight has changed.
+    1 us per point), and again, in steps, from the first pick on after a weight has changed; until
+    it is ready, the one before serves.
     Source: ngx_stream_upstream_hash_module.c (nginx 1.22.1); the points are those of Perl's
     Cache::Memcached::Fast.
     """
@@ -48,11 +51,15 @@ class Ketama(Balancer[KetamaSettings]):
         self._smooth = self.roster.followed_by(SmoothRobin(self.roster))
         self._bound = load_bound(self.settings.load_factor, self.roster)
 
+    def work_later(self, later: Later) -> None:
+        """Rings for new weights."""
+        self._ring.renewal.later = later
+
     def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The backend of the client's first good point."""
         if len(self.roster.members) > 1:
             ring = self._ring
-            place = ring.place(crc32(key_of(client, self.settings.key)))
+            place = ring.place(crc32(key_of(client, self.settings.key)), now)
             count = len(ring.points)
             for point in range(place, place + (count if self._bound else MAX_MISSES + 1)):
                 owners = ring.owners(point % count)
@@ -88,7 +95,7 @@ class Ketama(Balancer[KetamaSettings]):
             return "it is the only one"
         key = key_of(client, self.settings.key)
         passed: dict[str, None] = {}
-        place, count = self._ring.place(crc32(key)), len(self._ring.points)
+        place, count = self._ring.place(crc32(key), now), len(self._ring.points)
         for steps in range(count if self._bound else MAX_MISSES + 1):
             owners = self._ring.owners((place + steps) % count)
             if chosen in owners:
@@ -108,40 +115,63 @@ class _Points:
     Source: ngx_stream_upstream_update_chash (nginx 1.22.1).
     """
 
-    def __init__(self, weights: Mapping[str, int]) -> None:
-        """Lay out names by their weights, in this order."""
-        placed = [
+    def __init__(self) -> None:
+        """None yet."""
+        self.points, self.names = array("I"), array("I")
+        self.low_bits = 32
+        self.index = array("I", [0, 0])
+        """Where the points begin with these leading bits, so that few are left to be searched."""
+
+    @classmethod
+    def slices(cls, weights: Mapping[str, int]) -> "Slices[_Points]":
+        """The making of those of names by their weights, in this order."""
+        made = cls()
+        placed = (
             point << 32 | number
             for number, (name, weight) in enumerate(weights.items())
             for point in points_of(name, weight)
-        ]
-        placed.sort()
-        self.points, self.names = array("I"), array("I")
+        )
         last = -1
-        for value in placed:
-            point = value >> 32
-            if point != last:
-                self.points.append(point)
-                self.names.append(value & 0xFFFFFFFF)
-                last = point
+        for piece in sorted_pieces(placed, 32 + 32):
+            for value in piece:
+                point = value >> 32
+                if point != last:
+                    made.points.append(point)
+                    made.names.append(value & 0xFFFFFFFF)
+                    last = point
+            yield
+        yield from made._make_index()
+        return made
+
+    def _make_index(self) -> Iterator[None]:
         bits = min(MOST_INDEX_BITS, len(self.points).bit_length())
         self.low_bits = 32 - bits
-        starts = (bisect_left(self.points, i << self.low_bits) for i in range(1 << bits))
-        self.index = array("I", [*starts, len(self.points)])
-        """Where the points begin with these leading bits, so that few are left to be searched."""
+        self.index = array("I")
+        for leading in range(1 << bits):
+            self.index.append(bisect_left(self.points, leading << self.low_bits))
+            if not leading % STEP:
+                yield
+        self.index.append(len(self.points))
 
 
 _laid_out: WeakValueDictionary[tuple[tuple[str, int], ...], _Points] = WeakValueDictionary()
 """In use, by names and weights: 300 rules for the same 1000 backends took half a minute."""
 
 
-def _points_for(weights: Mapping[str, int]) -> _Points:
+def _points_for(weights: Mapping[str, int]) -> Slices[_Points]:
     """Shared by all rings of the same names and weights; nobody changes them."""
     key = tuple(weights.items())
     points = _laid_out.get(key)
     if points is None:
-        points = _laid_out[key] = _Points(weights)
+        points = _laid_out[key] = yield from _Points.slices(weights)
     return points
+
+
+class _LaidOut(NamedTuple):
+    """Points, and the backends of each name's number."""
+
+    points: _Points
+    members: Sequence[Sequence[Backend]]
 
 
 class KetamaRing(Follower):
@@ -149,44 +179,50 @@ class KetamaRing(Follower):
 
     def __init__(self) -> None:
         """No points yet."""
-        self._use(_Points({}))
-        self._members: list[list[Backend]] = []
+        self._of: Sequence[Backend] = ()
         self._weights: dict[Backend, int] = {}
-        self._stale = False
-        """Weights are others than those laid out: done at the next `place`."""
+        """Those laid out, or being laid out."""
+        self._outdated = False
+        """Weights are others than those: seen to at the next `place`."""
+        self.renewal = Renewal(self._lay_out, self._use)
+        self._use(_LaidOut(_Points(), ()))
 
-    def _use(self, laid_out: _Points) -> None:
-        self._laid_out = laid_out
+    def _use(self, laid_out: _LaidOut) -> None:
+        self._laid_out, self._members = laid_out
         # A pick reads these: one attribute less each.
-        self.points, self._names = laid_out.points, laid_out.names
-        self._low_bits, self._index = laid_out.low_bits, laid_out.index
+        self.points, self._names = self._laid_out.points, self._laid_out.names
+        self._low_bits, self._index = self._laid_out.low_bits, self._laid_out.index
 
     def members_changed(self, members: Sequence[Backend], now: float) -> None:
         """Lay out `members` by `hash_name` and `place_weight`."""
-        self._lay_out(members)
+        self._of = members
+        self.renewal.at_once(now)
 
     def reweighed(self, backend: Backend, now: float) -> None:
         """Other points, if it is more than slow start or draining."""
         if self._weights[backend] != backend.place_weight:
-            self._stale = True
+            self._outdated = True
 
-    def _lay_out(self, members: Sequence[Backend]) -> None:
-        self._stale = False
-        self._weights = weights = {backend: backend.place_weight for backend in members}
+    def _lay_out(self, now: float) -> Slices[_LaidOut]:
+        self._outdated = False
+        self._weights = weights = {backend: backend.place_weight for backend in self._of}
+        yield
         by_name: dict[str, list[Backend]] = {}
-        for backend in members:
+        for backend in self._of:
             by_name.setdefault(backend.hash_name, []).append(backend)
-        self._members = list(by_name.values())
+        yield
         heaviest = {
             name: max(weights[backend] for backend in backends)
             for name, backends in by_name.items()
         }
-        self._use(_points_for(heaviest))
+        yield
+        points = yield from _points_for(heaviest)
+        return _LaidOut(points, list(by_name.values()))
 
-    def place(self, value: int) -> int:
+    def place(self, value: int, now: float) -> int:
         """Of the first of `points` not below `value` (32 bits); their count if there is none."""
-        if self._stale:
-            self._lay_out(tuple(self._weights))
+        if self._outdated:
+            self.renewal.soon(now)
         leading = value >> self._low_bits
         return bisect_left(self.points, value, self._index[leading], self._index[leading + 1])
 

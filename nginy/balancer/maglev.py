@@ -10,6 +10,7 @@ from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.balancer.consistent import ConsistentHash
 from nginy.balancer.hash_key import key_of
+from nginy.balancer.renewal import STEP, Slices
 from nginy.config.strategies import MaglevSettings
 
 TRIES = 64
@@ -36,9 +37,9 @@ class Maglev(ConsistentHash[MaglevSettings, bytes]):
     weights as in maglev_lb.cc of Envoy, which rebuilds the table without the unhealthy ones.
     """
 
-    def make_table(self, members: Sequence[Backend], now: float) -> "MaglevTable":
+    def slices(self, members: Sequence[Backend], now: float) -> "Slices[MaglevTable]":
         """O(table_size log table_size) on average."""
-        return MaglevTable(members, self.settings.table_size)
+        return MaglevTable.slices(members, self.settings.table_size)
 
     def hashed(self, client: Address) -> bytes:
         """The key itself, which may be hashed more than once."""
@@ -55,16 +56,25 @@ class Maglev(ConsistentHash[MaglevSettings, bytes]):
 class MaglevTable:
     """Slots that members own; the order of the configuration plays no part."""
 
-    def __init__(self, members: Sequence[Backend], size: int) -> None:
-        """Of `size` slots, a prime."""
-        self.ranked = tuple(sorted(members, key=lambda backend: backend.hash_name))
-        names = [backend.hash_name.encode() for backend in self.ranked]
-        self.slots = fill_table(
-            size,
-            [xxh64_intdigest(name) % size for name in names],
-            [xxh64_intdigest(name, 1) % (size - 1) + 1 for name in names],
-            [backend.place_weight for backend in self.ranked],
-        )
+    def __init__(self, ranked: Sequence[Backend], slots: "array[int]") -> None:
+        """The members by name, and for each slot its owner's place among them."""
+        self.ranked = ranked
+        self.slots = slots
+
+    @classmethod
+    def slices(cls, members: Sequence[Backend], size: int) -> "Slices[MaglevTable]":
+        """The making of one of `size` slots, a prime."""
+        ranked = tuple(sorted(members, key=lambda backend: backend.hash_name))
+        weights = [backend.place_weight for backend in ranked]
+        yield
+        names = [backend.hash_name.encode() for backend in ranked]
+        yield
+        offsets = [xxh64_intdigest(name) % size for name in names]
+        yield
+        skips = [xxh64_intdigest(name, 1) % (size - 1) + 1 for name in names]
+        yield
+        slots = yield from fill_table(size, offsets, skips, weights)
+        return cls(ranked, slots)
 
     def owner(self, key: bytes, usable: Set[Backend]) -> Backend:
         """Of the slot, usable or not."""
@@ -83,22 +93,28 @@ class MaglevTable:
 
 def fill_table(
     size: int, offsets: Sequence[int], skips: Sequence[int], weights: Sequence[int]
-) -> "array[int]":
-    """The owner's index for each of `size` slots; `size` is a prime, weights are at least 1.
+) -> "Slices[array[int]]":
+    """The making of the owner's index for each of `size` slots, a prime; weights are at least 1.
 
     In its turn backend i takes the first free slot of its permutation offset + j skip (mod size),
     j = 0, 1, 2, ... Cost: O(size log size) on average.
     """
     table = array("I", [FREE]) * size
     slots = list(offsets)
-    for owner in rounds(weights, size):
+    tries = 0
+    for count, owner in enumerate(rounds(weights, size), 1):
         slot, skip = slots[owner], skips[owner]
         while table[slot] != FREE:
             slot += skip
             if slot >= size:
                 slot -= size
+            tries += 1
+            if not tries % (4 * STEP):  # the last free slots are long looked for
+                yield
         table[slot] = owner
         slots[owner] = slot
+        if not count % STEP:
+            yield
     return table
 
 

@@ -11,6 +11,7 @@ from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.balancer.consistent import ConsistentHash
 from nginy.balancer.hash_key import key_of
+from nginy.balancer.renewal import Slices, sorted_pieces
 from nginy.config.strategies import RingHashSettings
 
 
@@ -33,12 +34,12 @@ class RingHash(ConsistentHash[RingHashSettings, int]):
     Source: ring_hash_lb.cc of Envoy (sizes: minimum_ring_size 1024, maximum_ring_size 8388608).
     """
 
-    def make_table(self, members: Sequence[Backend], now: float) -> "PointRing":
+    def slices(self, members: Sequence[Backend], now: float) -> "Slices[PointRing]":
         """O(points log points)."""
         weights = [backend.place_weight for backend in members]
         settings = self.settings
         counts = point_counts(weights, settings.minimum_ring_size, settings.maximum_ring_size)
-        return PointRing(members, counts)
+        return PointRing.slices(members, counts)
 
     def hashed(self, client: Address) -> int:
         """Of the key, 64 bits."""
@@ -53,16 +54,28 @@ class RingHash(ConsistentHash[RingHashSettings, int]):
 class PointRing:
     """Points in order, and whose they are."""
 
-    def __init__(self, members: Sequence[Backend], counts: Sequence[int]) -> None:
-        """So many points for each of `members`."""
-        ring = sorted(
+    def __init__(
+        self, members: Sequence[Backend], points: "array[int]", owners: "array[int]"
+    ) -> None:
+        """Points in ascending order, and the places of their owners in `members`."""
+        self._members = members
+        self._points = points
+        self._owners = owners
+
+    @classmethod
+    def slices(cls, members: Sequence[Backend], counts: Sequence[int]) -> "Slices[PointRing]":
+        """The making of one with so many points for each of `members`."""
+        hashes = (
             xxh64_intdigest(f"{backend.hash_name}_{number}".encode()) << 32 | owner
             for owner, (backend, count) in enumerate(zip(members, counts, strict=True))
             for number in range(count)
         )
-        self._members = members
-        self._points = array("Q", (packed >> 32 for packed in ring))
-        self._owners = array("I", (packed & 0xFFFFFFFF for packed in ring))
+        points, owners = array("Q"), array("I")
+        for piece in sorted_pieces(hashes, 64 + 32):
+            points.extend(packed >> 32 for packed in piece)
+            owners.extend(packed & 0xFFFFFFFF for packed in piece)
+            yield
+        return cls(members, points, owners)
 
     def owner(self, hashed: int, usable: Set[Backend]) -> Backend:
         """Of the next point, usable or not."""

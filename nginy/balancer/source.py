@@ -15,6 +15,7 @@ from nginy.address import Address
 from nginy.backend.backend import Backend, Obstacle
 from nginy.balancer.consistent import ConsistentHash
 from nginy.balancer.hash_key import plain_host
+from nginy.balancer.renewal import Later, Slices, sorted_pieces
 from nginy.config.strategies import SourceSettings
 
 ID_DIGITS = 10
@@ -86,12 +87,19 @@ class Source(ConsistentHash[SourceSettings, int]):
     def share_changed(self, backend: Backend, now: float) -> None:
         """`reweighed` sees to it."""
 
-    def make_table(self, members: Sequence[Backend], now: float) -> "ServerMap | NearestRing":
-        """The map: O(total weight log n). The ring: O(points log points)."""
+    def work_later(self, later: Later) -> None:
+        """Rings only: just those who are up are in a map, so one before may have nobody to choose
+        from."""
+        if self.settings.method == "consistent":
+            super().work_later(later)
+
+    def slices(self, members: Sequence[Backend], now: float) -> "Slices[ServerMap | NearestRing]":
+        """The map: at once, O(total weight log n). The ring: O(points log points)."""
         weights = haproxy_weights(members)
+        yield
         if self.settings.method == "consistent":
             self._placed = frozenset(members)
-            return NearestRing(members, server_numbers(members), weights)
+            return (yield from NearestRing.slices(members, server_numbers(members), weights))
         # Those away count as well, so the map of the others is as long as HAProxy's.
         divisor = gcd(*(w for w, backend in zip(weights, members, strict=True) if backend.weight))
         up = [at for at, backend in enumerate(members) if self._is_up(backend, now)]
@@ -224,17 +232,29 @@ class NearestRing:
     nearest to a hash counts, on either side."""
 
     def __init__(
-        self, servers: Sequence[Backend], numbers: Sequence[int], weights: Sequence[int]
+        self, servers: Sequence[Backend], points: "array[int]", owners: "array[int]"
     ) -> None:
-        """Weights are 1 to 256. O(points log points)."""
-        ring = sorted(
+        """Points in ascending order, and the places of their owners in `servers`."""
+        self.servers = tuple(servers)
+        self._points = points
+        self._owners = owners
+
+    @classmethod
+    def slices(
+        cls, servers: Sequence[Backend], numbers: Sequence[int], weights: Sequence[int]
+    ) -> "Slices[NearestRing]":
+        """The making of one. Weights are 1 to 256. O(points log points)."""
+        placed = (
             full_avalanche((STRIDE * number + point) & WORD) << 32 | index
             for index, (number, weight) in enumerate(zip(numbers, weights, strict=True))
             for point in range(POINTS_PER_WEIGHT * weight)
         )
-        self.servers = tuple(servers)
-        self._points = array("I", (packed >> 32 for packed in ring))
-        self._owners = array("I", (packed & WORD for packed in ring))
+        points, owners = array("I"), array("I")
+        for piece in sorted_pieces(placed, 32 + 32):
+            points.extend(packed >> 32 for packed in piece)
+            owners.extend(packed & WORD for packed in piece)
+            yield
+        return cls(servers, points, owners)
 
     def owner(self, hashed: int, usable: Set[Backend]) -> Backend:
         """Of the point of a usable server (there is one) nearest to `hashed`, on either side."""

@@ -16,15 +16,19 @@ from nginy.backend.load import LoadReport
 from nginy.backend.pool import Outcome
 from nginy.balancer.base import Balancer
 from nginy.balancer.registry import make_balancer
+from nginy.balancer.renewal import Later
 from nginy.balancer.roster import RosterPolicy, Tried
 from nginy.config.model import Rule
 from nginy.config.strategies import StrategySettings
 
 
 def balancer_for(
-    rule: Rule, members: Sequence[Backend], rng: random.Random, now: float
+    rule: Rule, members: Sequence[Backend], rng: random.Random, now: float, later: Later
 ) -> Balancer[Any]:
-    """The balancer of `rule` with `members`; in tiers if there are backups or a last resort."""
+    """The balancer of `rule` with `members`; in tiers if there are backups or a last resort.
+
+    `later` takes what is too long for a pick.
+    """
     policy = RosterPolicy(max_ejected_pct=rule.passive.max_ejected_pct)
     try_all = rule.all_down == "try_all"
     balancer: Balancer[Any]
@@ -32,6 +36,7 @@ def balancer_for(
         balancer = Tiers(rule.strategy, rng, policy, try_all=try_all)
     else:
         balancer = make_balancer(rule.strategy, rng, policy)
+    balancer.work_later(later)
     balancer.rebuild(members, now)
     return balancer
 
@@ -55,6 +60,11 @@ class Tiers(Balancer[StrategySettings]):
         """Those that have members, in the order in which they are asked."""
         self.wants_progress = self._primaries.wants_progress
         self.wants_probes = self._primaries.wants_probes
+
+    def work_later(self, later: Later) -> None:
+        """Tell every tier."""
+        for tier in (self._primaries, self._backups, self._last_resort):
+            tier.work_later(later)
 
     def rebuild(self, backends: Sequence[Backend], now: float) -> None:
         """Sort the backends into tiers."""

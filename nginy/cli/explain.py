@@ -21,6 +21,7 @@ from nginy.config.parse import InvalidValue, parse_address, parse_host, suggesti
 from nginy.config.route import RouteTable
 from nginy.engine.timers import TimerWheel
 from nginy.traffic.admission import Census
+from nginy.traffic.background import Background
 from nginy.traffic.close_reason import REFUSALS
 from nginy.traffic.ledger import Ledger
 from nginy.traffic.rule import RunningRule, Surroundings
@@ -121,8 +122,8 @@ def _running(config: Config, rule: Rule, seed: int, now: float) -> tuple[Running
     """The rule as it is right after the start."""
     pool = BackendPool(make_backend(settings) for settings in config.backends)
     census = Census(config.limits.max_connections)
-    nothing_to_do = TimerWheel(1.0, now), lambda _: None
-    around = Surroundings(pool, census, Ledger(), *nothing_to_do, seed)
+    timers, run_soon = TimerWheel(1.0, now), lambda _: None  # there is nothing to do
+    around = Surroundings(pool, census, Ledger(), timers, run_soon, Background(run_soon), seed)
     return RunningRule(rule, around, now), census
 
 

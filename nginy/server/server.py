@@ -18,6 +18,7 @@ from nginy.server.listener import Listener, bind, bind_datagrams
 from nginy.server.status_socket import StatusSocket
 from nginy.tcp.connection import TcpProxy
 from nginy.traffic.admission import Census
+from nginy.traffic.background import Background
 from nginy.traffic.ledger import Ledger
 from nginy.traffic.rule import RunningRule, Surroundings, stream
 from nginy.traffic.status import status
@@ -57,8 +58,9 @@ class Server:
         self.poller = Poller(self._loop.call_soon)
         self.wheel = TimerWheel(TICK_S, now)
         census = Census(config.limits.max_connections)
+        run_soon = self.poller.run_soon
         around = Surroundings(
-            self.pool, census, self.ledger, self.wheel, self.poller.run_soon, seed
+            self.pool, census, self.ledger, self.wheel, run_soon, Background(run_soon), seed
         )
         self.rules = tuple(RunningRule(rule, around, now) for rule in config.rules)
         self.monitors = Monitors(config, self.pool, self.rules, stream(seed, "monitors"))

@@ -13,6 +13,7 @@ from nginy.balancer.tiers import balancer_for
 from nginy.config.model import Protocol, Rule
 from nginy.config.parse import ClientMatch
 from nginy.traffic.admission import Admission, Census
+from nginy.traffic.background import Background
 from nginy.traffic.close_reason import CloseReason
 from nginy.traffic.ledger import Ledger
 from nginy.traffic.live import LiveConnections
@@ -37,6 +38,7 @@ class Surroundings(NamedTuple):
     ledger: Ledger
     timers: Timers
     run_soon: RunSoon
+    background: Background
     seed: int
 
 
@@ -121,7 +123,7 @@ class RunningRule:
 
     def _balancer(self, now: float) -> Balancer[Any]:
         rng = stream(self._around.seed, self.name)
-        return balancer_for(self.settings, self.members(), rng, now)
+        return balancer_for(self.settings, self.members(), rng, now, self._around.background.add)
 
     def _set(self) -> None:
         rule = self.settings

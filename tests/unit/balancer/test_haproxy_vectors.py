@@ -19,6 +19,7 @@ from nginy.backend.pool import BackendPool, Lease, Outcome
 from nginy.backend.wishes import Admin, Origin
 from nginy.balancer.base import Balancer
 from nginy.balancer.registry import make_balancer
+from nginy.balancer.renewal import finished
 from nginy.balancer.source import NearestRing, full_avalanche, server_map
 from nginy.config.strategies import FirstSettings, SourceSettings, StrategySettings
 
@@ -208,7 +209,9 @@ def test_the_ring_drawn_from_by_random(case: str) -> None:
     given = vector["input"][case]
     backends = servers(given)
     numbers = [index + 1 for index in backends]
-    ring = NearestRing(list(backends.values()), numbers, [b.weight for b in backends.values()])
+    ring = finished(
+        NearestRing.slices(list(backends.values()), numbers, [b.weight for b in backends.values()])
+    )
     index = {backend: at for at, backend in backends.items()}
     draws, answers = xorshift32(), []
     for _ in range(given["connections"]):

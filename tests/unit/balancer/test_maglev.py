@@ -16,6 +16,7 @@ from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.wishes import Origin
 from nginy.balancer.maglev import Maglev, MaglevTable, fill_table, rounds
+from nginy.balancer.renewal import finished
 from nginy.config.strategies import MaglevSettings
 
 EXAMPLES = Path(__file__).parents[2] / "data" / "vectors" / "derived_examples.json"
@@ -27,9 +28,10 @@ def test_the_example_of_the_paper() -> None:
     given_, expected = example["input"]["maglev_M7"], example["expected"]["maglev_M7"]
     offsets, skips, size = given_["offset"], given_["skip"], example["config"]["maglev_M7"]["M"]
     equal = [1] * len(offsets)
-    assert list(fill_table(size, offsets, skips, equal)) == expected["table"]
+    assert list(finished(fill_table(size, offsets, skips, equal))) == expected["table"]
     others = [0, 2]
-    without = fill_table(size, [offsets[i] for i in others], [skips[i] for i in others], equal[:2])
+    left = ([offsets[i] for i in others], [skips[i] for i in others])
+    without = finished(fill_table(size, *left, equal[:2]))
     assert [others[owner] for owner in without] == expected["table_without_1"]
 
 
@@ -63,12 +65,12 @@ def test_every_slot_goes_to_the_first_in_turn_that_wants_it(size: int, data: st.
     for owner in envoy_turns(weights, size):
         wanted = ((offsets[owner] + j * skips[owner]) % size for j in range(size))
         expected[next(slot for slot in wanted if slot not in expected)] = owner
-    table = fill_table(size, offsets, skips, weights)
+    table = finished(fill_table(size, offsets, skips, weights))
     assert list(table) == [expected[slot] for slot in range(size)]
 
 
 def table_of(backends: list[Backend]) -> list[Backend]:
-    table = MaglevTable(backends, 65537)
+    table = finished(MaglevTable.slices(backends, 65537))
     return [table.ranked[owner] for owner in table.slots]
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
+from nginy.balancer.renewal import finished
 from nginy.balancer.ring_hash import point_counts
 from nginy.balancer.source import NearestRing, full_avalanche, server_map
 
@@ -62,7 +63,7 @@ def test_the_map_is_haproxys(weights: list[int]) -> None:
 
 def test_the_nearest_point_counts_on_either_side_and_of_two_the_lower() -> None:
     servers = [Backend(f"b{i}", Address("127.0.0.1", 1 + i)) for i in range(2)]
-    ring = NearestRing(servers, [1, 2], [1, 1])
+    ring = finished(NearestRing.slices(servers, [1, 2], [1, 1]))
     points = sorted(
         (full_avalanche(4096 * number + k), servers[number - 1])
         for number in (1, 2)
@@ -84,7 +85,9 @@ def test_the_nearest_point_counts_on_either_side_and_of_two_the_lower() -> None:
 def test_points_of_servers_that_are_away_are_as_if_gone(hashed: int, away: set[int]) -> None:
     up = [number for number in range(6) if number not in away]
     servers = [Backend(f"b{i}", Address("127.0.0.1", 1 + i)) for i in range(6)]
-    whole = NearestRing(servers, range(1, 7), [1, 2, 3, 1, 2, 3])
+    whole = finished(NearestRing.slices(servers, range(1, 7), [1, 2, 3, 1, 2, 3]))
     rest = [servers[number] for number in up]
-    alone = NearestRing(rest, [n + 1 for n in up], [[1, 2, 3, 1, 2, 3][n] for n in up])
+    alone = finished(
+        NearestRing.slices(rest, [n + 1 for n in up], [[1, 2, 3, 1, 2, 3][n] for n in up])
+    )
     assert whole.owner(hashed, set(rest)) is alone.owner(hashed, set(rest))

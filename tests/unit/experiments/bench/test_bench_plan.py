@@ -23,7 +23,7 @@ def measure(workload: str, ratio: float) -> bench.Measure:
 def outcome(monkeypatch: pytest.MonkeyPatch, tcp: bench.Measure, udp: bench.Measure) -> tuple:
     parts = {"TCP": (("connections",), tcp), "UDP": (("udp-sessions",), udp)}
     monkeypatch.setattr(bench, "PARTS", parts)
-    monkeypatch.setattr(bench, "_prepare_process", lambda: None)  # pytest's own signals stay
+    monkeypatch.setattr(bench, "prepare_process", lambda: None)  # pytest's own signals stay
     done = CliRunner().invoke(bench.main, [])
     return done.exit_code, done.output
 

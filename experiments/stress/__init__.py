@@ -1,0 +1,1 @@
+"""nginy beside nginx and HAProxy under stress."""
