@@ -191,7 +191,8 @@ class UdpSettings(Settings):
     max_sessions: Positive = 8_192
     """Sessions at the same time (default 8192; each needs a descriptor)."""
     when_full: Literal["evict_oldest", "shed"] = "evict_oldest"
-    """A new session when there are max_sessions: the one idle longest goes, or the new one."""
+    """A new session when there are max_sessions: the one idle longest goes (if some never had an
+    answer, of those), or the new one."""
     per_datagram: Flag = False
     """Every datagram is balanced by itself; replies still find their client (default false)."""
     receive_buffer_bytes: Count = 4_194_304

@@ -74,7 +74,8 @@ class CloseReason(Enum):
     BACKEND_REMOVED = "backend_removed", Fault.OURS
     """Closed by `live_connections.on_removed`."""
     EVICTED = "evicted", Fault.OURS
-    """UDP: the session idle longest, ended for a new one (`when_full: evict_oldest`)."""
+    """UDP: ended for a new one (`when_full: evict_oldest`): the session idle longest, of those that
+    never had an answer if there are any."""
     SHED = "shed", Fault.OURS
     """UDP: there were `max_sessions`, and the new one was turned away (`when_full: shed`)."""
     SHUTDOWN = "shutdown", Fault.OURS

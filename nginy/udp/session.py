@@ -246,6 +246,7 @@ class Session:
         if attempt.first_byte_s is None:
             attempt.reached(now)
             attempt.first_byte(now)
+            self._table.answered(self, now)
         self._kept.clear()
         if attempt.on_trial:
             attempt.prove()
@@ -459,12 +460,12 @@ class Session:
         self.upstream = upstream
 
     def _make_room(self, error: OSError, now: float) -> None:
-        """End the oldest session for what it holds. Raises ConnectionEnd if that is no use: there
+        """End another session for what it holds. Raises ConnectionEnd if that is no use: there
         is none, it is not wanted, or it is something else that has run out."""
-        oldest = self._table.oldest
+        victim = self._table.to_evict(but=self)
         evicts = self.rule.udp.when_full == "evict_oldest" and error.errno in EVICTION_HELPS
-        if evicts and oldest is not None and oldest is not self:
-            oldest.evict(now, at_once=True)
+        if evicts and victim is not None:
+            victim.evict(now, at_once=True)
             return
         complaints.say("own fault", now, "no socket towards a backend: %s", error.strerror)
         raise ConnectionEnd(CloseReason.NO_RESOURCES)

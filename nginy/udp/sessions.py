@@ -3,6 +3,7 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
+from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
 from nginy.config.guard_settings import UdpSettings
@@ -42,6 +43,9 @@ class SessionTable(Generic[SessionT]):
     """The sessions of one rule by last activity: at most `max_sessions`; each silent for `idle_s`
     seconds has expired.
 
+    Those that never had an answer are the first to be evicted: with addresses that are not his,
+    anybody can begin as many as he likes, and those that are in use must not go for them.
+
     Pure: times are the caller's clock and must not go back. Activity moves a session to the end, so
     those silent longest are in front: a sweep costs what has expired and not what lives, and the
     one to evict is found at once.
@@ -53,47 +57,58 @@ class SessionTable(Generic[SessionT]):
         self.max_sessions = max_sessions
         self.settings: UdpSettings | None = None
         """Where the bounds are from."""
-        self._active_at: OrderedDict[SessionT, float] = OrderedDict()
+        self._unanswered: OrderedDict[SessionT, float] = OrderedDict()
+        self._answered: OrderedDict[SessionT, float] = OrderedDict()
+        """When each was active last."""
 
     def __len__(self) -> int:
         """Sessions that live."""
-        return len(self._active_at)
+        return len(self._unanswered) + len(self._answered)
 
     def __iter__(self) -> Iterator[SessionT]:
-        """The sessions, the one silent longest first. May be changed meanwhile."""
-        return iter(tuple(self._active_at))
+        """The sessions, the first to be evicted first. May be changed meanwhile."""
+        return iter((*self._unanswered, *self._answered))
 
     @property
     def full(self) -> bool:
         """Whether another one would be one too many."""
-        return len(self._active_at) >= self.max_sessions
+        return len(self) >= self.max_sessions
 
-    @property
-    def oldest(self) -> SessionT | None:
-        """The one silent longest."""
-        return next(iter(self._active_at), None)
+    def to_evict(self, but: SessionT | None = None) -> SessionT | None:
+        """The one silent longest, of those without an answer if there are any; never `but`."""
+        candidates = chain(self._unanswered, self._answered)
+        return next((each for each in candidates if each is not but), None)
 
     def add(self, session: SessionT, now: float) -> None:
         """A new one."""
-        self._active_at[session] = now
+        self._unanswered[session] = now
 
     def touch(self, session: SessionT, now: float) -> None:
         """A datagram either way; adds the session if it is not here."""
-        self._active_at[session] = now
-        self._active_at.move_to_end(session)
+        active_at = self._answered if session in self._answered else self._unanswered
+        active_at[session] = now
+        active_at.move_to_end(session)
+
+    def answered(self, session: SessionT, now: float) -> None:
+        """Its first answer; without effect if it is not here."""
+        if self._unanswered.pop(session, None) is not None:
+            self._answered[session] = now
 
     def remove(self, session: SessionT) -> None:
         """It has ended; without effect if it is not here."""
-        self._active_at.pop(session, None)
+        self._unanswered.pop(session, None)
+        self._answered.pop(session, None)
 
     def take_expired(self, now: float) -> Iterator[SessionT]:
-        """Remove those that have expired and give them, the one silent longest first."""
-        while self._active_at:
-            session, active_at = next(iter(self._active_at.items()))
-            if active_at + self.idle_s > now:
-                return
-            del self._active_at[session]
-            yield session
+        """Remove those that have expired and give them, of each kind the one silent longest
+        first."""
+        for active_at in (self._unanswered, self._answered):
+            while active_at:
+                session, last_s = next(iter(active_at.items()))
+                if last_s + self.idle_s > now:
+                    break
+                del active_at[session]
+                yield session
 
 
 class Kept:
@@ -163,16 +178,16 @@ class Sessions:
         return table
 
     def make_room(self, rule: RunningRule, now: float) -> bool:
-        """Whether the rule may have one more session; the oldest may have to go for it."""
+        """Whether the rule may have one more session; another one may have to go for it."""
         table = self.of(rule)
         if len(table) < table.max_sessions:
             return True
-        oldest = table.oldest
-        if oldest is None:
+        victim = table.to_evict()
+        if victim is None:
             return True
         if rule.udp.when_full == "shed":
             return False
-        oldest.evict(now)
+        victim.evict(now)
         return True
 
     def hold(self, session: Member, now: float) -> None:

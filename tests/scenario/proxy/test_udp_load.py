@@ -64,6 +64,20 @@ def test_one_datagram_per_source_port_does_not_eat_the_sockets(udp_proxy, udp_pe
     assert [record["close_reason"] for record in server.records(80)] == ["evicted"] * 80
 
 
+def test_who_was_answered_outlasts_a_flood_of_sources_that_were_not(udp_proxy, udp_peer):
+    b1 = udp_peer()
+    server = udp_proxy([b1], udp={"max_sessions": 20})
+    steady = server.client()
+    steady.send(b"first")
+    first = b1.answer()
+    assert steady.recv(100) == b"first"
+    for _ in range(50):
+        server.client().send(b"flood")
+        b1.receive()
+    steady.send(b"later")
+    assert b1.receive() == (b"later", first)
+
+
 def test_what_exceeds_the_upload_rate_is_dropped(udp_proxy, udp_peer):
     b1 = udp_peer()
     server = udp_proxy([b1], limits={"upload_bytes_per_s": 2000})
