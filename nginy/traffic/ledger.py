@@ -30,6 +30,8 @@ class Drop(Enum):
     """The backend of a session that stays there has refused it."""
     KERNEL = "kernel"
     """The socket's buffer was full: it came faster than it was read."""
+    OVERLOAD = "overload"
+    """Of a client without a session: more such clients came than could be served."""
 
 
 class Ledger:

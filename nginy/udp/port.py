@@ -8,6 +8,7 @@ never waits in a queue: who finds every backend full is refused.
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from nginy.traffic.attempt import Attempt
 from nginy.traffic.close_reason import CloseReason, ConnectionEnd
 from nginy.traffic.ledger import Drop
 from nginy.traffic.rule import RunningRule
+from nginy.udp.newcomers import Newcomers
 from nginy.udp.session import Session, left_because
 from nginy.udp.sessions import HOLD_S, Sessions
 from nginy.udp.socket import BUFFER_BYTES, Key, Reply, client_socket, kernel_drops
@@ -27,6 +29,8 @@ complaints = Complaints(log)
 
 DATAGRAMS_PER_TURN = 64
 """Read at once from a listening socket, before others have their turn."""
+DATAGRAMS_PER_LATE_TURN = 256
+"""While new clients wait: most of what comes then is put aside, at 2 us each."""
 KERNEL_DROPS_EVERY_S = 1.0
 
 _buffer = bytearray(BUFFER_BYTES)
@@ -55,6 +59,7 @@ class UdpProxy:
         self._find_rule = find_rule
         self._ports: list[UdpPort] = []
         self._drops_due_s = 0.0
+        self._newcomers = Newcomers(sessions.poller, sessions.ledger)
 
     @property
     def listening(self) -> tuple[Address, ...]:
@@ -68,7 +73,8 @@ class UdpProxy:
 
     def listen(self, sock: socket.socket, address: Address) -> None:
         """Serve who sends to `sock`, a non-blocking socket bound to `address`; own it."""
-        self._ports.append(UdpPort(self.sessions, self._find_rule, sock, address))
+        port = UdpPort(self.sessions, self._find_rule, self._newcomers, sock, address)
+        self._ports.append(port)
 
     def sweep(self, now: float) -> None:
         """What is due by time. The server calls it every 50 ms."""
@@ -89,6 +95,7 @@ class UdpProxy:
 
     def close(self) -> None:
         """End all, and stop listening."""
+        self._newcomers.clear()
         self.abort_all()
         for port in self._ports:
             port.count_kernel_drops(monotonic())
@@ -100,13 +107,19 @@ class UdpPort:
     """One listening socket and who speaks to it. The `Owner` of its sessions."""
 
     def __init__(
-        self, sessions: Sessions, find_rule: FindRule, sock: socket.socket, address: Address
+        self,
+        sessions: Sessions,
+        find_rule: FindRule,
+        newcomers: Newcomers,
+        sock: socket.socket,
+        address: Address,
     ) -> None:
         """Serve `sock` from now on."""
         self.address = address
         self.draining = False
         self._sessions = sessions
         self._find_rule = find_rule
+        self._newcomers = newcomers
         self._socket = sock
         self._clients = client_socket(sock, address)
         self._receive = self._clients.receive
@@ -150,20 +163,33 @@ class UdpPort:
 
     def _ready(self, _events: int) -> None:
         receive, flows, now = self._receive, self._flows, self._sessions.poller.now
-        for _ in range(DATAGRAMS_PER_TURN):
+        newcomers = self._newcomers
+        for _ in range(DATAGRAMS_PER_LATE_TURN if newcomers else DATAGRAMS_PER_TURN):
             try:
                 size, key = receive(_buffer)
             except OSError:  # BlockingIOError: no more for now
                 return
-            flow: Flow | None = None
+            flow = flows.get(key)
             try:
-                flow = flows.get(key) or self._begin(key, now)
+                if flow is None:
+                    if not newcomers.may_begin(now):
+                        newcomers.wait(_view[:size], partial(self._serve_late, key), now)
+                        continue
+                    flow = self._begin(key, now)
                 if flow is not None:
                     flow.datagram(_view[:size], now)
-            except Exception:  # a fault of nginy costs this one client, not the others
-                log.exception("a datagram was lost by a fault of nginy")
-                if flow is not None:
-                    flow.end(CloseReason.INTERNAL_ERROR)
+            except Exception:
+                _lost(flow)
+
+    def _serve_late(self, key: Key, datagram: memoryview, now: float) -> None:
+        """Carry a datagram of a client that had no session when it came."""
+        flow: Flow | None = None
+        try:
+            flow = self._flows.get(key) or self._begin(key, now)
+            if flow is not None:
+                flow.datagram(datagram, now)
+        except Exception:
+            _lost(flow)
 
     def _begin(self, key: Key, now: float) -> Flow | None:
         """Who serves a client unknown so far; None: nobody."""
@@ -197,6 +223,13 @@ class UdpPort:
         attempt.dropped = 1
         attempt.close(CloseReason.SHED, now)
         return None
+
+
+def _lost(flow: Flow | None) -> None:
+    """A fault of nginy costs this one client, not the others."""
+    log.exception("a datagram was lost by a fault of nginy")
+    if flow is not None:
+        flow.end(CloseReason.INTERNAL_ERROR)
 
 
 class Fan:

@@ -1,6 +1,7 @@
 """UDP: bursts, floods, rates; nothing is lost without being counted."""
 
 from nginy.traffic.ledger import Drop
+from nginy.udp import newcomers
 from nginy.udp.socket import enlarge_receive_buffer
 
 BURST = 1000
@@ -76,6 +77,29 @@ def test_who_was_answered_outlasts_a_flood_of_sources_that_were_not(udp_proxy, u
         b1.receive()
     steady.send(b"later")
     assert b1.receive() == (b"later", first)
+
+
+def test_who_has_a_session_does_not_wait_behind_new_clients(
+    udp_proxy, udp_peer, monkeypatch, wait_until
+):
+    b1 = udp_peer()
+    server = udp_proxy([b1])
+    steady = server.client()
+    steady.send(b"first")
+    b1.receive()
+    monkeypatch.setattr(newcomers, "BEGIN_S", 0.0)  # none has time to begin
+    new = [server.client() for _ in range(3)]
+
+    def send() -> None:
+        for number, client in enumerate(new):
+            client.send(b"new %d" % number)
+        steady.send(b"known")
+
+    server.call(send)  # while the server cannot read
+    assert b1.receive()[0] == b"known"
+    monkeypatch.undo()
+    assert [b1.receive()[0] for _ in new] == [b"new 0", b"new 1", b"new 2"]
+    assert server.server.udp.open_sessions == 4
 
 
 def test_what_exceeds_the_upload_rate_is_dropped(udp_proxy, udp_peer):
