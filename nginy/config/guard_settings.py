@@ -189,7 +189,8 @@ class UdpSettings(Settings):
     """Datagrams of the backend that end the session (nginx's proxy_responses): 0 expects no answer;
     default: any number."""
     max_sessions: Positive = 8_192
-    """Sessions at the same time (default 8192; each needs a descriptor)."""
+    """Sessions at the same time (default 8192; each needs a descriptor, and all UDP sessions of the
+    process together have half of those at most: see `ulimit -n`)."""
     when_full: Literal["evict_oldest", "shed"] = "evict_oldest"
     """A new session when there are max_sessions: the one idle longest goes (if some never had an
     answer, of those), or the new one."""

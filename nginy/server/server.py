@@ -117,6 +117,7 @@ class Server:
         for host in self._config.bind_addresses:
             for protocol, port in self._config.ports:
                 self._listen(protocol, Address(host, port), rules_on[protocol, port])
+        self.udp.sessions.say_whether_enough(self.rules)
         log.info("nginy ready: %s", ", ".join(map(str, self.listening)))
 
     def _listen(self, protocol: Protocol, address: Address, rules: Sequence[RunningRule]) -> None:

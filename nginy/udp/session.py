@@ -143,6 +143,7 @@ class Session:
         self._reported_s = now
         self._touched_s = now
         self._table.add(self, now)
+        sessions.live += 1
 
     # What the client says.
 
@@ -525,6 +526,7 @@ class Session:
             self._close_upstream(at_once=at_once)
             self._kept.clear()
             self._table.remove(self)
+            self.sessions.live -= 1
             self.sessions.release(self)
         finally:
             try:

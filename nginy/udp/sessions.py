@@ -1,11 +1,13 @@
 """What UDP sessions have alike: tables by rule and by age, what is due by time, kept datagrams."""
 
 import logging
+import resource
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
+from nginy.complaints import Complaints
 from nginy.config.guard_settings import UdpSettings
 from nginy.engine.poller import Poller
 from nginy.traffic.close_reason import CloseReason
@@ -13,11 +15,15 @@ from nginy.traffic.ledger import Ledger
 from nginy.traffic.rule import RunningRule
 
 log = logging.getLogger(__name__)
+complaints = Complaints(log)
 
 KEPT_DATAGRAMS = 16
 KEPT_BYTES = 65_536
 HOLD_S = 1.0
 """How long an unanswered datagram is kept at least; at most twice that."""
+DESCRIPTORS_PER_SESSION = 2
+"""Sessions have at most one in this many of the descriptors that the process may have: without an
+address of his own anybody can begin as many as he likes, and connections and checks must go on."""
 
 
 class Member(Hashable, Protocol):
@@ -159,12 +165,16 @@ class Sessions:
         """None yet."""
         self.poller = poller
         self.ledger = ledger
+        self.live = 0
+        """Sessions of all rules."""
+        self.most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // DESCRIPTORS_PER_SESSION
+        """Of all rules together, at the same time."""
         self._tables: dict[RunningRule, SessionTable[Member]] = {}
         self._held: OrderedDict[Member, float] = OrderedDict()
 
     def __len__(self) -> int:
         """Sessions that live."""
-        return sum(map(len, self._tables.values()))
+        return self.live
 
     def of(self, rule: RunningRule) -> SessionTable[Member]:
         """The sessions of a rule, by its present settings."""
@@ -181,14 +191,37 @@ class Sessions:
         """Whether the rule may have one more session; another one may have to go for it."""
         table = self.of(rule)
         if len(table) < table.max_sessions:
-            return True
+            if self.live < self.most:
+                return True
+            complaints.say("most", now, "%d UDP sessions live: %s", self.live, self._remedy)
+            table = self._crowded(table)
         victim = table.to_evict()
         if victim is None:
             return True
-        if rule.udp.when_full == "shed":
+        if rule.udp.when_full == "shed" and table is self.of(rule):
             return False
         victim.evict(now)
         return True
+
+    def say_whether_enough(self, rules: Iterable[RunningRule]) -> None:
+        """Warn if `rules` may want more sessions than there may be."""
+        wanted = sum(rule.udp.max_sessions for rule in rules if rule.protocol == "udp")
+        if wanted > self.most:
+            log.warning("udp.max_sessions of all rules: %d, but %s", wanted, self._remedy)
+
+    @property
+    def _remedy(self) -> str:
+        return (
+            f"at most {self.most} may, one in {DESCRIPTORS_PER_SESSION} of the descriptors that the"
+            " process may have (raise `ulimit -n`, or LimitNOFILE= of systemd)"
+        )
+
+    def _crowded(self, table: SessionTable[Member]) -> SessionTable[Member]:
+        """Whose sessions must make room in `table`: its own if it has its part of all there may be,
+        else those of the rule that has the most."""
+        if len(table) * len(self._tables) >= self.most:
+            return table
+        return max(self._tables.values(), key=len)
 
     def hold(self, session: Member, now: float) -> None:
         """Have it `settle` after HOLD_S; it is not held yet."""
