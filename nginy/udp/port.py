@@ -1,4 +1,4 @@
-"""A datagram's way: `UdpPort._ready`, and for a new client `UdpPort._begin`, top to bottom.
+"""A datagram's way: `UdpPort._read`, and for a new client `UdpPort._begin`, top to bottom.
 
 A session is one client (address and port) at one of our addresses; `nginy/udp/session.py` has its
 life. Sessions count as connections: by the rule's admission, and as leases on backends. A datagram
@@ -22,7 +22,15 @@ from nginy.traffic.rule import RunningRule
 from nginy.udp.newcomers import Newcomers
 from nginy.udp.session import Session, left_because
 from nginy.udp.sessions import HOLD_S, Sessions
-from nginy.udp.socket import BUFFER_BYTES, Key, Reply, client_socket, kernel_drops
+from nginy.udp.socket import (
+    BUFFER_BYTES,
+    Key,
+    Receive,
+    Reply,
+    client_socket,
+    kernel_drops,
+    let_share_port,
+)
 
 log = logging.getLogger(__name__)
 complaints = Complaints(log)
@@ -31,6 +39,8 @@ DATAGRAMS_PER_TURN = 64
 """Read at once from a listening socket, before others have their turn."""
 DATAGRAMS_PER_LATE_TURN = 256
 """While new clients wait: most of what comes then is put aside, at 2 us each."""
+KEPT_PER_TURN = 100
+"""Clients that get a socket of their own at the beginning of a drain."""
 KERNEL_DROPS_EVERY_S = 1.0
 
 _buffer = bytearray(BUFFER_BYTES)
@@ -85,9 +95,9 @@ class UdpProxy:
                 port.count_kernel_drops(now)
 
     def drain(self) -> None:
-        """Serve nobody new; who has a session keeps it, so the sockets stay."""
+        """Serve nobody new, and let a successor have the ports; who has a session keeps it."""
         for port in self._ports:
-            port.draining = True
+            port.drain()
 
     def abort_all(self) -> None:
         """End every session, with reason `shutdown`."""
@@ -122,19 +132,49 @@ class UdpPort:
         self._newcomers = newcomers
         self._socket = sock
         self._clients = client_socket(sock, address)
-        self._receive = self._clients.receive
         self._flows: dict[Key, Flow] = {}
         self._kernel_drops = 0
-        sessions.poller.watch_listener(sock, self._ready)
+        self._kept: dict[Key, socket.SocketType] = {}
+        """While draining: the sockets of clients with a session."""
+        sessions.poller.watch_listener(sock, partial(self._read, self._clients.receive))
+
+    def drain(self) -> None:
+        """Serve nobody new, and let a successor bind the port, which then gets all but what the
+        clients with a session send. Those are answered by the old socket: it stays until `close`.
+        """
+        self.draining = True
+        let_share_port(self._socket)
+        self._keep_some(tuple(self._flows))
+
+    def _keep_some(self, keys: Sequence[Key], _now: float = 0.0) -> None:
+        """Give clients sockets of their own, some per turn: each takes 20 us.
+
+        Where that fails (no descriptor, or the successor was there first), a client still has the
+        answers that are under way, and what it sends is the successor's.
+        """
+        poller = self._sessions.poller
+        for key in keys[:KEPT_PER_TURN]:
+            if key in self._flows:
+                try:
+                    sock, receive = self._clients.of_one(key)
+                except OSError as error:
+                    log.warning("%s: clients go to a successor: %s", self.address, error.strerror)
+                    return
+                self._kept[key] = sock
+                poller.watch_listener(sock, partial(self._read, receive))
+        if rest := keys[KEPT_PER_TURN:]:
+            poller.run_soon(partial(self._keep_some, rest))
 
     def close(self) -> None:
         """Stop listening."""
-        self._sessions.poller.close(self._socket)
+        for sock in (self._socket, *self._kept.values()):
+            self._sessions.poller.close(sock)
+        self._kept.clear()
 
     def let_go(self, session: Session) -> None:
         """See `Owner`."""
         if self._flows.get(session.key) is session:
-            del self._flows[session.key]
+            self.forget(session.key)
 
     def ended(self, session: Session, now: float) -> None:
         """See `Owner`."""
@@ -143,6 +183,8 @@ class UdpPort:
     def forget(self, key: Key) -> None:
         """Whoever took the datagrams of `key` takes no more."""
         self._flows.pop(key, None)
+        if self._kept and (sock := self._kept.pop(key, None)) is not None:
+            self._sessions.poller.close(sock)
 
     def count_kernel_drops(self, now: float) -> None:
         """Take note of what the kernel threw away since the last call."""
@@ -161,9 +203,8 @@ class UdpPort:
                 drops,
             )
 
-    def _ready(self, _events: int) -> None:
-        receive, flows, now = self._receive, self._flows, self._sessions.poller.now
-        newcomers = self._newcomers
+    def _read(self, receive: Receive, _events: int) -> None:
+        flows, newcomers, now = self._flows, self._newcomers, self._sessions.poller.now
         for _ in range(DATAGRAMS_PER_LATE_TURN if newcomers else DATAGRAMS_PER_TURN):
             try:
                 size, key = receive(_buffer)
