@@ -165,7 +165,8 @@ class LimitSettings(Settings):
     max_sources: Positive = 100_000
     """Sources remembered; beyond, the one longest silent is forgotten (default 100000)."""
     upload_bytes_per_s: ByteRate = 0.0
-    """Client to backend, of each connection (nginx's proxy_upload_rate)."""
+    """Client to backend, of each connection (nginx's proxy_upload_rate). UDP: all clients share one
+    socket, so what exceeds cannot be left in it, and is dropped."""
     download_bytes_per_s: ByteRate = 0.0
     """Backend to client, of each connection (nginx's proxy_download_rate)."""
 

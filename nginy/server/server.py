@@ -59,7 +59,9 @@ class Server:
         self.rules = tuple(RunningRule(rule, around, now) for rule in config.rules)
         self.monitors = Monitors(config, self.pool, self.rules, stream(seed, "monitors"))
         self.tcp = TcpProxy(self.poller, self.wheel, self.ledger, self._rule_finder("tcp"))
-        self.udp = UdpProxy(Sessions(self.poller, self.ledger), self._rule_finder("udp"))
+        self.udp = UdpProxy(
+            Sessions(self.poller, self.wheel, self.ledger), self._rule_finder("udp")
+        )
         self._listeners: list[Listener] = []
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()

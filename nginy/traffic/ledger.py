@@ -21,7 +21,7 @@ class Drop(Enum):
     """Why a datagram was not passed on."""
 
     RATE = "rate"
-    """Above upload_bytes_per_s or download_bytes_per_s."""
+    """Above upload_bytes_per_s."""
     NOT_SENT = "not_sent"
     """The kernel would not send it: buffer full, too large for the path, filtered."""
     NO_BACKEND = "no_backend"

@@ -29,6 +29,7 @@ from typing import Protocol
 from nginy.address import Address
 from nginy.backend.backend import Backend, Obstacle
 from nginy.complaints import Complaints
+from nginy.engine.timers import Timer
 from nginy.errors import BackendError
 from nginy.traffic.attempt import Attempt, complain
 from nginy.traffic.close_reason import CloseReason, ConnectionEnd
@@ -89,6 +90,7 @@ class Session:
         "_keep_until",
         "_kept",
         "_owed",
+        "_paused",
         "_progresses",
         "_queued",
         "_rebinds",
@@ -128,6 +130,8 @@ class Session:
         if limits != NO_LIMIT:
             self._upload = TokenBucket.of(limits.upload_bytes_per_s, now)
             self._download = TokenBucket.of(limits.download_bytes_per_s, now)
+        self._paused: Timer | None = None
+        """Set while the backend's answers stay in the kernel, for `_download`."""
         self._counted = udp.requests > 0 or udp.responses is not None
         self._rebinds = rule.live.policy.on_down == "rebind"
         self._kept = Kept()
@@ -251,22 +255,39 @@ class Session:
         if attempt.on_trial:
             attempt.prove()
         self._touch(now)
-        if self._download is not None and not self._download.take(len(datagram), now):
-            self._drop(Drop.RATE)
+        try:
+            self._reply(datagram)
+        except OSError:
+            self._drop(Drop.NOT_SENT)
         else:
-            try:
-                self._reply(datagram)
-            except OSError:
-                self._drop(Drop.NOT_SENT)
-            else:
-                attempt.datagrams_down += 1
-                attempt.bytes_down += len(datagram)
+            attempt.datagrams_down += 1
+            attempt.bytes_down += len(datagram)
         if self._progresses:
             self._report(now)
         if self._counted:
             self._end_if_complete(now)
         if first and self.open:
             self._table.answered(self, now)
+        if self._download is not None:
+            self._pace(self._download, len(datagram), now)
+
+    def _pace(self, bucket: TokenBucket, size: int, now: float) -> None:
+        """Read no more answers until those before are paid for."""
+        bucket.spend(size)
+        upstream = self.upstream
+        if upstream is None or self._paused is not None or bucket.available(now):
+            return
+        self.sessions.poller.unwatch(upstream)
+        self._paused = self.sessions.wheel.add(bucket.ready_at(1.0), self._read_on)
+
+    def _read_on(self, now: float) -> None:
+        self._paused = None
+        self._touch(now)  # or it is found idle before what waits is read
+        assert self.upstream is not None, "the pause ends with its socket"
+        try:
+            self.sessions.poller.watch_listener(self.upstream, self.ready)
+        except OSError:
+            self._end(CloseReason.NO_RESOURCES, now)
 
     def _report(self, now: float) -> None:
         if now - self._reported_s >= PROGRESS_S:
@@ -290,6 +311,10 @@ class Session:
     def expire(self, now: float) -> None:
         """It was idle for too long. A backend that owes answers has failed; one of which none is
         expected, or none in particular, has not (nginx forgives it earlier failures likewise)."""
+        if self._paused is not None:  # the backend may have said much meanwhile
+            self._table.add(self, now)
+            self._table.answered(self, now)
+            return
         backend = self.attempt.leased
         owes = backend is not None and self._owed > 0 and bool(self.rule.udp.responses)
         if backend is not None and not owes:
@@ -491,6 +516,9 @@ class Session:
         if upstream is None:
             return
         self.upstream = None
+        if self._paused is not None:
+            self._paused.cancel()
+            self._paused = None
         if self._answers >= FEW_ANSWERS or self.rule.udp.receive_buffer_bytes < SMALL_BUFFER_BYTES:
             lost = kernel_drops(upstream)
             if lost:

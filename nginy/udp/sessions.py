@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 from nginy.complaints import Complaints
 from nginy.config.guard_settings import UdpSettings
 from nginy.engine.poller import Poller
+from nginy.engine.timers import TimerWheel
 from nginy.traffic.close_reason import CloseReason
 from nginy.traffic.ledger import Ledger
 from nginy.traffic.rule import RunningRule
@@ -161,9 +162,10 @@ class Kept:
 class Sessions:
     """What the sessions of all rules share; times are monotonic seconds."""
 
-    def __init__(self, poller: Poller, ledger: Ledger) -> None:
+    def __init__(self, poller: Poller, wheel: TimerWheel, ledger: Ledger) -> None:
         """None yet."""
         self.poller = poller
+        self.wheel = wheel
         self.ledger = ledger
         self.live = 0
         """Sessions of all rules."""

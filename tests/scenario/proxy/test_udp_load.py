@@ -1,5 +1,7 @@
 """UDP: bursts, floods, rates; nothing is lost without being counted."""
 
+import time
+
 from nginy.traffic.ledger import Drop
 from nginy.udp import newcomers
 from nginy.udp.socket import enlarge_receive_buffer
@@ -117,18 +119,43 @@ def test_what_exceeds_the_upload_rate_is_dropped(udp_proxy, udp_peer):
     assert record["datagrams_up"] + record["dropped"] == 100
 
 
-def test_what_exceeds_the_download_rate_is_dropped(udp_proxy, udp_peer, wait_until):
+def test_what_exceeds_the_download_rate_waits(udp_proxy, udp_peer):
     b1 = udp_peer()
-    server = udp_proxy([b1], limits={"download_bytes_per_s": 2000})
+    server = udp_proxy([b1], limits={"download_bytes_per_s": 20_000})
     client = server.client()
     client.send(b"x")
     _, sender = b1.receive()
-    for _ in range(100):
-        b1.socket.sendto(bytes(1000), sender)
-    dropped = server.server.ledger.dropped
-    client.recv(1 << 16)
-    wait_until(lambda: dropped[Drop.RATE] > 90, "drops")
+    sent = [b"%04d" % number + bytes(996) for number in range(40)]
+    began_s = time.monotonic()
+    for datagram in sent:
+        b1.socket.sendto(datagram, sender)
+    assert [client.recv(1 << 16) for _ in sent] == sent
+    # A second's worth at once, and the last one may be paid for afterwards.
+    assert time.monotonic() - began_s >= (40_000 - 20_000 - 1_000) / 20_000
     server.call(server.server.udp.abort_all)
     record = server.record()
-    assert record["datagrams_down"] + record["dropped"] == 100
-    assert record["bytes_down"] == 1000 * record["datagrams_down"]
+    assert (record["datagrams_down"], record["dropped"]) == (40, 0)
+
+
+def test_a_session_whose_answers_wait_is_not_idle(udp_proxy, udp_peer):
+    b1 = udp_peer()
+    server = udp_proxy([b1], limits={"download_bytes_per_s": 10_000}, udp={"idle_timeout_ms": 100})
+    client = server.client()
+    client.send(b"x")
+    _, sender = b1.receive()
+    for _ in range(2):
+        b1.socket.sendto(bytes(15_000), sender)
+    assert [len(client.recv(1 << 16)) for _ in range(2)] == [15_000] * 2
+
+
+def test_a_session_may_end_while_its_answers_wait(udp_proxy, udp_peer, wait_until):
+    b1 = udp_peer()
+    server = udp_proxy([b1], limits={"download_bytes_per_s": 1})
+    client = server.client()
+    client.send(b"x")
+    _, sender = b1.receive()
+    for _ in range(2):
+        b1.socket.sendto(bytes(100), sender)
+    client.recv(1 << 16)
+    server.call(server.server.udp.abort_all)
+    assert server.record()["datagrams_down"] == 1

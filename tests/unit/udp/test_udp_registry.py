@@ -43,7 +43,7 @@ def come(sessions: Sessions, rule: Rule, times: int) -> int:
 @pytest.fixture
 def ten() -> Sessions:
     """Of which ten may live."""
-    sessions = Sessions(poller=None, ledger=None)
+    sessions = Sessions(poller=None, wheel=None, ledger=None)
     sessions.most = 10
     return sessions
 
@@ -93,7 +93,7 @@ class Member:
 
 
 def test_a_session_settles_when_its_time_is_over_and_again_if_it_wants():
-    registry = Sessions(poller=None, ledger=None)
+    registry = Sessions(poller=None, wheel=None, ledger=None)
     once, twice = Member(more=0), Member(more=1)
     registry.hold(once, 0.0)
     registry.hold(twice, 0.5)
@@ -104,7 +104,7 @@ def test_a_session_settles_when_its_time_is_over_and_again_if_it_wants():
 
 
 def test_who_has_ended_is_neither_asked_nor_remembered():
-    registry = Sessions(poller=None, ledger=None)
+    registry = Sessions(poller=None, wheel=None, ledger=None)
     ended, other = Member(more=0), Member(more=0)
     registry.hold(ended, 0.0)
     registry.hold(other, 0.0)
