@@ -18,6 +18,7 @@ from nginy.tcp.connection import TcpProxy
 from nginy.traffic.admission import Census
 from nginy.traffic.close_reason import CloseReason
 from nginy.traffic.ledger import Drop, Ledger
+from nginy.traffic.loops import Loops
 from nginy.traffic.rule import RunningRule, Surroundings, stream
 from nginy.udp.port import UdpProxy
 from nginy.udp.sessions import Sessions
@@ -53,8 +54,12 @@ class Server:
         self.poller = Poller(self._loop.call_soon)
         self.wheel = TimerWheel(TICK_S, now)
         census = Census(config.limits.max_connections)
+        loops = {
+            protocol: Loops(port for which, port in config.ports if which == protocol)
+            for protocol in self.ledger.closed
+        }
         around = Surroundings(
-            self.pool, census, self.ledger, self.wheel, self.poller.run_soon, seed
+            self.pool, census, self.ledger, self.wheel, self.poller.run_soon, seed, loops
         )
         self.rules = tuple(RunningRule(rule, around, now) for rule in config.rules)
         self.monitors = Monitors(config, self.pool, self.rules, stream(seed, "monitors"))

@@ -2,7 +2,8 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from nginy.address import Address
@@ -16,6 +17,7 @@ from nginy.traffic.admission import Admission, Census
 from nginy.traffic.close_reason import CloseReason
 from nginy.traffic.ledger import Ledger
 from nginy.traffic.live import LiveConnections
+from nginy.traffic.loops import Loops
 from nginy.traffic.queue import WaitingQueue
 from nginy.traffic.rate import Rates
 from nginy.traffic.scheduler import RunSoon, Timers
@@ -29,6 +31,10 @@ class Limits(NamedTuple):
     """The same, once one side has sent FIN."""
 
 
+NO_LOOPS: Mapping[Protocol, Loops] = MappingProxyType({"tcp": Loops(), "udp": Loops()})
+"""Nothing listens."""
+
+
 class Surroundings(NamedTuple):
     """What all rules of a process share."""
 
@@ -38,6 +44,7 @@ class Surroundings(NamedTuple):
     timers: Timers
     run_soon: RunSoon
     seed: int
+    loops: Mapping[Protocol, Loops] = NO_LOOPS
 
 
 class RunningRule:
@@ -47,6 +54,7 @@ class RunningRule:
         """Over its backends in the pool, from `now` on (seconds)."""
         self.pool = around.pool
         self.ledger = around.ledger
+        self.loops = around.loops[rule.protocol]
         self._around = around
         self.settings = rule
         self.name = rule.name

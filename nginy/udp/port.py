@@ -347,6 +347,7 @@ class Fan:
             self._refuse(CloseReason.SHED, now)
             return None
         attempt = Attempt(self.rule, self._admitted.listener, self._admitted.client, now)
+        attempt.came_by = self._admitted.came_by
         session = FanSession(self, attempt, backend, self._reply)
         self._by_backend[backend] = session
         return session

@@ -470,6 +470,7 @@ class Session:
                     self.attempt.failed(refusal_of(error), now)
                     return None
                 self._make_room(error, now)
+        self.attempt.opened(self.upstream)
         self.attempt.backend = backend  # whether or not it says anything
         self._owed = 0
         self._keep_until = now + HOLD_S
