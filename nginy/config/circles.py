@@ -21,7 +21,8 @@ Entered = Mapping[str, Rule]
 def check_circles(config: Config, is_own: IsOwn, document: Document) -> None:
     """Report rules that lead back to themselves, over one backend or through other rules.
 
-    A rule that leads to another one and on to servers is none. Names are not resolved.
+    A rule that leads to another one and on to servers is none. Names are not resolved; see
+    `nginy/traffic/loops.py`.
     """
     protocols: tuple[Protocol, ...] = ("tcp", "udp")
     for protocol in protocols:

@@ -165,7 +165,8 @@ class LimitSettings(Settings):
     max_sources: Positive = 100_000
     """Sources remembered; beyond, the one longest silent is forgotten (default 100000)."""
     upload_bytes_per_s: ByteRate = 0.0
-    """Client to backend, of each connection (nginx's proxy_upload_rate)."""
+    """Client to backend, of each connection (nginx's proxy_upload_rate). UDP: all clients share one
+    socket, so what exceeds cannot be left in it, and is dropped."""
     download_bytes_per_s: ByteRate = 0.0
     """Backend to client, of each connection (nginx's proxy_download_rate)."""
 
@@ -189,9 +190,11 @@ class UdpSettings(Settings):
     """Datagrams of the backend that end the session (nginx's proxy_responses): 0 expects no answer;
     default: any number."""
     max_sessions: Positive = 8_192
-    """Sessions at the same time (default 8192; each needs a descriptor)."""
+    """Sessions at the same time (default 8192; each needs a descriptor, and all UDP sessions of the
+    process together have half of those at most: see `ulimit -n`)."""
     when_full: Literal["evict_oldest", "shed"] = "evict_oldest"
-    """A new session when there are max_sessions: the one idle longest goes, or the new one."""
+    """A new session when there are max_sessions: the one idle longest goes (if some never had an
+    answer, of those), or the new one."""
     per_datagram: Flag = False
     """Every datagram is balanced by itself; replies still find their client (default false)."""
     receive_buffer_bytes: Count = 4_194_304

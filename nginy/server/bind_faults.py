@@ -20,7 +20,7 @@ def bind_fault_text(error: OSError, address: Address, protocol: Protocol) -> str
     """What the system said, and a remedy where one is known."""
     said = error.strerror or str(error)
     if error.errno == errno.EADDRINUSE:
-        names = ", ".join(_holders(address, protocol))
+        names = ", ".join(holders(address, protocol))
         return f"{said}: {_stop(names, address, protocol)}, or take another port"
     if error.errno == errno.EACCES:
         python = os.path.realpath(sys.executable)
@@ -40,7 +40,7 @@ def _stop(holders: str, address: Address, protocol: Protocol) -> str:
     return f"stop who listens there ({tells} as root tells)"
 
 
-def _holders(address: Address, protocol: Protocol) -> Iterator[str]:
+def holders(address: Address, protocol: Protocol) -> Iterator[str]:
     """`nginx (pid 123)`: as far as their descriptors may be looked at."""
     links = {f"socket:[{inode}]" for inode in _inodes(address, protocol)}
     if not links:

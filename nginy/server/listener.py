@@ -11,8 +11,8 @@ from nginy.complaints import Complaints
 from nginy.engine.poller import Poller
 from nginy.engine.timers import Timer, TimerWheel
 from nginy.errors import NginyError
-from nginy.server.bind_faults import bind_fault_text
-from nginy.udp.socket import enlarge_receive_buffer, receive_buffer_bytes
+from nginy.server.bind_faults import bind_fault_text, holders
+from nginy.udp.socket import enlarge_receive_buffer, let_share_port, receive_buffer_bytes
 
 Accepted = Callable[[socket.SocketType, Address, Address], None]
 """Takes the connection, its peer, and the address it was accepted on."""
@@ -58,14 +58,15 @@ def bind(address: Address, rules: list[str]) -> socket.socket:
 def bind_datagrams(address: Address, rules: list[str], buffer_bytes: int) -> socket.socket:
     """A non-blocking UDP socket. Raises ListenError naming the address and `rules`.
 
-    `buffer_bytes` 0 leaves the kernel's default. SO_REUSEADDR is not set: with UDP it lets
-    another process take the datagrams. IPv6 sockets take IPv6 only.
+    `buffer_bytes` 0 leaves the kernel's default. IPv6 sockets take IPv6 only. SO_REUSEADDR is not
+    set but where the port is held by who allows that, as a predecessor does while it drains, and
+    not for longer than to bind: with UDP it lets another process take the datagrams.
     """
     sock = socket.socket(address.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         if address.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(address)
+        _bind_datagrams(sock, address)
     except OSError as error:
         sock.close()
         raise ListenError(
@@ -84,6 +85,23 @@ def bind_datagrams(address: Address, rules: list[str], buffer_bytes: int) -> soc
                 buffer_bytes,
             )
     return sock
+
+
+def _bind_datagrams(sock: socket.socket, address: Address) -> None:
+    try:
+        sock.bind(address)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        names = ", ".join(holders(address, "udp")) or "another process"
+        let_share_port(sock)
+        sock.bind(address)
+        let_share_port(sock, share=False)
+        log.warning(
+            "%s (udp): taken over from %s, which lets others have the port",
+            address,
+            names,
+        )
 
 
 class Listener:

@@ -20,6 +20,7 @@ from nginy.tcp.connection import TcpProxy
 from nginy.traffic.admission import Census
 from nginy.traffic.background import Background
 from nginy.traffic.ledger import Ledger
+from nginy.traffic.loops import Loops
 from nginy.traffic.rule import RunningRule, Surroundings, stream
 from nginy.traffic.status import status
 from nginy.udp.port import UdpProxy
@@ -59,13 +60,25 @@ class Server:
         self.wheel = TimerWheel(TICK_S, now)
         census = Census(config.limits.max_connections)
         run_soon = self.poller.run_soon
+        loops = {
+            protocol: Loops(port for which, port in config.ports if which == protocol)
+            for protocol in self.ledger.closed
+        }
         around = Surroundings(
-            self.pool, census, self.ledger, self.wheel, run_soon, Background(run_soon), seed
+            pool=self.pool,
+            census=census,
+            ledger=self.ledger,
+            timers=self.wheel,
+            run_soon=run_soon,
+            background=Background(run_soon),
+            seed=seed,
+            loops=loops,
         )
         self.rules = tuple(RunningRule(rule, around, now) for rule in config.rules)
         self.monitors = Monitors(config, self.pool, self.rules, stream(seed, "monitors"))
         self.tcp = TcpProxy(self.poller, self.wheel, self.ledger, self._rule_finder("tcp"))
-        self.udp = UdpProxy(Sessions(self.poller, self.ledger), self._rule_finder("udp"))
+        sessions = Sessions(self.poller, self.wheel, self.ledger)
+        self.udp = UdpProxy(sessions, self._rule_finder("udp"))
         self.status_socket = StatusSocket(status_path, self.rules, self.ledger)
         self._listeners: list[Listener] = []
         self._stopping = asyncio.Event()
@@ -127,6 +140,7 @@ class Server:
         for host in self._config.bind_addresses:
             for protocol, port in self._config.ports:
                 self._listen(protocol, Address(host, port), rules_on[protocol, port])
+        self.udp.sessions.say_whether_enough(self.rules)
 
     def _listen(self, protocol: Protocol, address: Address, rules: Sequence[RunningRule]) -> None:
         names = [rule.name for rule in rules]

@@ -17,6 +17,7 @@ time in the queue does not count for: it has its own limit. `reached` ends it.
 """
 
 import logging
+from socket import SocketType
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
@@ -25,6 +26,7 @@ from nginy.complaints import Complaints
 from nginy.errors import BackendError
 from nginy.traffic.close_reason import CloseReason, ConnectionEnd
 from nginy.traffic.live import Live, Tally
+from nginy.traffic.loops import NEW, Way, complain_of_loop
 from nginy.traffic.queue import Sleeper, Waiter, WaitingQueue
 from nginy.traffic.record import ConnectionContext
 from nginy.traffic.rule import RunningRule
@@ -50,6 +52,10 @@ class Attempt(ConnectionContext):
     """Of earlier backends."""
     _moved: int = 0
     """Bytes that the algorithm was told of, of this lease."""
+    came_by: Way = NEW
+    """If it comes from the balancer itself."""
+    _sends_from: Address | None = None
+    """To the balancer itself, where the backend is that."""
     admitted_in: int | None = None
     """The epoch of the admission; None: it is not counted there (yet)."""
     on_trial = True
@@ -71,11 +77,18 @@ class Attempt(ConnectionContext):
     def begin(cls, rule: RunningRule, listener: Address, client: Address, now: float) -> "Attempt":
         """Admit `client` by `rule`. Raises ConnectionEnd if it is refused: then all is counted and
         recorded."""
-        refusal = rule.admission.enter(client, now)
+        way = rule.loops.way_of(client) if rule.loops else NEW
+        refusal: CloseReason | None
+        if rule.name in way.rules:
+            refusal = CloseReason.LOOP
+            complain_of_loop(rule.name, way, now)
+        else:
+            refusal = rule.admission.enter(client, now)
         if refusal is not None:
             cls.refuse(rule, listener, client, refusal, now)
             raise ConnectionEnd(refusal)
         attempt = cls(rule, listener, client, now)
+        attempt.came_by = way
         attempt.admitted_in = rule.admission.epoch
         return attempt
 
@@ -137,6 +150,15 @@ class Attempt(ConnectionContext):
         self._moved = 0
         self._lease = Lease(rule.pool, backend, rule.balancer, now)
         self._tally = rule.live.add(backend, self.carrier)
+
+    def opened(self, sock: SocketType) -> None:
+        """Towards the backend, bound or being connected: it may lead back to the balancer."""
+        backend, loops = self.leased, self.rule.loops
+        assert backend is not None, "nothing was taken"
+        if loops.possible(backend.address):
+            local = Address(*sock.getsockname()[:2])
+            if loops.opened(local, backend, self.rule.name, self.came_by):
+                self._sends_from = local
 
     @property
     def time_left_s(self) -> float:
@@ -209,6 +231,9 @@ class Attempt(ConnectionContext):
         if lease is None:
             return
         self._lease = self._tally = None
+        if self._sends_from is not None:
+            self.rule.loops.closed(self._sends_from)
+            self._sends_from = None
         blamed = failed is not None and not isinstance(failed, BackendWithdrawn)
         began_s, connected_s, first_byte_s = (
             self.connect_began_s,

@@ -73,8 +73,11 @@ class CloseReason(Enum):
     """Closed by `live_connections.on_drain`."""
     BACKEND_REMOVED = "backend_removed", Fault.OURS
     """Closed by `live_connections.on_removed`."""
+    LOOP = "loop", Fault.OURS
+    """It came from the balancer itself, through the same rule: a backend is the balancer."""
     EVICTED = "evicted", Fault.OURS
-    """UDP: the session idle longest, ended for a new one (`when_full: evict_oldest`)."""
+    """UDP: ended for a new one (`when_full: evict_oldest`): the session idle longest, of those that
+    never had an answer if there are any."""
     SHED = "shed", Fault.OURS
     """UDP: there were `max_sessions`, and the new one was turned away (`when_full: shed`)."""
     SHUTDOWN = "shutdown", Fault.OURS
@@ -92,6 +95,7 @@ REFUSALS = {
     CloseReason.QUEUE_FULL: "every backend is full, and queue.max_waiting wait already",
     CloseReason.QUEUE_TIMEOUT: "every backend was full for queue.timeout_ms",
     CloseReason.NO_BACKEND: "no backend is available",
+    CloseReason.LOOP: "the rule has sent it to the balancer itself",
     CloseReason.SHED: "udp.max_sessions live",
     CloseReason.SHUTDOWN: "the balancer is shutting down",
 }

@@ -21,7 +21,7 @@ class Drop(Enum):
     """Why a datagram was not passed on."""
 
     RATE = "rate"
-    """Above upload_bytes_per_s or download_bytes_per_s."""
+    """Above upload_bytes_per_s."""
     NOT_SENT = "not_sent"
     """The kernel would not send it: buffer full, too large for the path, filtered."""
     NO_BACKEND = "no_backend"
@@ -30,6 +30,8 @@ class Drop(Enum):
     """The backend of a session that stays there has refused it."""
     KERNEL = "kernel"
     """The socket's buffer was full: it came faster than it was read."""
+    OVERLOAD = "overload"
+    """Of a client without a session: more such clients came than could be served."""
 
 
 class Ledger:

@@ -2,7 +2,8 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from nginy.address import Address
@@ -17,6 +18,7 @@ from nginy.traffic.background import Background
 from nginy.traffic.close_reason import CloseReason
 from nginy.traffic.ledger import Ledger
 from nginy.traffic.live import LiveConnections
+from nginy.traffic.loops import Loops
 from nginy.traffic.queue import WaitingQueue
 from nginy.traffic.rate import Rates
 from nginy.traffic.scheduler import RunSoon, Timers
@@ -30,6 +32,10 @@ class Limits(NamedTuple):
     """The same, once one side has sent FIN."""
 
 
+NO_LOOPS: Mapping[Protocol, Loops] = MappingProxyType({"tcp": Loops(), "udp": Loops()})
+"""Nothing listens."""
+
+
 class Surroundings(NamedTuple):
     """What all rules of a process share."""
 
@@ -40,6 +46,7 @@ class Surroundings(NamedTuple):
     run_soon: RunSoon
     background: Background
     seed: int
+    loops: Mapping[Protocol, Loops] = NO_LOOPS
 
 
 class RunningRule:
@@ -49,6 +56,7 @@ class RunningRule:
         """Over its backends in the pool, from `now` on (seconds)."""
         self.pool = around.pool
         self.ledger = around.ledger
+        self.loops = around.loops[rule.protocol]
         self._around = around
         self.settings = rule
         self.name = rule.name

@@ -1,4 +1,4 @@
-"""A datagram's way: `UdpPort._ready`, and for a new client `UdpPort._begin`, top to bottom.
+"""A datagram's way: `UdpPort._read`, and for a new client `UdpPort._begin`, top to bottom.
 
 A session is one client (address and port) at one of our addresses; `nginy/udp/session.py` has its
 life. Sessions count as connections: by the rule's admission, and as leases on backends. A datagram
@@ -8,6 +8,7 @@ never waits in a queue: who finds every backend full is refused.
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Protocol
 
@@ -18,15 +19,28 @@ from nginy.traffic.attempt import Attempt
 from nginy.traffic.close_reason import CloseReason, ConnectionEnd
 from nginy.traffic.ledger import Drop
 from nginy.traffic.rule import RunningRule
+from nginy.udp.newcomers import Newcomers
 from nginy.udp.session import Session, left_because
 from nginy.udp.sessions import HOLD_S, Sessions
-from nginy.udp.socket import BUFFER_BYTES, Key, Reply, client_socket, kernel_drops
+from nginy.udp.socket import (
+    BUFFER_BYTES,
+    Key,
+    Receive,
+    Reply,
+    client_socket,
+    kernel_drops,
+    let_share_port,
+)
 
 log = logging.getLogger(__name__)
 complaints = Complaints(log)
 
 DATAGRAMS_PER_TURN = 64
 """Read at once from a listening socket, before others have their turn."""
+DATAGRAMS_PER_LATE_TURN = 256
+"""While new clients wait: most of what comes then is put aside, at 2 us each."""
+KEPT_PER_TURN = 100
+"""Clients that get a socket of their own at the beginning of a drain."""
 KERNEL_DROPS_EVERY_S = 1.0
 
 _buffer = bytearray(BUFFER_BYTES)
@@ -55,6 +69,7 @@ class UdpProxy:
         self._find_rule = find_rule
         self._ports: list[UdpPort] = []
         self._drops_due_s = 0.0
+        self._newcomers = Newcomers(sessions.poller, sessions.ledger)
 
     @property
     def listening(self) -> tuple[Address, ...]:
@@ -68,7 +83,8 @@ class UdpProxy:
 
     def listen(self, sock: socket.socket, address: Address) -> None:
         """Serve who sends to `sock`, a non-blocking socket bound to `address`; own it."""
-        self._ports.append(UdpPort(self.sessions, self._find_rule, sock, address))
+        port = UdpPort(self.sessions, self._find_rule, self._newcomers, sock, address)
+        self._ports.append(port)
 
     def sweep(self, now: float) -> None:
         """What is due by time. The server calls it every 50 ms."""
@@ -79,9 +95,9 @@ class UdpProxy:
                 port.count_kernel_drops(now)
 
     def drain(self) -> None:
-        """Serve nobody new; who has a session keeps it, so the sockets stay."""
+        """Serve nobody new, and let a successor have the ports; who has a session keeps it."""
         for port in self._ports:
-            port.draining = True
+            port.drain()
 
     def abort_all(self) -> None:
         """End every session, with reason `shutdown`."""
@@ -89,6 +105,7 @@ class UdpProxy:
 
     def close(self) -> None:
         """End all, and stop listening."""
+        self._newcomers.clear()
         self.abort_all()
         for port in self._ports:
             port.count_kernel_drops(monotonic())
@@ -100,28 +117,64 @@ class UdpPort:
     """One listening socket and who speaks to it. The `Owner` of its sessions."""
 
     def __init__(
-        self, sessions: Sessions, find_rule: FindRule, sock: socket.socket, address: Address
+        self,
+        sessions: Sessions,
+        find_rule: FindRule,
+        newcomers: Newcomers,
+        sock: socket.socket,
+        address: Address,
     ) -> None:
         """Serve `sock` from now on."""
         self.address = address
         self.draining = False
         self._sessions = sessions
         self._find_rule = find_rule
+        self._newcomers = newcomers
         self._socket = sock
         self._clients = client_socket(sock, address)
-        self._receive = self._clients.receive
         self._flows: dict[Key, Flow] = {}
         self._kernel_drops = 0
-        sessions.poller.watch_listener(sock, self._ready)
+        self._kept: dict[Key, socket.SocketType] = {}
+        """While draining: the sockets of clients with a session."""
+        sessions.poller.watch_listener(sock, partial(self._read, self._clients.receive))
+
+    def drain(self) -> None:
+        """Serve nobody new, and let a successor bind the port, which then gets all but what the
+        clients with a session send. Those are answered by the old socket: it stays until `close`.
+        """
+        self.draining = True
+        let_share_port(self._socket)
+        self._keep_some(tuple(self._flows))
+
+    def _keep_some(self, keys: Sequence[Key], _now: float = 0.0) -> None:
+        """Give clients sockets of their own, some per turn: each takes 20 us.
+
+        Where that fails (no descriptor, or the successor was there first), a client still has the
+        answers that are under way, and what it sends is the successor's.
+        """
+        poller = self._sessions.poller
+        for key in keys[:KEPT_PER_TURN]:
+            if key in self._flows:
+                try:
+                    sock, receive = self._clients.of_one(key)
+                except OSError as error:
+                    log.warning("%s: clients go to a successor: %s", self.address, error.strerror)
+                    return
+                self._kept[key] = sock
+                poller.watch_listener(sock, partial(self._read, receive))
+        if rest := keys[KEPT_PER_TURN:]:
+            poller.run_soon(partial(self._keep_some, rest))
 
     def close(self) -> None:
         """Stop listening."""
-        self._sessions.poller.close(self._socket)
+        for sock in (self._socket, *self._kept.values()):
+            self._sessions.poller.close(sock)
+        self._kept.clear()
 
     def let_go(self, session: Session) -> None:
         """See `Owner`."""
         if self._flows.get(session.key) is session:
-            del self._flows[session.key]
+            self.forget(session.key)
 
     def ended(self, session: Session, now: float) -> None:
         """See `Owner`."""
@@ -130,6 +183,8 @@ class UdpPort:
     def forget(self, key: Key) -> None:
         """Whoever took the datagrams of `key` takes no more."""
         self._flows.pop(key, None)
+        if self._kept and (sock := self._kept.pop(key, None)) is not None:
+            self._sessions.poller.close(sock)
 
     def count_kernel_drops(self, now: float) -> None:
         """Take note of what the kernel threw away since the last call."""
@@ -148,22 +203,34 @@ class UdpPort:
                 drops,
             )
 
-    def _ready(self, _events: int) -> None:
-        receive, flows, now = self._receive, self._flows, self._sessions.poller.now
-        for _ in range(DATAGRAMS_PER_TURN):
+    def _read(self, receive: Receive, _events: int) -> None:
+        flows, newcomers, now = self._flows, self._newcomers, self._sessions.poller.now
+        for _ in range(DATAGRAMS_PER_LATE_TURN if newcomers else DATAGRAMS_PER_TURN):
             try:
                 size, key = receive(_buffer)
             except OSError:  # BlockingIOError: no more for now
                 return
-            flow: Flow | None = None
+            flow = flows.get(key)
             try:
-                flow = flows.get(key) or self._begin(key, now)
+                if flow is None:
+                    if not newcomers.may_begin(now):
+                        newcomers.wait(_view[:size], partial(self._serve_late, key), now)
+                        continue
+                    flow = self._begin(key, now)
                 if flow is not None:
                     flow.datagram(_view[:size], now)
-            except Exception:  # a fault of nginy costs this one client, not the others
-                log.exception("a datagram was lost by a fault of nginy")
-                if flow is not None:
-                    flow.end(CloseReason.INTERNAL_ERROR)
+            except Exception:
+                _lost(flow)
+
+    def _serve_late(self, key: Key, datagram: memoryview, now: float) -> None:
+        """Carry a datagram of a client that had no session when it came."""
+        flow: Flow | None = None
+        try:
+            flow = self._flows.get(key) or self._begin(key, now)
+            if flow is not None:
+                flow.datagram(datagram, now)
+        except Exception:
+            _lost(flow)
 
     def _begin(self, key: Key, now: float) -> Flow | None:
         """Who serves a client unknown so far; None: nobody."""
@@ -197,6 +264,13 @@ class UdpPort:
         attempt.dropped = 1
         attempt.close(CloseReason.SHED, now)
         return None
+
+
+def _lost(flow: Flow | None) -> None:
+    """A fault of nginy costs this one client, not the others."""
+    log.exception("a datagram was lost by a fault of nginy")
+    if flow is not None:
+        flow.end(CloseReason.INTERNAL_ERROR)
 
 
 class Fan:
@@ -273,6 +347,7 @@ class Fan:
             self._refuse(CloseReason.SHED, now)
             return None
         attempt = Attempt(self.rule, self._admitted.listener, self._admitted.client, now)
+        attempt.came_by = self._admitted.came_by
         session = FanSession(self, attempt, backend, self._reply)
         self._by_backend[backend] = session
         return session

@@ -50,6 +50,8 @@ backend's family, and others can still be reached."""
 EVICTION_HELPS = OWN_FAULTS - {errno.ENOBUFS, errno.ENOMEM}
 """A session that ends gives back what is missing."""
 
+Receive = Callable[[bytearray], tuple[int, "Key"]]
+"""Reads one datagram into the buffer; gives its size and sender. Raises OSError."""
 Key = Any
 """Who sent a datagram to which of our addresses: hashable, and opaque outside of its socket."""
 Reply = Callable[[memoryview], int]
@@ -60,8 +62,12 @@ class ClientSocket(Protocol):
     """A listening socket that knows which of our addresses a client used."""
 
     @property
-    def receive(self) -> Callable[[bytearray], tuple[int, Key]]:
-        """Reads one datagram into the buffer; gives its size and sender. Raises OSError."""
+    def receive(self) -> Receive:
+        """Reads what was sent by anybody."""
+
+    def of_one(self, key: Key) -> tuple[socket.SocketType, Receive]:
+        """A socket that gets what this sender sends from now on, whoever else is bound to the port.
+        Raises OSError; the socket is the caller's."""
 
     def reply(self, key: Key) -> Reply:
         """How to answer that sender, from the address that it used."""
@@ -86,7 +92,12 @@ class BoundSocket:
         """`sock` stays the caller's."""
         self._address = address
         self._sendto = sock.sendto
-        self.receive: Callable[[bytearray], tuple[int, Key]] = sock.recvfrom_into
+        self.receive: Receive = sock.recvfrom_into
+
+    def of_one(self, key: Key) -> tuple[socket.SocketType, Receive]:
+        """See `ClientSocket`."""
+        sock = _connected_to_client(self._address, key)
+        return sock, sock.recvfrom_into
 
     def reply(self, key: Key) -> Reply:
         """See `ClientSocket`."""
@@ -129,6 +140,16 @@ class WildcardSocket:
         size, ancillary, _flags, sender = self._recvmsg_into((buffer,), self._space)
         return size, (sender, ancillary[0][2][self._local])
 
+    def of_one(self, key: Key) -> tuple[socket.SocketType, Receive]:
+        """See `ClientSocket`."""
+        sock = _connected_to_client(self.local(key), key[0])
+
+        def receive(buffer: bytearray) -> tuple[int, Key]:
+            size, sender = sock.recvfrom_into(buffer)
+            return size, (sender, key[1])
+
+        return sock, receive
+
     def reply(self, key: Key) -> Reply:
         """See `ClientSocket`."""
         sender, local = key
@@ -145,6 +166,24 @@ class WildcardSocket:
     def local(self, key: Key) -> Address:
         """See `ClientSocket`."""
         return Address(socket.inet_ntop(self._family, key[1]), self._port)
+
+
+def _connected_to_client(local: Address, client: tuple[Any, ...]) -> socket.SocketType:
+    sock = socket.SocketType(local.family, DATAGRAM)
+    try:
+        let_share_port(sock)
+        sock.bind((*local, *client[2:]))  # IPv6: with the interface of a link-local address
+        sock.connect(client)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def let_share_port(sock: socket.SocketType, *, share: bool = True) -> None:
+    """Whether a socket that also allows it may be bound to the same port. The kernel gives a
+    datagram to the socket connected to its sender if there is one, else to the one bound last."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, share)
 
 
 def open_upstream(address: Address, receive_buffer_bytes: int) -> socket.SocketType:

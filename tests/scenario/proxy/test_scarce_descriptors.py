@@ -9,6 +9,8 @@ import subprocess
 
 import pytest
 
+from tests.scenario.proxy.conftest import free_port, udp_socket
+
 BURST = 300
 HOLD_S = 0.02
 TIMEOUT_S = 20
@@ -65,3 +67,32 @@ def test_a_burst_is_served_with_few_descriptors(
     reasons = {json.loads(line)["close_reason"] for line in access.read_text().splitlines()}
     assert reasons == {"completed"}
     wait_until(lambda: descriptors(process) == at_rest, "descriptors given back")
+
+
+def test_one_datagram_clients_leave_descriptors_for_connections(
+    peer, udp_peer, start, tmp_path, wait_until
+):
+    tcp, udp = peer(), udp_peer()
+    port, limit = free_port(), 200
+    rule = {"clients": [f"0.0.0.0/0:{port}"]}
+    config = {
+        "bind_addresses": ["127.0.0.1"],
+        "backends": [{"id": "t", "address": tcp.address}, {"id": "u", "address": udp.address}],
+        "rules": [
+            {**rule, "name": "tcp", "targets": ["t"]},
+            {**rule, "name": "udp", "targets": ["u"], "protocol": "udp"},
+        ],
+    }
+    path = tmp_path / "scarce.yaml"
+    path.write_text(json.dumps(config))
+    process, log = start(path, prefix=("prlimit", f"--nofile={limit}:{limit}"))
+    at_rest = descriptors(process)
+    for _ in range(2 * limit):
+        with udp_socket() as client:
+            client.sendto(b"x", ("127.0.0.1", port))
+            udp.receive()
+    most = at_rest + limit // 2
+    wait_until(lambda: descriptors(process) <= most, "no more than the share of UDP")
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT_S):
+        tcp.accept().close()
+    assert f"8192, but at most {limit // 2} may" in log.read_text()

@@ -1,6 +1,9 @@
 """UDP: bursts, floods, rates; nothing is lost without being counted."""
 
+import time
+
 from nginy.traffic.ledger import Drop
+from nginy.udp import newcomers
 from nginy.udp.socket import enlarge_receive_buffer
 
 BURST = 1000
@@ -64,6 +67,43 @@ def test_one_datagram_per_source_port_does_not_eat_the_sockets(udp_proxy, udp_pe
     assert [record["close_reason"] for record in server.records(80)] == ["evicted"] * 80
 
 
+def test_who_was_answered_outlasts_a_flood_of_sources_that_were_not(udp_proxy, udp_peer):
+    b1 = udp_peer()
+    server = udp_proxy([b1], udp={"max_sessions": 20})
+    steady = server.client()
+    steady.send(b"first")
+    first = b1.answer()
+    assert steady.recv(100) == b"first"
+    for _ in range(50):
+        server.client().send(b"flood")
+        b1.receive()
+    steady.send(b"later")
+    assert b1.receive() == (b"later", first)
+
+
+def test_who_has_a_session_does_not_wait_behind_new_clients(
+    udp_proxy, udp_peer, monkeypatch, wait_until
+):
+    b1 = udp_peer()
+    server = udp_proxy([b1])
+    steady = server.client()
+    steady.send(b"first")
+    b1.receive()
+    monkeypatch.setattr(newcomers, "BEGIN_S", 0.0)  # none has time to begin
+    new = [server.client() for _ in range(3)]
+
+    def send() -> None:
+        for number, client in enumerate(new):
+            client.send(b"new %d" % number)
+        steady.send(b"known")
+
+    server.call(send)  # while the server cannot read
+    assert b1.receive()[0] == b"known"
+    monkeypatch.undo()
+    assert [b1.receive()[0] for _ in new] == [b"new 0", b"new 1", b"new 2"]
+    assert server.server.udp.open_sessions == 4
+
+
 def test_what_exceeds_the_upload_rate_is_dropped(udp_proxy, udp_peer):
     b1 = udp_peer()
     server = udp_proxy([b1], limits={"upload_bytes_per_s": 2000})
@@ -79,18 +119,43 @@ def test_what_exceeds_the_upload_rate_is_dropped(udp_proxy, udp_peer):
     assert record["datagrams_up"] + record["dropped"] == 100
 
 
-def test_what_exceeds_the_download_rate_is_dropped(udp_proxy, udp_peer, wait_until):
+def test_what_exceeds_the_download_rate_waits(udp_proxy, udp_peer):
     b1 = udp_peer()
-    server = udp_proxy([b1], limits={"download_bytes_per_s": 2000})
+    server = udp_proxy([b1], limits={"download_bytes_per_s": 20_000})
     client = server.client()
     client.send(b"x")
     _, sender = b1.receive()
-    for _ in range(100):
-        b1.socket.sendto(bytes(1000), sender)
-    dropped = server.server.ledger.dropped
-    client.recv(1 << 16)
-    wait_until(lambda: dropped[Drop.RATE] > 90, "drops")
+    sent = [b"%04d" % number + bytes(996) for number in range(40)]
+    began_s = time.monotonic()
+    for datagram in sent:
+        b1.socket.sendto(datagram, sender)
+    assert [client.recv(1 << 16) for _ in sent] == sent
+    # A second's worth at once, and the last one may be paid for afterwards.
+    assert time.monotonic() - began_s >= (40_000 - 20_000 - 1_000) / 20_000
     server.call(server.server.udp.abort_all)
     record = server.record()
-    assert record["datagrams_down"] + record["dropped"] == 100
-    assert record["bytes_down"] == 1000 * record["datagrams_down"]
+    assert (record["datagrams_down"], record["dropped"]) == (40, 0)
+
+
+def test_a_session_whose_answers_wait_is_not_idle(udp_proxy, udp_peer):
+    b1 = udp_peer()
+    server = udp_proxy([b1], limits={"download_bytes_per_s": 10_000}, udp={"idle_timeout_ms": 100})
+    client = server.client()
+    client.send(b"x")
+    _, sender = b1.receive()
+    for _ in range(2):
+        b1.socket.sendto(bytes(15_000), sender)
+    assert [len(client.recv(1 << 16)) for _ in range(2)] == [15_000] * 2
+
+
+def test_a_session_may_end_while_its_answers_wait(udp_proxy, udp_peer, wait_until):
+    b1 = udp_peer()
+    server = udp_proxy([b1], limits={"download_bytes_per_s": 1})
+    client = server.client()
+    client.send(b"x")
+    _, sender = b1.receive()
+    for _ in range(2):
+        b1.socket.sendto(bytes(100), sender)
+    client.recv(1 << 16)
+    server.call(server.server.udp.abort_all)
+    assert server.record()["datagrams_down"] == 1

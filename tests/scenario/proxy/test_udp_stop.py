@@ -1,5 +1,13 @@
 """UDP sessions while the server drains and stops."""
 
+import json
+import signal
+import socket
+
+import pytest
+
+from tests.scenario.proxy.conftest import free_port, udp_socket
+
 
 def test_who_has_a_session_keeps_it_and_nobody_new_is_served(udp_proxy, udp_peer, wait_until):
     b1 = udp_peer()
@@ -54,3 +62,83 @@ def test_a_second_signal_ends_all_at_once(udp_proxy, udp_peer):
     server.stop()
     server.finish()
     assert server.record()["close_reason"] == "shutdown"
+
+
+@pytest.mark.parametrize(
+    ("bound", "host", "per_datagram"),
+    [
+        ("127.0.0.1", "127.0.0.1", False),
+        ("127.0.0.1", "127.0.0.1", True),
+        ("0.0.0.0", "127.0.0.2", False),
+        ("::1", "::1", False),
+        ("::", "::1", False),
+    ],
+)
+def test_a_successor_has_the_port_at_once_and_old_sessions_go_on(
+    udp_peer, start, own, tmp_path, bound, host, per_datagram
+):
+    b1, port = udp_peer(), free_port()
+    config = {
+        "bind_addresses": [bound],
+        "backends": [{"id": "b1", "address": b1.address}],
+        "rules": [
+            {
+                "clients": [f"0.0.0.0/0:{port}", f"[::/0]:{port}"],
+                "targets": ["b1"],
+                "protocol": "udp",
+                "udp": {"per_datagram": per_datagram},
+            }
+        ],
+    }
+
+    def run(name: str):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(json.dumps(config))
+        return start(path)
+
+    def client() -> socket.socket:
+        sock = own.enter_context(udp_socket(host))
+        sock.connect((host, port))
+        return sock
+
+    old, new = client(), client()
+    first, _ = run("first")
+    old.send(b"1")
+    before = b1.answer()
+    assert old.recv(100) == b"1"
+    old.send(b"2")
+    assert b1.receive() == (b"2", before)
+    first.send_signal(signal.SIGTERM)
+    second, log = run("second")
+    assert second.poll() is None, log.read_text()
+    assert f"(pid {first.pid})" in log.read_text()
+    b1.socket.sendto(b"of 2", before)
+    assert old.recv(100) == b"of 2"
+    new.send(b"new")
+    b1.answer()
+    assert new.recv(100) == b"new"
+    old.send(b"3")
+    assert b1.answer() == before
+    assert old.recv(100) == b"3"
+    first.send_signal(signal.SIGTERM)  # end all at once
+    assert first.wait(10) == 0
+    old.send(b"4")
+    assert b1.answer() != before
+    assert old.recv(100) == b"4"
+
+
+def test_a_port_that_is_not_given_up_is_not_shared(udp_peer, start, tmp_path):
+    port = free_port()
+    config = {
+        "bind_addresses": ["127.0.0.1"],
+        "backends": [{"id": "b1", "address": udp_peer().address}],
+        "rules": [{"clients": [f"0.0.0.0/0:{port}"], "targets": ["b1"], "protocol": "udp"}],
+    }
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.yaml").write_text(json.dumps(config))
+    first, _ = start(tmp_path / "first.yaml")
+    second, log = start(tmp_path / "second.yaml")
+    assert second.wait(10) != 0
+    assert "Address already in use" in log.read_text()
+    first.terminate()
+    first.wait(10)
