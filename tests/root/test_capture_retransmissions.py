@@ -143,19 +143,19 @@ def test_captured_retransmissions_are_the_kernels(pair: Pair, tmp_path: Path) ->
     assert at_server["retransmissions_down"].sum() > 20
 
 
-def test_without_loss_there_are_none(pair: Pair, tmp_path: Path) -> None:
+def test_without_loss_there_are_only_those_that_the_kernels_made(
+    pair: Pair, tmp_path: Path
+) -> None:
+    """None on a quiet machine; a busy one keeps acknowledgements waiting until TCP repeats."""
     grown = transfer_captured(pair, tmp_path)
-    assert grown == {"client": 0, "server": 0}
     for end in pair.names:
         flows = read_flows(tmp_path / f"{end}.pcap", end)
-        repeats = [
-            "retransmissions_up",
-            "retransmissions_down",
-            "syn_retries",
-            "synack_retries",
-        ]
         assert len(flows) == 3
-        assert flows[repeats].to_numpy().sum() == 0
+        repeated = {
+            "client": flows[["retransmissions_up", "syn_retries"]].to_numpy().sum(),
+            "server": flows[["retransmissions_down", "synack_retries"]].to_numpy().sum(),
+        }
+        assert repeated == grown
         assert (flows["payload_bytes_up"] == TRANSFER_BYTES).all()
         assert (flows["payload_bytes_down"] == TRANSFER_BYTES).all()
         assert (flows["ended"] == "fin").all()
