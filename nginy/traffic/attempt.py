@@ -77,7 +77,7 @@ class Attempt(ConnectionContext):
     def begin(cls, rule: RunningRule, listener: Address, client: Address, now: float) -> "Attempt":
         """Admit `client` by `rule`. Raises ConnectionEnd if it is refused: then all is counted and
         recorded."""
-        way = rule.loops.way_of(client) if rule.loops else NEW
+        way = rule.loops.ways.get(client, NEW) if rule.loops.ways else NEW
         refusal: CloseReason | None
         if rule.name in way.rules:
             refusal = CloseReason.LOOP
@@ -152,7 +152,8 @@ class Attempt(ConnectionContext):
         self._tally = rule.live.add(backend, self.carrier)
 
     def opened(self, sock: SocketType) -> None:
-        """Towards the backend, bound or being connected: it may lead back to the balancer."""
+        """Towards the backend, bound or being connected: it may lead back to the balancer. To be
+        called if the backend's port is one of `Loops.ports`."""
         backend, loops = self.leased, self.rule.loops
         assert backend is not None, "nothing was taken"
         if loops.possible(backend.address):

@@ -39,23 +39,16 @@ class Loops:
 
     def __init__(self, ports: Iterable[int] = ()) -> None:
         """Listening to `ports`; no socket is open."""
-        self._ports = frozenset(ports)
+        self.ports = frozenset(ports)
+        """Backends with others are not this balancer."""
         self._elsewhere: set[str] = set()
         """Hosts that are not this one."""
-        self._ways: dict[Address, Way] = {}
-        """By the local address of a socket towards ourselves."""
-
-    def __len__(self) -> int:
-        """Sockets towards ourselves that are open."""
-        return len(self._ways)
+        self.ways: dict[Address, Way] = {}
+        """By the local address of each open socket towards ourselves."""
 
     def possible(self, backend: Address) -> bool:
         """Whether it may be this balancer; costs a tenth of asking a socket where it is bound."""
-        return backend.port in self._ports and backend.host not in self._elsewhere
-
-    def way_of(self, client: Address) -> Way:
-        """How it has come."""
-        return self._ways.get(client, NEW)
+        return backend.port in self.ports and backend.host not in self._elsewhere
 
     def opened(self, local: Address, backend: Backend, rule: str, way: Way) -> bool:
         """A socket, bound to `local`, for a connection that has come by `way` to `rule`, which
@@ -65,12 +58,12 @@ class Loops:
                 self._elsewhere.clear()
             self._elsewhere.add(backend.address.host)
             return False
-        self._ways[local] = Way(way.rules | {rule}, backend)
+        self.ways[local] = Way(way.rules | {rule}, backend)
         return True
 
     def closed(self, local: Address) -> None:
         """The socket is given up."""
-        self._ways.pop(local, None)
+        self.ways.pop(local, None)
 
 
 def complain_of_loop(rule: str, way: Way, now: float) -> None:

@@ -24,7 +24,7 @@ def test_a_host_is_this_one_if_it_is_reached_from_itself(local, backend, own):
     assert loops.possible(address)
     assert loops.opened(Address(local, 40_000), Backend("b1", address), "r", NEW) == own
     assert loops.possible(address) == own
-    assert len(loops) == own
+    assert len(loops.ways) == own
 
 
 def test_a_port_where_nothing_listens_leads_nowhere():
@@ -34,10 +34,10 @@ def test_a_port_where_nothing_listens_leads_nowhere():
 def test_the_way_is_told_as_long_as_the_socket_is_open():
     loops = Loops([80])
     first, second = Address("10.0.0.1", 40_000), Address("10.0.0.1", 40_001)
-    assert loops.way_of(first) is NEW
+    assert first not in loops.ways
     loops.opened(first, BACKEND, "r1", NEW)
-    loops.opened(second, BACKEND, "r2", loops.way_of(first))
-    assert loops.way_of(second) == ({"r1", "r2"}, BACKEND)
+    loops.opened(second, BACKEND, "r2", loops.ways[first])
+    assert loops.ways[second] == ({"r1", "r2"}, BACKEND)
     loops.closed(second)
-    assert loops.way_of(second) is NEW
-    assert loops.way_of(first).rules == {"r1"}
+    assert second not in loops.ways
+    assert loops.ways[first].rules == {"r1"}
