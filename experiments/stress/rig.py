@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, Self
 from experiments.bench.peers import HERE, BenchError, Listener, Peer, Task
 from experiments.bench.program import running
 from experiments.processes import HostProcess, ProcessGroup
-from experiments.stress.ends import HOST, READY
+from experiments.stress.backend import READY
+from experiments.stress.ends import HOST
 from nginy.config.schema import FileSettings
 
 CORES = sorted(os.sched_getaffinity(0))

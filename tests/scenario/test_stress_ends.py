@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from experiments.processes import ProcessGroup
-from experiments.stress.ends import READY
+from experiments.stress.backend import READY
 from experiments.stress.rig import result
 from tests.scenario.proxy.conftest import free_port
 

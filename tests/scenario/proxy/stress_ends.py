@@ -11,7 +11,8 @@ from typing import NamedTuple
 from tests.scenario.proxy.conftest import LINGER_RESET
 
 NUMBER_BYTES = 8
-SIZES = (0, 1, 1_000, 20_000, 300_000)
+SIZES = (*(0, 1, 1_000, 20_000, 300_000) * 5, 5_000_000)
+"""The last one is more than the kernel takes from somebody who stalls."""
 LONGEST_STALL_S = 0.03
 ANSWER_TIMEOUT_S = 1.0
 
