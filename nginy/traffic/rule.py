@@ -55,7 +55,7 @@ class RunningRule:
         """Told of every pick, if the algorithm wants probes."""
         self.balancer = self._balancer(now)
         self.admission = Admission(rule.access, rule.limits, around.census)
-        self.live = LiveConnections(rule.live_connections, around.timers)
+        self.live = LiveConnections(rule.live_connections, around.timers, around.run_soon)
         self._waiting = WaitingQueue(
             rule.queue,
             self,

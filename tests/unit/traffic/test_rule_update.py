@@ -113,6 +113,7 @@ def test_the_live_policy_is_that_of_the_new_version():
     carrier = served(world)
     update(world, live_connections=LiveSettings(on_down="close", on_drain="close"))
     world.pool[carrier.backend].set_weight(0, 1.0, Origin.FILE)
+    world.settle()
     assert carrier.reason is CloseReason.BACKEND_DRAINED
     close_all(world)
 
