@@ -12,6 +12,7 @@ from nginy.config.model import Config, Protocol
 from nginy.config.route import RouteTable, rules_by_port
 from nginy.engine.access_log import open_access_log
 from nginy.engine.loop_lag import LoopLag
+from nginy.engine.pipes import pipes
 from nginy.engine.poller import Poller
 from nginy.engine.timers import TimerWheel
 from nginy.server.listener import Listener, bind, bind_datagrams
@@ -187,6 +188,7 @@ class Server:
         self.udp.close()
         self._loop.remove_reader(self.poller.fileno())
         self.poller.shut()
+        pipes.clear()
         if self._access_log is not None:
             self._access_log.close()
         if not self._stopping.is_set():

@@ -25,8 +25,10 @@ class Limits(NamedTuple):
     """How long a relay may go without a byte, in seconds."""
 
     idle_s: float
-    half_closed_s: float
-    """The same, once one side has sent FIN."""
+    client_finished_s: float
+    """The same, once the client has sent FIN."""
+    backend_finished_s: float
+    """Once the backend has, or is lost."""
 
 
 class Surroundings(NamedTuple):
@@ -122,8 +124,12 @@ class RunningRule:
         rule = self.settings
         timeouts, retries = rule.timeouts, rule.retries
         self.timeouts = timeouts
-        self.limits = Limits(timeouts.idle_timeout_ms / 1e3, timeouts.half_closed_timeout_ms / 1e3)
-        self.shortest_idle_s = min(self.limits)
+        half_closed_ms = timeouts.half_closed_timeout_ms
+        self.limits = Limits(
+            timeouts.idle_timeout_ms / 1e3,
+            half_closed_ms / 1e3,
+            (timeouts.backend_finished_timeout_ms or half_closed_ms) / 1e3,
+        )
         self.watches_peers = bool(timeouts.keepalive_idle_s or timeouts.user_timeout_ms)
         self.connect_timeout_s = timeouts.connect_timeout_ms / 1e3
         self.max_tries = retries.max_tries

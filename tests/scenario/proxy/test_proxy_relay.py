@@ -50,7 +50,6 @@ def test_bytes_go_both_ways(proxy, peer):
     assert record["duration_ms"] == pytest.approx(duration_s * 1e3, abs=0.001)
 
 
-@pytest.mark.parametrize("proxy", [CopyMover], indirect=True)
 def test_urgent_data_holds_up_nothing(proxy, peer):
     """A read stops before it (nginx 1.22.1 waits there). The urgent byte itself is dropped."""
     backend = peer()
@@ -292,7 +291,8 @@ def test_client_that_resets(proxy, peer, reset):
     client.sendall(b"partial")
     assert upstream.recv(100) == b"partial"
     reset(client)
-    assert upstream.recv(100) == b""
+    with pytest.raises(ConnectionResetError):  # an end would make the part look like all of it
+        upstream.recv(100)
     assert balancer.record()["close_reason"] == "client_reset"
 
 

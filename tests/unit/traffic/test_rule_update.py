@@ -91,13 +91,16 @@ def test_timeouts_rates_and_tries_are_those_of_the_new_version():
     update(
         world,
         timeouts=ConnectionTimeouts(
-            connect_timeout_ms=100, idle_timeout_ms=200, half_closed_timeout_ms=300
+            connect_timeout_ms=100,
+            idle_timeout_ms=200,
+            half_closed_timeout_ms=300,
+            backend_finished_timeout_ms=50,
         ),
         retries=Retries(max_tries=1, total_timeout_ms=400),
         limits=LimitSettings(upload_bytes_per_s=5.0, download_bytes_per_s=6.0),
     )
     rule = world.rule
-    assert (rule.connect_timeout_s, rule.limits) == (0.1, (0.2, 0.3))
+    assert (rule.connect_timeout_s, rule.limits) == (0.1, (0.2, 0.3, 0.05))
     assert rule.rates == Rates(5.0, 6.0)
     unlucky = Carrier(world)
     unlucky.choose()
