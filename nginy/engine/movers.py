@@ -162,6 +162,9 @@ class CopyMover:
         return Stop.BLOCKED if self._rest else None
 
 
+SPLICED_PER_TURN = 512 * 1024
+"""Pieces of 256 KiB took half as much CPU again for one download over loopback (0.42 against 0.28 s
+per GB), of 512 KiB as much as those of 1 MiB and more."""
 FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 
@@ -201,7 +204,7 @@ class SpliceMover(CopyMover):
     def _splice(self, pipe: Pipe, limit: int) -> Stop:
         """Move what is in `pipe`, then so much more as one turn may."""
         source, sink = self._source.fileno(), self._sink.fileno()
-        left = min(limit, TURN_BYTES)
+        left = min(limit, SPLICED_PER_TURN)
         while True:
             while pipe.bytes:
                 try:

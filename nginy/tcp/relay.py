@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 MakeMover = Callable[[socket.SocketType, socket.SocketType], Mover]
 """Takes source and sink."""
 MESSAGE_BYTES = 16 * 1024
-"""A turn that found less is no bulk transfer any more."""
+"""What moves less from one time that it runs dry to the next is no bulk transfer any more."""
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER: on, for 0 s."""
 
@@ -55,6 +55,7 @@ class Direction:
         "bucket",
         "bulk",
         "fin_seen",
+        "moved_when_dry",
         "mover",
         "open",
         "pause",
@@ -72,7 +73,9 @@ class Direction:
         """Until the bucket has something again."""
         self.open = True
         self.bulk = False
-        """It has filled a whole turn, and has not run dry since."""
+        """It has filled a whole turn, and has not come down to messages since."""
+        self.moved_when_dry = 0
+        """Bytes it had moved when it ran dry the last time, as a bulk transfer."""
         self.blocked = False
         """Waiting for the sink to become writable."""
         self.to_end = False
@@ -87,9 +90,10 @@ class Direction:
         self.bulk = True
         self.mover = self.mover.for_bulk()
 
-    def ran_dry(self, moved_bytes: int) -> None:
-        """A turn of a bulk transfer ended, after so much, because there was no more."""
-        if moved_bytes < MESSAGE_BYTES:
+    def ran_dry(self) -> None:
+        """A turn of a bulk transfer ended because there was no more."""
+        moved_before, self.moved_when_dry = self.moved_when_dry, self.mover.moved
+        if self.moved_when_dry - moved_before < MESSAGE_BYTES:
             self.bulk = False
             self.mover = self.mover.for_messages()
 
@@ -263,13 +267,12 @@ class Relay:
         self._active_at = self._poller.now
         direction.blocked = False
         mover = direction.mover
-        before = mover.moved if direction.bulk else 0
         stop = mover.move(direction.to_end, UNLIMITED, direction.fin_seen)
         if direction is self.down and mover.moved != self._passed_down:
             self._answered(mover.moved)
         if stop is Stop.DRAINED:
             if direction.bulk:
-                direction.ran_dry(mover.moved - before)
+                direction.ran_dry()
         elif stop is Stop.BLOCKED:
             direction.blocked = True
             self._poller.want_write(direction.sink)

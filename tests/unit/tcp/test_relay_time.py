@@ -73,12 +73,14 @@ def test_a_bulk_transfer_waits_for_its_turn_until_it_runs_dry():
     assert table.take_turns() == 1
     table.client_says()
     assert (table.relay.carried()[0], table.take_turns()) == (2 * MESSAGE_BYTES, 1)
-    table.up.turns = [(MESSAGE_BYTES - 1, Stop.DRAINED)]
+    table.up.turns = [(MESSAGE_BYTES - 1, Stop.UNFINISHED), (0, Stop.DRAINED)]
     table.backend_says(events=WRITABLE)
     assert table.relay.carried()[0] == 3 * MESSAGE_BYTES, "writable: it waits, too"
-    assert table.take_turns() == 1
-    table.client_says((1, Stop.DRAINED))
-    assert table.relay.carried()[0] == 4 * MESSAGE_BYTES, "a message is moved at once"
+    assert [table.take_turns(), table.take_turns()] == [1, 1]
+    table.client_says((MESSAGE_BYTES - 1, Stop.DRAINED))
+    assert table.take_turns() == 1, "what it has moved since it ran dry counts in all"
+    table.client_says((2, Stop.DRAINED))
+    assert table.relay.carried()[0] == 5 * MESSAGE_BYTES, "a message is moved at once"
     assert table.poller.soon == []
 
 
