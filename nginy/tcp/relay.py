@@ -194,12 +194,14 @@ class Relay:
             if events & SHORT_READS:
                 up.to_end = True
                 up.fin_seen = events & SHORT_READS == EPOLLRDHUP
+                if events & GONE:
+                    up.bulk = False  # there is no later
             if events & READABLE and up.open and not (up.blocked or up.turn_is_due):
-                self._attend(up, events)
+                (self._line_up if up.bulk else self._run)(up)
             if events & GONE and down.open:
                 self._finish(CloseReason.CLIENT_RESET)
             elif events & WRITABLE and down.blocked:
-                self._attend(down, events)
+                (self._line_up if down.bulk else self._run)(down)
         except Exception:
             self._broken()
 
@@ -215,9 +217,9 @@ class Relay:
                     # FIN.
                     self._backend_lost(reset=bool(events & EPOLLERR))
             if events & READABLE and down.open and not (down.blocked or down.turn_is_due):
-                self._attend(down, events)
+                (self._line_up if down.bulk else self._run)(down)
             if events & WRITABLE and up.blocked:
-                self._attend(up, events)
+                (self._line_up if up.bulk else self._run)(up)
         except Exception:
             self._broken()
 
@@ -255,21 +257,20 @@ class Relay:
         self._limit_s = limit_s
         self._timer = self._timers.add(self._active_at + limit_s, self.check)
 
-    def _attend(self, direction: Direction, events: int) -> None:
-        """An event of it: move; a bulk transfer waits for its turn, unless there is no later."""
-        if direction.bulk and not events & GONE:
-            direction.blocked = False
-            self._ask_for_a_turn(direction)
-        else:
-            self._run(direction)
+    def _line_up(self, direction: Direction) -> None:
+        """Have the next turn of a bulk transfer after the sockets' events."""
+        direction.blocked = False
+        self._ask_for_a_turn(direction)
 
     def _run(self, direction: Direction) -> None:
         self._active_at = self._poller.now
         direction.blocked = False
         mover = direction.mover
         stop = mover.move(direction.to_end, UNLIMITED, direction.fin_seen)
-        if direction is self.down and mover.moved != self._passed_down:
-            self._answered(mover.moved)
+        if direction is self.down:
+            moved = mover.moved
+            if moved != self._passed_down:
+                self._answered(moved)
         if stop is Stop.DRAINED:
             if direction.bulk:
                 direction.ran_dry()

@@ -61,6 +61,15 @@ def test_a_client_that_resets_has_what_it_sent_offered_once_more():
     assert (table.client.reset, table.backend.reset) == (False, True)
 
 
+def test_so_has_one_in_the_middle_of_a_bulk_transfer():
+    table = Table().start()
+    table.client_says((50_000, Stop.UNFINISHED), (50_000, Stop.DRAINED))
+    table.take_turns()
+    table.client_says((7, Stop.DRAINED), events=RESET)
+    assert table.relay.carried() == (100_007, 0)
+    assert table.ends == [CloseReason.CLIENT_RESET]
+
+
 @pytest.mark.parametrize("stop", [Stop.SOURCE_LOST, Stop.SINK_LOST])
 def test_a_reset_met_by_a_call_is_the_side_that_it_is_of(stop):
     table = Table().start()
