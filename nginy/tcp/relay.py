@@ -159,7 +159,7 @@ class Relay:
         self._on_first_byte = on_first_byte
         self._passed_down = 0
         self.last_byte_at: float | None = None
-        """When the backend's last byte so far was passed on."""
+        """When the backend's last byte so far was passed on; after the first one, to the turn."""
         self._active_at = now
         self._backend_is_reset = False
         self.up = Direction(mover(client, upstream), upstream)
@@ -197,11 +197,17 @@ class Relay:
                 if events & GONE:
                     up.bulk = False  # there is no later
             if events & READABLE and up.open and not (up.blocked or up.turn_is_due):
-                (self._line_up if up.bulk else self._run)(up)
+                if up.bulk:
+                    self._line_up(up)
+                else:
+                    self._run(up)
             if events & GONE and down.open:
                 self._finish(CloseReason.CLIENT_RESET)
             elif events & WRITABLE and down.blocked:
-                (self._line_up if down.bulk else self._run)(down)
+                if down.bulk:
+                    self._line_up(down)
+                else:
+                    self._run(down)
         except Exception:
             self._broken()
 
@@ -217,9 +223,15 @@ class Relay:
                     # FIN.
                     self._backend_lost(reset=bool(events & EPOLLERR))
             if events & READABLE and down.open and not (down.blocked or down.turn_is_due):
-                (self._line_up if down.bulk else self._run)(down)
+                if down.bulk:
+                    self._line_up(down)
+                else:
+                    self._run(down)
             if events & WRITABLE and up.blocked:
-                (self._line_up if up.bulk else self._run)(up)
+                if up.bulk:
+                    self._line_up(up)
+                else:
+                    self._run(up)
         except Exception:
             self._broken()
 
@@ -270,7 +282,10 @@ class Relay:
         if direction is self.down:
             moved = mover.moved
             if moved != self._passed_down:
-                self._answered(moved)
+                self.last_byte_at = self._active_at
+                if not self._passed_down:
+                    self._first_byte()
+                self._passed_down = moved
         if stop is Stop.DRAINED:
             if direction.bulk:
                 direction.ran_dry()
@@ -285,12 +300,9 @@ class Relay:
         else:
             self._end(direction, stop)
 
-    def _answered(self, passed_bytes: int) -> None:
-        """So many bytes of the backend's were passed on by now."""
-        first, self._passed_down = not self._passed_down, passed_bytes
-        self.last_byte_at = self._clock()
-        if first:
-            self._on_first_byte(self.last_byte_at)
+    def _first_byte(self) -> None:
+        self.last_byte_at = now = self._clock()
+        self._on_first_byte(now)
 
     def _ask_for_a_turn(self, direction: Direction) -> None:
         if not direction.turn_is_due:
