@@ -61,11 +61,12 @@ class RunningRule:
         self._waiting = WaitingQueue(
             rule.queue,
             self,
-            self.members,
+            lambda: self.balancer.members,
             around.timers,
             around.run_soon,
             heed_health=rule.all_down == "refuse",
         )
+        self.balancer.tell(self._waiting)
         self.closed: Counter[CloseReason] = Counter()
         """What has ended, and what was refused."""
         self._set()
@@ -103,6 +104,7 @@ class RunningRule:
         else:
             self.balancer.rebuild((), now)
             self.balancer = self._balancer(now)
+            self.balancer.tell(self._waiting)
         self.admission.update(rule.access, rule.limits)
         self.live.policy = rule.live_connections
         self._waiting.update(rule.queue, now, heed_health=rule.all_down == "refuse")

@@ -323,3 +323,21 @@ def test_udp_settings_are_those_of_the_new_version():
     world = one_rule(*THREE, protocol="udp")
     update(world, udp=UdpSettings(max_sessions=7, idle_timeout_ms=9))
     assert (world.rule.udp.max_sessions, world.rule.udp.idle_timeout_ms) == (7, 9)
+
+
+@pytest.mark.parametrize("strategy", [None, LeastConnSettings()])
+@pytest.mark.parametrize("number", [1, 2])
+def test_who_waits_hears_of_a_free_place_in_any_tier_and_of_any_version(strategy, number):
+    world = one_rule(
+        {"max_connections": 1},
+        {"max_connections": 1, "backup": True},
+        queue={"max_waiting": 5},
+    )
+    if strategy is not None:
+        update(world, strategy=strategy)
+    first, second, waiting = served(world), served(world), Carrier(world)
+    assert waiting.choose() is None
+    (first, second)[number - 1].close()
+    world.settle()
+    assert waiting.backend == f"b{number}"
+    close_all(world, first, second, waiting)
