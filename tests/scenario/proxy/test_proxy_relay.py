@@ -66,6 +66,31 @@ def test_urgent_data_holds_up_nothing(proxy, peer):
         assert received == b"abcdef"
 
 
+def test_urgent_data_in_a_bulk_upload_holds_up_nothing(proxy, peer):
+    """The kernel splices nothing past it."""
+    backend = peer()
+    balancer = proxy([backend])
+    client = balancer.connect()
+    upstream = backend.accept()
+
+    def upload() -> None:
+        client.sendall(bytes(8 * MIB))
+        client.send(b"!", socket.MSG_OOB)
+        client.sendall(bytes(32 * MIB))  # more than the kernel keeps for us
+        client.shutdown(socket.SHUT_WR)
+
+    sender = threading.Thread(target=upload)
+    sender.start()
+    received = 0
+    while piece := upstream.recv(MIB):
+        received += len(piece)
+    sender.join(10)
+    assert not sender.is_alive()
+    assert received == 40 * MIB
+    upstream.close()
+    assert balancer.record()["close_reason"] == "completed"
+
+
 def test_record_names_both_sockets_of_the_proxy(proxy, peer):
     backend = peer()
     balancer = proxy([backend])
