@@ -195,7 +195,7 @@ class LiveConnections:
         if what == "keep" or not carried.lives:
             return
         act = _rebind if what == "rebind" else partial(_end, reason=departure.value)
-        self._run_soon(partial(self._act_on_batch, carried, deque(carried.lives), act))
+        self._act_on_batch(carried, deque(carried.lives), act, now)
 
     def _act_on_batch(
         self, carried: Carried, waiting: deque[Live], act: Callable[[Live], None], now: float
