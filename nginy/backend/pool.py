@@ -23,6 +23,8 @@ class Outcome(NamedTuple):
     duration_s: float = 0.0
     connect_s: float | None = None
     first_byte_s: float | None = None
+    last_byte_s: float | None = None
+    """Of the backend, as far as its bytes are timed (TCP)."""
 
 
 class LeaseObserver(Protocol):

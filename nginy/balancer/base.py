@@ -17,7 +17,7 @@ has: it makes them in `prepare`, and those that follow the roster are told what 
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from nginy.address import Address
@@ -83,6 +83,15 @@ class Balancer(Follower, ABC, Generic[SettingsT]):
         raise NotImplementedError
 
     # Membership.
+
+    @property
+    def members(self) -> Iterable[Backend]:
+        """The present ones."""
+        return self.roster.members
+
+    def tell(self, follower: Follower) -> None:
+        """Tell `follower`, too, whom the roster lets in and out, from now on."""
+        self.roster.followed_by(follower)
 
     def rebuild(self, backends: Sequence[Backend], now: float) -> None:
         """Take a new membership; state of backends that stay is kept. An empty one detaches all."""

@@ -199,7 +199,7 @@ class LeastTime(Balancer[LeastTimeSettings]):
             return outcome.connect_s
         if self.settings.metric == "first_byte":
             return outcome.first_byte_s
-        return outcome.duration_s or None
+        return outcome.last_byte_s or outcome.duration_s or None
 
     def _wait_ends(self, backend: Backend, times: ResponseTime, seconds: float, now: float) -> None:
         times.wait_ends(milliseconds(seconds), now)

@@ -6,8 +6,9 @@ nobody else is left).
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from nginy.address import Address
@@ -17,7 +18,7 @@ from nginy.backend.pool import Outcome
 from nginy.balancer.base import Balancer
 from nginy.balancer.registry import make_balancer
 from nginy.balancer.renewal import Later
-from nginy.balancer.roster import RosterPolicy, Tried
+from nginy.balancer.roster import Follower, RosterPolicy, Tried
 from nginy.config.model import Rule
 from nginy.config.strategies import StrategySettings
 
@@ -65,6 +66,16 @@ class Tiers(Balancer[StrategySettings]):
         """Tell every tier."""
         for tier in (self._primaries, self._backups, self._last_resort):
             tier.work_later(later)
+
+    @property
+    def members(self) -> Iterable[Backend]:
+        """Primaries first."""
+        return chain(self._primaries.members, self._backups.members)
+
+    def tell(self, follower: Follower) -> None:
+        """Of every tier."""
+        for tier in (self._primaries, self._backups, self._last_resort):
+            tier.tell(follower)
 
     def rebuild(self, backends: Sequence[Backend], now: float) -> None:
         """Sort the backends into tiers."""

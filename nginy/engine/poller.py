@@ -7,14 +7,18 @@ The event loop keeps what is rare: signals, timers, the log.
 Rules of this file:
 1. Sockets are watched edge-triggered: whoever gets an event reads or writes until the kernel says
    "no more" (EAGAIN, or less than asked for), or asks for another turn with `run_soon`.
-2. A socket is closed through `close`, at the end of the turn: a descriptor number must not come
-   back while events of its former owner are still in the batch.
+2. A socket is closed through `close`, once the batch of events is handled: a descriptor number must
+   not come back while events of its former owner are still in it.
+3. What may take long (bulk transfers, many ends at once) is cut into turns of well under a
+   millisecond, asked for by `run_soon`. They share DUE_S between two looks at the sockets, so
+   however many there are, nobody's event waits for more than that and a batch of events.
 """
 
 import logging
 import select
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 
 log = logging.getLogger(__name__)
@@ -31,14 +35,23 @@ SHORT_READS = GONE | select.EPOLLRDHUP | select.EPOLLPRI
 EVENTS_PER_TURN = 256
 TURNS_PER_DISPATCH = 4
 """Batches handled before the event loop gets its turn: saves its bookkeeping under load."""
+DISPATCH_S = 0.002
+"""And no further batch once this has passed."""
+DUE_S = 0.002
+"""For the turns that are due, after each batch."""
 
 
 class Poller:
     """Watches sockets and calls their handlers."""
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(
+        self,
+        call_soon: Callable[[Callable[[], None]], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`call_soon` is the event loop's; the caller adds `fileno` and `dispatch` as a reader."""
-        self.now = time.monotonic()
+        self._clock = clock
+        self.now = clock()
         """When the present turn began (seconds): spares a clock reading per event.
 
         For handlers only: outside of a turn it is old.
@@ -46,7 +59,7 @@ class Poller:
         self._epoll = select.epoll()
         self._call_soon = call_soon
         self._handlers: dict[int, Handler] = {}
-        self._soon: list[Callable[[float], None]] = []
+        self._soon: deque[Callable[[float], None]] = deque()
         self._closing: list[socket.SocketType] = []
         self._wanting_descriptors: dict[Callable[[], object], None] = {}
         self._scheduled = False
@@ -85,7 +98,7 @@ class Poller:
             self._epoll.unregister(sock.fileno())
 
     def close(self, sock: socket.SocketType) -> None:
-        """No handler call from now on; closed at the end of this turn (rule 2)."""
+        """No handler call from now on; closed after this batch of events (rule 2)."""
         self._handlers.pop(sock.fileno(), None)
         self._closing.append(sock)
         if not self._scheduled:
@@ -93,7 +106,7 @@ class Poller:
 
     def run_soon(self, callback: Callable[[float], None]) -> None:
         """Call `callback` with the turn's time, once the sockets that are ready now have had their
-        turn."""
+        turn, and those who have asked before: rule 3."""
         self._soon.append(callback)
         if not self._scheduled:
             self._schedule()
@@ -105,11 +118,18 @@ class Poller:
 
     def dispatch(self) -> None:
         """Handle what is ready."""
+        began = self._clock()
         for _ in range(TURNS_PER_DISPATCH):
             events = self._epoll.poll(0, EVENTS_PER_TURN)
             self._handle(events)
-            if not events and not self._soon:
+            if self._soon:
+                self._take_due_turns()
+            elif not events:
                 break
+            if self._clock() - began > DISPATCH_S:
+                break
+        if self._soon and not self._scheduled:
+            self._schedule()
 
     def shut(self) -> None:
         """Close what waits to be closed, and the epoll."""
@@ -117,9 +137,8 @@ class Poller:
         self._epoll.close()
 
     def _handle(self, events: list[tuple[int, int]]) -> None:
-        self.now = time.monotonic()
+        self.now = self._clock()
         handlers = self._handlers
-        soon, self._soon = self._soon, []
         for fd, mask in events:
             handler = handlers.get(fd)
             if handler is not None:
@@ -127,13 +146,24 @@ class Poller:
                     handler(mask)
                 except Exception:  # the others' events would not come again
                     log.exception("a fault of nginy while a socket was handled")
-        for callback in soon:
+        if self._closing:
+            self._close_closing()
+
+    def _take_due_turns(self) -> None:
+        """In the order in which they were asked for, as many as there is time for, at least one;
+        what they ask for is at the end of the line. What a turn closes counts as its time."""
+        soon, clock = self._soon, self._clock
+        until = clock() + DUE_S
+        while soon:
+            callback = soon.popleft()
             try:
                 callback(self.now)
             except Exception:
                 log.exception("a fault of nginy in a turn that was due")
-        if self._closing:
-            self._close_closing()
+            if self._closing:
+                self._close_closing()
+            if clock() >= until:
+                return
 
     def _close_closing(self) -> None:
         for sock in self._closing:

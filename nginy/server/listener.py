@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from time import monotonic
 
 from nginy.address import Address
 from nginy.complaints import Complaints
@@ -20,6 +21,8 @@ Accepted = Callable[[socket.SocketType, Address, Address], None]
 BACKLOG = 4096
 """The kernel lowers it to net.core.somaxconn; a queue too short makes clients wait 1 s or more."""
 ACCEPTS_PER_TURN = 64
+ACCEPT_S = 0.002
+"""And no further one once this has passed: with its backend's connect one may take 0.1 ms."""
 FALLBACK_S = 0.2
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -118,6 +121,7 @@ class Listener:
         poller: Poller,
         wheel: TimerWheel,
         accepted: Accepted,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         """Accept from `sock` (owned from now on), giving each connection to `accepted`."""
         self.address = address
@@ -125,6 +129,7 @@ class Listener:
         self._poller = poller
         self._wheel = wheel
         self._accepted = accepted
+        self._clock = clock
         self._family = sock.family
         self._halfway: tuple[socket.SocketType, Address] | None = None
         """Accepted with the last descriptor: none is left towards its backend."""
@@ -144,6 +149,7 @@ class Listener:
         self._serve_halfway()
 
     def _accept(self, _events: int) -> None:
+        until = self._clock() + ACCEPT_S
         for _ in range(ACCEPTS_PER_TURN):
             try:
                 descriptor, peer = self._socket._accept()  # type: ignore[attr-defined]
@@ -164,6 +170,8 @@ class Listener:
                 self._pause(error)
                 return
             self._accepted(client, Address(peer[0], peer[1]), self.address)
+            if self._clock() >= until:
+                return
 
     def _pause(self, error: OSError) -> None:
         """Without a pause the waiting connection would wake the poller again and again."""

@@ -12,6 +12,8 @@ from nginy.backend.pool import BackendPool, make_backend
 from nginy.config.model import Config, Protocol
 from nginy.config.route import RouteTable, rules_by_port
 from nginy.engine.access_log import open_access_log
+from nginy.engine.loop_lag import LoopLag
+from nginy.engine.pipes import pipes
 from nginy.engine.poller import Poller
 from nginy.engine.timers import TimerWheel
 from nginy.server.listener import Listener, bind, bind_datagrams
@@ -85,6 +87,8 @@ class Server:
         self._drained = asyncio.Event()
         self._ticking: asyncio.TimerHandle | None = None
         self._ticked_s = math.inf
+        self.loop_lag = LoopLag()
+        """How late its tick is: by what held the event loop."""
         self._sweep_from_s = -math.inf
 
     async def run(self) -> None:
@@ -190,6 +194,8 @@ class Server:
         """Whether the process was stopped (SIGSTOP, a suspended machine) or held since the last
         tick: in that time nobody was silent. Its timers are put off by as much."""
         late_s, self._ticked_s = now - self._ticked_s - TICK_S, now
+        if math.isfinite(late_s):
+            self.loop_lag.add(late_s, now)
         if late_s < STANDSTILL_S:
             return False
         log.warning("nginy stood still for %.1f s: that does not count as silence", late_s)
@@ -205,6 +211,7 @@ class Server:
         self.udp.close()
         self._loop.remove_reader(self.poller.fileno())
         self.poller.shut()
+        pipes.clear()
         if self._access_log is not None:
             self._access_log.close()
         if self._stopping.is_set():  # else it could not start

@@ -230,17 +230,17 @@ class TcpProxy:
             now,
             attempt.first_byte,
         )
-        timers: list[Timer] = []
+        progress: Timer | None = None
         try:
-            timers.append(wheel.add(now + rule.shortest_idle_s, relay.check))
             if rule.balancer.wants_progress:
-                timers.append(wheel.add(now + PROGRESS_S, _progress(connection, attempt)))
+                progress = wheel.add(now + PROGRESS_S, _progress(connection, attempt))
             reason = relay.start(connection.events_seen, upstream_events, connection.resume)
             return reason or await suspended()
         finally:
-            for timer in timers:
-                timer.cancel()
+            if progress is not None:
+                progress.cancel()
             relay.close()
+            attempt.last_byte_s = relay.last_byte_at
             attempt.bytes_up, attempt.bytes_down = relay.carried()
             connection.relay = None  # they refer to each other, and that would be cyclic garbage
 

@@ -6,12 +6,16 @@ Each direction is open until its source has sent FIN (which is passed on) or an 
     -----            ----
     FIN              FIN to the other side, once all is delivered; both directions: completed
     client lost      over: what it had sent is offered to the backend once more, an answer has
-                     no reader
+                     no reader; then RST to the backend, which must not take a broken upload for
+                     a whole one (as HAProxy does)
     backend lost     nothing more is sent to it, but what it said is still delivered: a last answer
                      ("413", then RST because of unread bytes) reaches the client, however slow
 
-The peer of a lost side gets an ordinary close, as from nginx and HAProxy: an RST would make its
-kernel throw away what it has not read yet.
+The client of a lost backend gets an ordinary close, as from nginx: an RST would make many a kernel
+throw away that last answer. The same holds for a backend whose client was only slow or silent.
+
+A direction that has become a bulk transfer has its turns after the sockets' events, in line with
+the others (`Poller.run_soon`); messages are moved at once.
 
 A direction with a rate pauses while its bucket is empty: its source is not read, and a timer
 resumes it.
@@ -21,6 +25,7 @@ The clock and the movers are handed in, so the table above is tested without a s
 
 import logging
 import socket
+import struct
 from collections.abc import Callable
 from functools import partial
 from select import EPOLLERR, EPOLLRDHUP
@@ -36,6 +41,10 @@ log = logging.getLogger(__name__)
 
 MakeMover = Callable[[socket.SocketType, socket.SocketType], Mover]
 """Takes source and sink."""
+MESSAGE_BYTES = 16 * 1024
+"""What moves less from one time that it runs dry to the next is no bulk transfer any more."""
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+"""SO_LINGER: on, for 0 s."""
 
 
 class Direction:
@@ -44,7 +53,9 @@ class Direction:
     __slots__ = (
         "blocked",
         "bucket",
+        "bulk",
         "fin_seen",
+        "moved_when_dry",
         "mover",
         "open",
         "pause",
@@ -61,6 +72,10 @@ class Direction:
         self.pause: Timer | None = None
         """Until the bucket has something again."""
         self.open = True
+        self.bulk = False
+        """It has filled a whole turn, and has not come down to messages since."""
+        self.moved_when_dry = 0
+        """Bytes it had moved when it ran dry the last time, as a bulk transfer."""
         self.blocked = False
         """Waiting for the sink to become writable."""
         self.to_end = False
@@ -69,6 +84,18 @@ class Direction:
         """The source has ended, and sent no urgent data."""
         self.turn_is_due = False
         """It has asked for another turn. One at a time: every further event would add one."""
+
+    def is_bulk(self) -> None:
+        """It has filled a whole turn."""
+        self.bulk = True
+        self.mover = self.mover.for_bulk()
+
+    def ran_dry(self) -> None:
+        """A turn of a bulk transfer ended because there was no more."""
+        moved_before, self.moved_when_dry = self.moved_when_dry, self.mover.moved
+        if self.moved_when_dry - moved_before < MESSAGE_BYTES:
+            self.bulk = False
+            self.mover = self.mover.for_messages()
 
     def pace(self, bytes_per_s: float, clock: Callable[[], float]) -> None:
         """Be no faster than that; 0: no limit."""
@@ -89,14 +116,17 @@ class Relay:
         "_backend_is_reset",
         "_client",
         "_clock",
-        "_first_byte_passed",
+        "_limit_s",
         "_limits",
         "_on_first_byte",
         "_over",
+        "_passed_down",
         "_poller",
+        "_timer",
         "_timers",
         "_upstream",
         "down",
+        "last_byte_at",
         "reason",
         "up",
     )
@@ -121,10 +151,15 @@ class Relay:
         self._client = client
         self._upstream = upstream
         self._limits = limits
+        self._limit_s = limits.idle_s
+        """How long it may go without a byte now."""
+        self._timer: Timer | None = None
         self._clock = clock
         self._over: Callable[[CloseReason], None] | None = None
         self._on_first_byte = on_first_byte
-        self._first_byte_passed = False
+        self._passed_down = 0
+        self.last_byte_at: float | None = None
+        """When the backend's last byte so far was passed on; after the first one, to the turn."""
         self._active_at = now
         self._backend_is_reset = False
         self.up = Direction(mover(client, upstream), upstream)
@@ -141,6 +176,7 @@ class Relay:
 
         Gives the reason if it is over already; `over` is not called then.
         """
+        self._wait(self._limit_s)
         if client_events:
             self.on_client(client_events)
         if upstream_events & ~WRITABLE and self.reason is None:
@@ -158,12 +194,20 @@ class Relay:
             if events & SHORT_READS:
                 up.to_end = True
                 up.fin_seen = events & SHORT_READS == EPOLLRDHUP
+                if events & GONE:
+                    up.bulk = False  # there is no later
             if events & READABLE and up.open and not (up.blocked or up.turn_is_due):
-                self._run(up)
+                if up.bulk:
+                    self._line_up(up)
+                else:
+                    self._run(up)
             if events & GONE and down.open:
                 self._finish(CloseReason.CLIENT_RESET)
             elif events & WRITABLE and down.blocked:
-                self._run(down)
+                if down.bulk:
+                    self._line_up(down)
+                else:
+                    self._run(down)
         except Exception:
             self._broken()
 
@@ -179,9 +223,15 @@ class Relay:
                     # FIN.
                     self._backend_lost(reset=bool(events & EPOLLERR))
             if events & READABLE and down.open and not (down.blocked or down.turn_is_due):
-                self._run(down)
+                if down.bulk:
+                    self._line_up(down)
+                else:
+                    self._run(down)
             if events & WRITABLE and up.blocked:
-                self._run(up)
+                if up.bulk:
+                    self._line_up(up)
+                else:
+                    self._run(up)
         except Exception:
             self._broken()
 
@@ -191,6 +241,8 @@ class Relay:
 
     def close(self) -> None:
         """Free what the movers hold; a turn that is due already (`run_soon`) does nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
         for direction in (self.up, self.down):
             direction.open = False
             direction.mover.close()
@@ -198,41 +250,59 @@ class Relay:
                 direction.pause.cancel()
 
     def check(self, now: float) -> float | None:
-        """End the relay if it was idle too long; else when to ask again.
-
-        Asks at least once per half-closed timeout, so a half-close needs no timer of its own.
-        """
+        """End the relay if it was idle too long; else when to ask again."""
         if self.reason is not None:
             return None
         if self.up.pause or self.down.pause:  # our own doing is no silence
             self._active_at = now
-        half_closed = not (self.up.open and self.down.open)
-        limit = self._limits.half_closed_s if half_closed else self._limits.idle_s
-        deadline = self._active_at + limit
+        deadline = self._active_at + self._limit_s
         if deadline > now:
-            return min(deadline, now + min(self._limits))
+            return deadline
+        half_closed = not (self.up.open and self.down.open)
         self._finish(CloseReason.HALF_CLOSED_TIMEOUT if half_closed else CloseReason.IDLE_TIMEOUT)
         return None
+
+    def _wait(self, limit_s: float) -> None:
+        """Go on for as long as no silence is longer than `limit_s`."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._limit_s = limit_s
+        self._timer = self._timers.add(self._active_at + limit_s, self.check)
+
+    def _line_up(self, direction: Direction) -> None:
+        """Have the next turn of a bulk transfer after the sockets' events."""
+        direction.blocked = False
+        self._ask_for_a_turn(direction)
 
     def _run(self, direction: Direction) -> None:
         self._active_at = self._poller.now
         direction.blocked = False
-        stop = direction.mover.move(direction.to_end, UNLIMITED, direction.fin_seen)
-        if not self._first_byte_passed and self.down.mover.moved:
-            self._first_byte_passed = True
-            self._on_first_byte(self._clock())
+        mover = direction.mover
+        stop = mover.move(direction.to_end, UNLIMITED, direction.fin_seen)
+        if direction is self.down:
+            moved = mover.moved
+            if moved != self._passed_down:
+                self.last_byte_at = self._active_at
+                if not self._passed_down:
+                    self._first_byte()
+                self._passed_down = moved
         if stop is Stop.DRAINED:
-            return
-        if stop is Stop.BLOCKED:
+            if direction.bulk:
+                direction.ran_dry()
+        elif stop is Stop.BLOCKED:
             direction.blocked = True
             self._poller.want_write(direction.sink)
         elif stop is Stop.UNFINISHED:
-            direction.mover = direction.mover.for_bulk()
+            direction.is_bulk()
             self._ask_for_a_turn(direction)
         elif stop is Stop.PACED:
             self._pause(direction)
         else:
             self._end(direction, stop)
+
+    def _first_byte(self) -> None:
+        self.last_byte_at = now = self._clock()
+        self._on_first_byte(now)
 
     def _ask_for_a_turn(self, direction: Direction) -> None:
         if not direction.turn_is_due:
@@ -277,6 +347,8 @@ class Relay:
                 CloseReason.BACKEND_RESET if self._backend_is_reset else CloseReason.COMPLETED
             )
             return
+        limits = self._limits
+        self._wait(limits.client_finished_s if direction is self.up else limits.backend_finished_s)
         try:
             direction.sink.shutdown(socket.SHUT_WR)
         except OSError:  # lost meanwhile: its own event says so
@@ -288,7 +360,9 @@ class Relay:
         self.down.to_end = True
         if not self.down.open:
             self._finish(CloseReason.BACKEND_RESET if reset else CloseReason.COMPLETED)
-        elif not self.down.blocked:
+            return
+        self._wait(self._limits.backend_finished_s)
+        if not self.down.blocked:
             self._run(self.down)
 
     def _broken(self) -> None:
@@ -300,6 +374,8 @@ class Relay:
         if self.reason is not None:
             return
         self.reason = reason
+        if reason is CloseReason.CLIENT_RESET:
+            self._upstream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         for direction in (self.up, self.down):
             direction.open = direction.blocked = False
         if self._over is not None:

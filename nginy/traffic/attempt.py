@@ -58,6 +58,8 @@ class Attempt(ConnectionContext):
     """To the balancer itself, where the backend is that."""
     admitted_in: int | None = None
     """The epoch of the admission; None: it is not counted there (yet)."""
+    last_byte_s: float | None = None
+    """When the backend's last byte so far was passed on, if that is known (TCP)."""
     on_trial = True
     """No backend has proved itself since the last one was left."""
     closed = False
@@ -145,7 +147,7 @@ class Attempt(ConnectionContext):
         self.tried.append(backend)
         self.trial.append(backend)
         self.connect_began_s = now
-        self.connected_s = self.first_byte_s = None
+        self.connected_s = self.first_byte_s = self.last_byte_s = None
         self._bytes_before = self.bytes_up, self.bytes_down
         self._moved = 0
         self._lease = Lease(rule.pool, backend, rule.balancer, now)
@@ -236,19 +238,16 @@ class Attempt(ConnectionContext):
             self.rule.loops.closed(self._sends_from)
             self._sends_from = None
         blamed = failed is not None and not isinstance(failed, BackendWithdrawn)
-        began_s, connected_s, first_byte_s = (
-            self.connect_began_s,
-            self.connected_s,
-            self.first_byte_s,
-        )
+        began_s = self.connect_began_s
         up, down = self.carried()
         outcome = Outcome(
             blamed,
             up,
             down,
             now - began_s,
-            None if connected_s is None else connected_s - began_s,
-            None if first_byte_s is None else first_byte_s - began_s,
+            _since(began_s, self.connected_s),
+            _since(began_s, self.first_byte_s),
+            _since(began_s, self.last_byte_s),
         )
         try:
             if tally is not None:
@@ -297,6 +296,10 @@ class Attempt(ConnectionContext):
         if self._give_up_s is not None:
             self._give_up_s += waited_s
         queue.leave(waiter)
+
+
+def _since(began_s: float, at_s: float | None) -> float | None:
+    return None if at_s is None else at_s - began_s
 
 
 def complain(backend: Backend, error: BackendError, now: float) -> None:

@@ -2,23 +2,28 @@
 
 A `Watcher` of the backends that have carried something. A departure (down, drained, removed) acts
 once, when it begins; a backend that comes back, or departs in another way, ends what was still to
-be closed little by little.
+be closed little by little (`spread`). What is to be closed at once is closed in batches, the oldest
+first, with the sockets' turns in between: 2 000 connections take 160 ms, and the others go on.
 What begins to live on a backend after that is not touched (`all_down: try_all` does that).
 """
 
 import logging
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Protocol
 
 from nginy.backend.backend import Backend, Obstacle
 from nginy.config.guard_settings import EventPolicy, LiveSettings
 from nginy.traffic.close_reason import CloseReason
-from nginy.traffic.scheduler import Timer, Timers
+from nginy.traffic.scheduler import RunSoon, Timer, Timers
 
 log = logging.getLogger(__name__)
+
+BATCH = 8
+"""Closed or moved in one turn: 0.6 ms at 80 us each."""
 
 
 class Live(Protocol):
@@ -110,10 +115,12 @@ class Carried:
 class LiveConnections:
     """All that lives by one rule."""
 
-    def __init__(self, policy: LiveSettings, wheel: Timers) -> None:
-        """Apply `policy`; `wheel` times what is closed little by little."""
+    def __init__(self, policy: LiveSettings, wheel: Timers, run_soon: RunSoon) -> None:
+        """Apply `policy`; `wheel` times what is closed little by little, `run_soon` gives the
+        turns in which the rest is closed."""
         self.policy = policy
         self._wheel = wheel
+        self._run_soon = run_soon
         self._carried: dict[Backend, Carried] = {}
         self.gone = Tally()
         """Of backends that were removed and carry nothing any more."""
@@ -185,13 +192,21 @@ class LiveConnections:
             if carried.lives:
                 self._begin_spread(carried, departure.value, now)
             return
-        for live in tuple(carried.lives):
-            if live not in carried.lives:  # ended because another one did
-                continue
-            if what == "close":
-                _end(live, departure.value)
-            elif what == "rebind":
-                _rebind(live)
+        if what == "keep" or not carried.lives:
+            return
+        act = _rebind if what == "rebind" else partial(_end, reason=departure.value)
+        self._act_on_batch(carried, deque(carried.lives), act, now)
+
+    def _act_on_batch(
+        self, carried: Carried, waiting: deque[Live], act: Callable[[Live], None], now: float
+    ) -> None:
+        """To the last of `waiting`, even if the backend comes back meanwhile."""
+        for _ in range(min(BATCH, len(waiting))):
+            live = waiting.popleft()
+            if live in carried.lives:
+                act(live)
+        if waiting:
+            self._run_soon(partial(self._act_on_batch, carried, waiting, act))
 
     def _forget_removed(self, backend: Backend, carried: Carried) -> None:
         """Others are watched on: they are likely to carry something again at once."""

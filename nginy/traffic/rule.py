@@ -28,8 +28,10 @@ class Limits(NamedTuple):
     """How long a relay may go without a byte, in seconds."""
 
     idle_s: float
-    half_closed_s: float
-    """The same, once one side has sent FIN."""
+    client_finished_s: float
+    """The same, once the client has sent FIN."""
+    backend_finished_s: float
+    """Once the backend has, or is lost."""
 
 
 NO_LOOPS: Mapping[Protocol, Loops] = MappingProxyType({"tcp": Loops(), "udp": Loops()})
@@ -65,15 +67,16 @@ class RunningRule:
         """Told of every pick, if the algorithm wants probes."""
         self.balancer = self._balancer(now)
         self.admission = Admission(rule.access, rule.limits, around.census)
-        self.live = LiveConnections(rule.live_connections, around.timers)
+        self.live = LiveConnections(rule.live_connections, around.timers, around.run_soon)
         self._waiting = WaitingQueue(
             rule.queue,
             self,
-            self.members,
+            lambda: self.balancer.members,
             around.timers,
             around.run_soon,
             heed_health=rule.all_down == "refuse",
         )
+        self.balancer.tell(self._waiting)
         self.closed: Counter[CloseReason] = Counter()
         """What has ended, and what was refused."""
         self._set()
@@ -116,6 +119,7 @@ class RunningRule:
         else:
             self.balancer.rebuild((), now)
             self.balancer = self._balancer(now)
+            self.balancer.tell(self._waiting)
         self.admission.update(rule.access, rule.limits)
         self.live.policy = rule.live_connections
         self._waiting.update(rule.queue, now, heed_health=rule.all_down == "refuse")
@@ -137,8 +141,12 @@ class RunningRule:
         rule = self.settings
         timeouts, retries = rule.timeouts, rule.retries
         self.timeouts = timeouts
-        self.limits = Limits(timeouts.idle_timeout_ms / 1e3, timeouts.half_closed_timeout_ms / 1e3)
-        self.shortest_idle_s = min(self.limits)
+        half_closed_ms = timeouts.half_closed_timeout_ms
+        self.limits = Limits(
+            timeouts.idle_timeout_ms / 1e3,
+            half_closed_ms / 1e3,
+            (timeouts.backend_finished_timeout_ms or half_closed_ms) / 1e3,
+        )
         self.watches_peers = bool(timeouts.keepalive_idle_s or timeouts.user_timeout_ms)
         self.connect_timeout_s = timeouts.connect_timeout_ms / 1e3
         self.max_tries = retries.max_tries

@@ -19,6 +19,7 @@ import uvloop
 
 from nginy.address import Address
 from nginy.config.load import parse
+from nginy.engine.pipes import pipes
 from nginy.server.server import Server
 
 DGRAM = socket.SOCK_DGRAM
@@ -239,6 +240,7 @@ def _first_loop() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_descriptor_left(_first_loop: None) -> Iterator[None]:
+    pipes.clear()  # that a test without a server has left spare; a server clears its own
     before = open_descriptors()
     yield
     wait_until(lambda: open_descriptors() == before, f"{before} open descriptors again")

@@ -254,3 +254,17 @@ def test_a_client_that_left_before_its_turn_to_wait_does_not_wait(proxy, peer, w
     assert record["close_reason"] == "client_reset"
     assert record["backends_tried"] == ["b1"]
     assert record["queued_ms"] < 5_000
+
+
+def test_an_idle_client_does_not_keep_the_place_at_a_backend_that_has_finished(proxy, peer):
+    backend = peer()
+    timeouts = {"half_closed_timeout_ms": 60_000, "backend_finished_timeout_ms": 100}
+    balancer = start(proxy, [backend], timeouts=timeouts)
+    with balancer.connect() as idle:
+        with backend.accept() as upstream:
+            upstream.sendall(b"all")
+        with balancer.connect() as following, backend.accept() as upstream:
+            following.sendall(b"x")
+            assert upstream.recv(1) == b"x"
+        assert idle.recv(10) == b"all"
+        assert balancer.record()["close_reason"] == "half_closed_timeout"

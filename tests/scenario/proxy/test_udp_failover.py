@@ -242,7 +242,7 @@ def test_a_session_may_end_with_its_backend(udp_proxy, udp_peer):
 
 
 @pytest.mark.parametrize("event", ["down", "unhealthy"])
-def test_sessions_leave_a_backend_that_goes_down(udp_proxy, udp_peer, event):
+def test_sessions_leave_a_backend_that_goes_down(udp_proxy, udp_peer, wait_until, event):
     b1, b2 = udp_peer(), udp_peer()
     server = udp_proxy([b1, b2])
     client = server.client()
@@ -254,7 +254,7 @@ def test_sessions_leave_a_backend_that_goes_down(udp_proxy, udp_peer, event):
         server.call(lambda: backend.set_admin(Admin.DOWN, 0.0, Origin.FILE))
     else:
         server.call(lambda: backend.set_healthy(False, 0.0))
-    assert backend.active == 0
+    wait_until(lambda: backend.active == 0, "the session to have left")
     exchange(client, b2, b"after")
     b1.socket.sendto(b"from the old one", old)
     exchange(client, b2, b"and nothing else")

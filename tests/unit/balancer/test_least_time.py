@@ -50,6 +50,12 @@ def test_the_metric_chooses_the_sample(metric: str, expected: str) -> None:
     assert rig.score(0) == expected
 
 
+def test_the_last_byte_is_the_backends_not_the_clients_farewell() -> None:
+    rig = Rig(metric="last_byte")
+    rig.learn(0, Outcome(duration_s=0.5, first_byte_s=0.001, last_byte_s=0.002))
+    assert rig.score(0) == "20 ms"
+
+
 def test_failures_and_what_never_came_teach_nothing() -> None:
     rig = Rig(metric="first_byte")
     rig.learn(0, Outcome(failed=True, duration_s=5.0, first_byte_s=5.0))

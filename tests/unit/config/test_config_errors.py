@@ -245,8 +245,8 @@ MISTAKES = {
         "    targets: [main]\n    timeouts:\n      connect_timeout: 5\n",
         "f:10: rules[0].timeouts.connect_timeout: unknown setting; did you mean"
         " 'connect_timeout_ms'? (expected one of connect_timeout_ms, idle_timeout_ms,"
-        " half_closed_timeout_ms, keepalive_idle_s, keepalive_interval_s, keepalive_count,"
-        " user_timeout_ms)",
+        " half_closed_timeout_ms, backend_finished_timeout_ms, keepalive_idle_s,"
+        " keepalive_interval_s, keepalive_count, user_timeout_ms)",
     ),
     "unknown strategy": (
         "type: random",

@@ -8,7 +8,8 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from nginy.engine.movers import CHUNK_BYTES, CHUNKS_PER_TURN, CopyMover, Pipe, SpliceMover, Stop
+from nginy.engine.movers import CHUNK_BYTES, TURN_BYTES, CopyMover, SpliceMover, Stop
+from nginy.engine.pipes import LEAST_PIPE_BYTES, PIPE_BYTES, SPARE_PIPES, PipePool, pipes
 
 MOVERS = [CopyMover, SpliceMover]
 
@@ -86,43 +87,90 @@ def test_one_turn_of_copying_is_bounded():
     """A source that always has more does not keep the others waiting."""
     mover = CopyMover(Endless(), Swallow())
     assert mover.move(False) is Stop.UNFINISHED
-    assert mover.moved == CHUNK_BYTES * CHUNKS_PER_TURN
+    assert mover.moved == TURN_BYTES
 
 
-def test_splicing_begins_after_a_full_turn_and_its_pipe_is_closed():
-    before = len(os.listdir("/proc/self/fd"))
-    mover = CopyMover(Endless(), Swallow())
-    assert mover.move(False) is Stop.UNFINISHED
-    assert len(os.listdir("/proc/self/fd")) == before
-    mover = mover.for_bulk()
-    assert len(os.listdir("/proc/self/fd")) == before + 2
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.fixture
+def no_spare_pipes():
+    pipes.clear()
+    yield
+    pipes.clear()
+
+
+@pytest.mark.usefixtures("no_spare_pipes")
+@pytest.mark.parametrize("way", [CopyMover], indirect=True, ids=["both"])
+def test_a_pipe_is_held_only_while_there_is_something_in_it(way):
+    before = open_descriptors()
+    way.mover = mover = way.mover.for_bulk()
+    way.sender.sendall(bytes(1000))
+    assert mover.move(False) is Stop.DRAINED
+    assert mover.moved == 1000
+    assert open_descriptors() == before + 2
+    pipes.clear()
+    assert open_descriptors() == before
+    way.fill_sink()
+    pipes.clear()
+    assert open_descriptors() == before + 2, "the pipe has the rest"
     mover.close()
     mover.close()
-    assert len(os.listdir("/proc/self/fd")) == before
-    assert mover.moved == CHUNK_BYTES * CHUNKS_PER_TURN
+    assert open_descriptors() == before
 
 
-def test_without_a_pipe_it_goes_on_copying(monkeypatch):
-    def exhausted(_flags: int) -> tuple[int, int]:
+@pytest.mark.usefixtures("no_spare_pipes")
+def test_a_mover_goes_from_copying_to_splicing_and_back(way):
+    way.sender.sendall(b"copied")
+    assert way.mover.move(False) is Stop.DRAINED
+    bulk = way.mover.for_bulk()
+    way.sender.sendall(b", spliced")
+    assert bulk.move(False) is Stop.DRAINED
+    messages = bulk.for_messages()
+    way.sender.sendall(b", copied")
+    assert messages.move(False) is Stop.DRAINED
+    assert way.received() == b"copied, spliced, copied"
+    assert [type(each) for each in (bulk, messages)] == [SpliceMover, CopyMover]
+    assert messages.moved == 23
+
+
+@pytest.mark.usefixtures("no_spare_pipes")
+@pytest.mark.parametrize("lack", ["no descriptor", "no memory", "8 KiB"])
+@pytest.mark.parametrize("way", [SpliceMover], indirect=True)
+def test_without_a_pipe_of_some_size_it_copies(way, monkeypatch, lack):
+    """Unprivileged, a user's 65th pipe of 1 MiB has 8 KiB."""
+
+    def exhausted(*_: object) -> tuple[int, int]:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(os, "pipe2", exhausted)
-    mover = CopyMover(Endless(), Swallow())
-    for turns in (1, 2):
-        assert mover.move(False) is Stop.UNFINISHED
-        mover = mover.for_bulk()
-        assert mover.moved == turns * CHUNK_BYTES * CHUNKS_PER_TURN
+    if lack == "no descriptor":
+        monkeypatch.setattr(os, "pipe2", exhausted)
+    elif lack == "no memory":
+        monkeypatch.setattr("nginy.engine.pipes.fcntl.fcntl", exhausted)
+    else:
+        monkeypatch.setattr("nginy.engine.pipes.fcntl.fcntl", lambda *_: 8192)
+    before = open_descriptors()
+    with monkeypatch.context() as only:
+        only.setattr(os, "splice", exhausted)
+        way.sender.sendall(b"abc")
+        assert way.mover.move(False) is Stop.DRAINED
+    assert (way.received(), open_descriptors()) == (b"abc", before)
 
 
-def test_a_pipe_that_cannot_be_enlarged_is_used_as_it_is(monkeypatch):
-    def no_memory(*_: object) -> int:
-        raise OSError(errno.ENOMEM, "Cannot allocate memory")
-
-    monkeypatch.setattr("nginy.engine.movers.fcntl.fcntl", no_memory)
-    before = len(os.listdir("/proc/self/fd"))
-    pipe = Pipe()
-    assert len(os.listdir("/proc/self/fd")) == before + 2
-    pipe.close()
+def test_a_pool_keeps_a_few_empty_pipes_and_no_other_ones():
+    before = open_descriptors()
+    pool = PipePool()
+    taken = [pool.take() for _ in range(SPARE_PIPES + 3)]
+    assert all(LEAST_PIPE_BYTES <= pipe.capacity_bytes <= PIPE_BYTES for pipe in taken)
+    taken[0].bytes = 1
+    for pipe in taken:
+        pool.give_back(pipe)
+    assert open_descriptors() == before + 2 * SPARE_PIPES
+    assert all(pool.take() is not taken[0] for _ in range(SPARE_PIPES))
+    for pipe in taken[1 : SPARE_PIPES + 1]:
+        pipe.close()
+    assert open_descriptors() == before
 
 
 def test_full_sink_blocks_and_the_source_is_not_read_on(way):

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from nginy.engine.poller import READABLE, SHORT_READS, WRITABLE, Poller
+from nginy.engine.poller import DISPATCH_S, DUE_S, READABLE, SHORT_READS, WRITABLE, Poller
 
 
 class Loop:
@@ -137,6 +137,36 @@ def test_run_soon_lets_ready_sockets_go_first(poller, loop, pair):
     far.send(b"x")
     loop.run()
     assert order == ["socket", "soon"]
+
+
+def test_however_many_turns_are_due_a_socket_waits_for_a_few_only(loop, pair):
+    now, order = 0.0, []
+
+    def slow_turn(_now: float) -> None:
+        nonlocal now
+        if not order:
+            far.send(b"x")
+        now += 0.0009
+        order.append("turn")
+        if order.count("turn") < 50:
+            poller.run_soon(slow_turn)
+
+    near, far = pair
+    poller = Poller(loop.call_soon, lambda: now)
+    try:
+        poller.watch(near, lambda _events: order.append("socket"))
+        for _ in range(100):
+            poller.run_soon(slow_turn)
+        held = []
+        while loop.queue:
+            before = now
+            loop.queue.pop(0)()
+            held.append(now - before)
+        assert order.index("socket") <= DUE_S / 0.0009 + 1
+        assert max(held) <= DISPATCH_S + DUE_S + 0.0009
+        assert order.count("turn") == 149
+    finally:
+        poller.shut()
 
 
 def test_a_listener_is_reported_as_long_as_connections_wait(poller):

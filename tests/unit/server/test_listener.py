@@ -4,14 +4,14 @@ import os
 import resource
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from nginy.address import Address
 from nginy.engine.poller import Poller
 from nginy.engine.timers import TimerWheel
-from nginy.server.listener import FALLBACK_S, Listener, bind
+from nginy.server.listener import ACCEPT_S, FALLBACK_S, Listener, bind
 
 HOST = "127.0.0.1"
 
@@ -119,3 +119,31 @@ def test_closed_in_the_pause_it_hands_over_whom_it_had_accepted(world):
     world.listener.close()
     assert len(world.accepted) == 1
     assert len(world.wheel) == 0
+
+
+def test_a_crowd_is_let_in_for_two_milliseconds_at_a_time():
+    """Who is connected already has his turn in between."""
+    now = 0.0
+    accepted: list[socket.SocketType] = []
+
+    def serve(client: socket.SocketType, _peer: Address, _listener: Address) -> None:
+        nonlocal now
+        now += 0.0009
+        accepted.append(client)
+
+    with ExitStack() as own:
+        poller = Poller(lambda _callback: None, lambda: now)
+        own.callback(poller.shut)
+        sock = bind(Address(HOST, 0), ["test"])
+        address = Address(*sock.getsockname())
+        wheel = TimerWheel(0.05, poller.now)
+        listener = Listener(sock, address, poller, wheel, serve, lambda: now)
+        own.callback(listener.close)
+        for _ in range(10):
+            own.enter_context(socket.create_connection(address))
+        poller.dispatch()
+        assert now <= ACCEPT_S + 0.0009
+        while len(accepted) < 10:
+            poller.dispatch()
+        for client in accepted:
+            client.close()

@@ -1,6 +1,7 @@
 """A relay whose sockets, movers, poller and clock are played by a test."""
 
 import socket
+import struct
 from collections.abc import Callable
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP
 
@@ -12,7 +13,7 @@ from nginy.traffic.rate import NO_LIMIT, Rates
 from nginy.traffic.rule import Limits
 
 TICK_S = 0.05
-LIMITS = Limits(idle_s=10.0, half_closed_s=2.0)
+LIMITS = Limits(idle_s=10.0, client_finished_s=2.0, backend_finished_s=1.0)
 READ = EPOLLIN
 FIN = EPOLLIN | EPOLLRDHUP
 RESET = EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP
@@ -25,6 +26,12 @@ class End:
 
     fin = False
     """Whether FIN was sent to it."""
+    reset = False
+    """Whether closing it will reset the connection."""
+
+    def setsockopt(self, level: int, option: int, value: bytes) -> None:
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER)
+        self.reset = value == struct.pack("ii", 1, 0)
 
     def shutdown(self, how: int) -> None:
         assert how == socket.SHUT_WR
@@ -53,6 +60,9 @@ class Mover:
         return stop
 
     def for_bulk(self) -> "Mover":
+        return self
+
+    def for_messages(self) -> "Mover":
         return self
 
     def close(self) -> None:
@@ -103,7 +113,6 @@ class Table:
             self.poller.now,
             on_first_byte or self.first_bytes.append,
         )
-        self.timer = self.wheel.add(min(LIMITS), self.relay.check)
 
     def start(self, client_events: int = 0, backend_events: int = 0) -> "Table":
         reason = self.relay.start(client_events, backend_events, self.ends.append)

@@ -33,7 +33,7 @@ def test_the_idle_time_begins_when_the_last_pause_is_over(own):
     own.callback(poller.shut)
     poller.now = clock.now  # of its last turn, and there is no other one
     wheel = TimerWheel(0.05, clock.now)
-    limits = Limits(IDLE_S, IDLE_S)
+    limits = Limits(IDLE_S, IDLE_S, IDLE_S)
     rates = Rates(BYTES_PER_S, 0.0)
     relay = Relay(
         poller,

@@ -58,6 +58,16 @@ def test_a_client_that_resets_has_what_it_sent_offered_once_more():
     table.client_says((7, Stop.DRAINED), events=RESET)
     assert table.relay.carried() == (7, 0)
     assert table.ends == [CloseReason.CLIENT_RESET]
+    assert (table.client.reset, table.backend.reset) == (False, True)
+
+
+def test_so_has_one_in_the_middle_of_a_bulk_transfer():
+    table = Table().start()
+    table.client_says((50_000, Stop.UNFINISHED), (50_000, Stop.DRAINED))
+    table.take_turns()
+    table.client_says((7, Stop.DRAINED), events=RESET)
+    assert table.relay.carried() == (100_007, 0)
+    assert table.ends == [CloseReason.CLIENT_RESET]
 
 
 @pytest.mark.parametrize("stop", [Stop.SOURCE_LOST, Stop.SINK_LOST])
@@ -90,6 +100,7 @@ def test_a_last_answer_before_a_reset_is_delivered_however_slow_the_client():
     assert table.relay.carried() == (100, 80)
     assert table.down.asked[-1] is True
     assert table.ends == [CloseReason.BACKEND_RESET]
+    assert (table.client.reset, table.backend.reset) == (False, False)
 
 
 def test_a_backend_lost_while_it_is_written_to_may_have_answered_before():

@@ -4,6 +4,7 @@ import pytest
 
 from nginy.engine.movers import Stop
 from nginy.engine.poller import WRITABLE
+from nginy.tcp.relay import MESSAGE_BYTES, Relay
 from nginy.traffic.close_reason import CloseReason
 from nginy.traffic.rate import Rates
 from tests.unit.tcp.relay_table import FIN, LIMITS, READ, RESET, TICK_S, Table
@@ -65,6 +66,24 @@ def test_a_turn_that_is_due_after_the_end_does_nothing(closed):
     assert len(table.up.asked) == asked
 
 
+def test_a_bulk_transfer_waits_for_its_turn_until_it_runs_dry():
+    table = Table().start()
+    table.client_says((MESSAGE_BYTES, Stop.UNFINISHED))
+    table.up.turns = [(MESSAGE_BYTES, Stop.DRAINED), (MESSAGE_BYTES, Stop.BLOCKED)]
+    assert table.take_turns() == 1
+    table.client_says()
+    assert (table.relay.carried()[0], table.take_turns()) == (2 * MESSAGE_BYTES, 1)
+    table.up.turns = [(MESSAGE_BYTES - 1, Stop.UNFINISHED), (0, Stop.DRAINED)]
+    table.backend_says(events=WRITABLE)
+    assert table.relay.carried()[0] == 3 * MESSAGE_BYTES, "writable: it waits, too"
+    assert [table.take_turns(), table.take_turns()] == [1, 1]
+    table.client_says((MESSAGE_BYTES - 1, Stop.DRAINED))
+    assert table.take_turns() == 1, "what it has moved since it ran dry counts in all"
+    table.client_says((2, Stop.DRAINED))
+    assert table.relay.carried()[0] == 5 * MESSAGE_BYTES, "a message is moved at once"
+    assert table.poller.soon == []
+
+
 # Timeouts.
 
 
@@ -79,20 +98,48 @@ def test_silence_ends_it_and_any_byte_begins_it_anew():
     assert len(table.wheel) == 0
 
 
-def test_half_closed_it_has_the_shorter_time():
+@pytest.mark.parametrize("who", ["client", "backend"])
+def test_who_has_finished_decides_how_long_the_other_may_be_silent(who):
     table = Table().start()
     table.pass_time(5.0)
-    table.client_says((0, Stop.FIN), events=FIN)
-    table.pass_time(1.9)
+    finish = table.client_says if who == "client" else table.backend_says
+    finish((0, Stop.FIN), events=FIN)
+    limit_s = LIMITS.client_finished_s if who == "client" else LIMITS.backend_finished_s
+    table.pass_time(limit_s - TICK_S)
     assert table.ends == []
-    table.pass_time(0.1 + min(LIMITS))
+    table.pass_time(3 * TICK_S)
     assert table.ends == [CloseReason.HALF_CLOSED_TIMEOUT]
+    assert len(table.wheel) == 0
+
+
+def test_half_closed_a_byte_begins_the_time_anew():
+    table = Table().start()
+    table.client_says((0, Stop.FIN), events=FIN)
+    for _ in range(3):
+        table.pass_time(LIMITS.client_finished_s - 2 * TICK_S)
+        table.backend_says((1, Stop.DRAINED))
+    assert table.ends == []
+
+
+def test_however_short_the_limits_of_half_closed_ones_an_open_one_is_not_asked_for_it(monkeypatch):
+    asked = []
+    check = Relay.check
+    monkeypatch.setattr(
+        Relay, "check", lambda relay, now: (asked.append(now), check(relay, now))[1]
+    )
+    table = Table().start()
+    table.pass_time(LIMITS.idle_s - TICK_S)
+    assert asked == []
+    table.pass_time(3 * TICK_S)
+    assert (len(asked), table.ends) == (1, [CloseReason.IDLE_TIMEOUT])
 
 
 def test_a_client_that_takes_nothing_of_a_lost_backends_answer_times_out():
     table = Table().start()
     table.backend_says((5, Stop.BLOCKED), events=RESET)
-    table.pass_time(2 * LIMITS.half_closed_s + 2 * TICK_S)
+    table.pass_time(LIMITS.backend_finished_s - TICK_S)
+    assert table.ends == []
+    table.pass_time(3 * TICK_S)
     assert table.ends == [CloseReason.HALF_CLOSED_TIMEOUT]
 
 
@@ -134,7 +181,6 @@ def test_closing_ends_the_pause():
     table = Table(Rates(10.0, 10.0)).start()
     table.client_says((100, Stop.UNFINISHED))
     table.backend_says((100, Stop.UNFINISHED))
-    table.timer.cancel()
     table.relay.close()
     assert (table.up.closed, table.down.closed) == (True, True)
     table.pass_time(20.0)
@@ -142,7 +188,21 @@ def test_closing_ends_the_pause():
     assert table.relay.carried() == (10, 10)
 
 
-# The first byte, and faults.
+# The first byte, the last one, and faults.
+
+
+def test_the_last_byte_is_the_backends_whatever_comes_after_it():
+    table = Table().start()
+    assert table.relay.last_byte_at is None
+    for second, size in (1.0, 5), (2.0, 5), (3.0, 0):
+        table.poller.now = second
+        table.backend_says((size, Stop.DRAINED))
+    table.poller.now = 4.0
+    table.client_says((7, Stop.DRAINED))
+    table.backend_says((0, Stop.FIN), events=FIN)
+    table.poller.now = 5.0
+    table.client_says((0, Stop.FIN), events=FIN)
+    assert (table.relay.last_byte_at, table.ends) == (2.0, [CloseReason.COMPLETED])
 
 
 def test_the_first_byte_is_told_once_when_it_was_passed_on():

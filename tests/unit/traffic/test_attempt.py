@@ -248,6 +248,7 @@ def test_what_is_carried_is_closed_when_its_backend_goes_and_the_policy_says_so(
     carried.choose()
     carried.reach()
     world.backend(1).set_admin(Admin.DRAIN, 1.0, Origin.FILE)
+    world.settle()
     assert carried.reason is CloseReason.BACKEND_DRAINED
     assert world.records[0]["fault"] == "balancer"
 
@@ -257,6 +258,7 @@ def test_what_is_only_being_reached_goes_to_another_backend(began):
     mover = began(world)
     mover.choose()
     world.backend(1).set_healthy(False, 1.0)
+    world.settle()
     assert (mover.reason, mover.backend) == (None, "b2")
 
 
@@ -289,6 +291,7 @@ def test_rebinding_begins_a_trial_of_its_own(began, proved):
         rebound.attempt.prove()
     world.now = 60.0
     world.backend(3).set_healthy(False, world.now)
+    world.settle()
     assert (rebound.reason, rebound.backend) == (None, None)
     assert rebound.attempt.on_trial
     for _ in range(2):
@@ -329,6 +332,7 @@ def test_bytes_are_of_the_backend_that_carried_them(began):
     assert (alive.bytes_up, alive.bytes_down) == (10, 20)
     world.now = 2.0
     b1.set_healthy(False, world.now)
+    world.settle()
     rebound.choose(waits=False)
     world.now = 5.0
     rebound.carry(1, 2)
@@ -350,6 +354,7 @@ def test_the_tally_of_a_backend_that_is_gone_stays_in_the_sum(began):
     carried.reach()
     carried.carry(5, 6)
     world.backend(1).remove(1.0)
+    world.settle()
     carried.close()
     live = world.rule.live
     assert world.backend(1) not in live.backends

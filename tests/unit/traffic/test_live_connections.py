@@ -1,5 +1,8 @@
 """What becomes of live connections, by policy and event, under a hand-set clock."""
 
+from collections import deque
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +14,7 @@ from nginy.backend.wishes import Admin, Origin
 from nginy.config.guard_settings import LiveSettings
 from nginy.engine.timers import TimerWheel
 from nginy.traffic.close_reason import CloseReason
-from nginy.traffic.live import LiveConnections
+from nginy.traffic.live import BATCH, LiveConnections
 
 TICK_S = 0.05
 
@@ -37,7 +40,7 @@ class Stub:
 
 def setting(**policy: object) -> tuple[LiveConnections, TimerWheel, Backend]:
     wheel = TimerWheel(TICK_S, 0.0)
-    lives = LiveConnections(LiveSettings(**policy), wheel)
+    lives = LiveConnections(LiveSettings(**policy), wheel, lambda turn: turn(0.0))
     return lives, wheel, Backend("b1", Address("10.0.0.1", 80))
 
 
@@ -247,3 +250,24 @@ def test_who_cannot_leave_by_a_fault_of_nginy_is_ended_and_the_others_leave(capl
     assert (first.rebound, last.rebound) == (1, 1)
     assert faulty.ended == [CloseReason.INTERNAL_ERROR]
     assert "a bug" in caplog.text
+
+
+@pytest.mark.parametrize("what", ["close", "rebind"])
+def test_many_leave_in_batches_the_oldest_first_and_who_comes_later_stays(what):
+    turns: deque[Callable[[float], None]] = deque()
+    lives = LiveConnections(LiveSettings(on_down=what), TimerWheel(TICK_S, 0.0), turns.append)
+    backend = Backend("b1", Address("10.0.0.1", 80))
+    stubs = [Stub(lives, backend) for _ in range(2 * BATCH + 1)]
+    is_unhealthy(backend)
+    assert sum(stub.rebound + len(stub.ended) for stub in stubs) == BATCH
+    left = []
+    while turns:
+        assert len(turns) == 1
+        turns.popleft()(0.0)
+        gone = [stub.rebound + len(stub.ended) for stub in stubs]
+        assert gone == sorted(gone, reverse=True)
+        left.append(sum(gone))
+        backend.set_healthy(True, 0.0)  # what has begun is finished
+        late = Stub(lives, backend)
+    assert left == [2 * BATCH, 2 * BATCH + 1]
+    assert (late.ended, late.rebound) == ([], 0)

@@ -91,13 +91,16 @@ def test_timeouts_rates_and_tries_are_those_of_the_new_version():
     update(
         world,
         timeouts=ConnectionTimeouts(
-            connect_timeout_ms=100, idle_timeout_ms=200, half_closed_timeout_ms=300
+            connect_timeout_ms=100,
+            idle_timeout_ms=200,
+            half_closed_timeout_ms=300,
+            backend_finished_timeout_ms=50,
         ),
         retries=Retries(max_tries=1, total_timeout_ms=400),
         limits=LimitSettings(upload_bytes_per_s=5.0, download_bytes_per_s=6.0),
     )
     rule = world.rule
-    assert (rule.connect_timeout_s, rule.limits) == (0.1, (0.2, 0.3))
+    assert (rule.connect_timeout_s, rule.limits) == (0.1, (0.2, 0.3, 0.05))
     assert rule.rates == Rates(5.0, 6.0)
     unlucky = Carrier(world)
     unlucky.choose()
@@ -113,6 +116,7 @@ def test_the_live_policy_is_that_of_the_new_version():
     carrier = served(world)
     update(world, live_connections=LiveSettings(on_down="close", on_drain="close"))
     world.pool[carrier.backend].set_weight(0, 1.0, Origin.FILE)
+    world.settle()
     assert carrier.reason is CloseReason.BACKEND_DRAINED
     close_all(world)
 
@@ -319,3 +323,21 @@ def test_udp_settings_are_those_of_the_new_version():
     world = one_rule(*THREE, protocol="udp")
     update(world, udp=UdpSettings(max_sessions=7, idle_timeout_ms=9))
     assert (world.rule.udp.max_sessions, world.rule.udp.idle_timeout_ms) == (7, 9)
+
+
+@pytest.mark.parametrize("strategy", [None, LeastConnSettings()])
+@pytest.mark.parametrize("number", [1, 2])
+def test_who_waits_hears_of_a_free_place_in_any_tier_and_of_any_version(strategy, number):
+    world = one_rule(
+        {"max_connections": 1},
+        {"max_connections": 1, "backup": True},
+        queue={"max_waiting": 5},
+    )
+    if strategy is not None:
+        update(world, strategy=strategy)
+    first, second, waiting = served(world), served(world), Carrier(world)
+    assert waiting.choose() is None
+    (first, second)[number - 1].close()
+    world.settle()
+    assert waiting.backend == f"b{number}"
+    close_all(world, first, second, waiting)

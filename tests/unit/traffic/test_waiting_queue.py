@@ -2,7 +2,7 @@
 
 import random
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 
 import pytest
 from hypothesis import given
@@ -60,6 +60,8 @@ class Setting:
             self.wheel,
             self.soon.append,
         )
+        self.balancer = balancer
+        balancer.tell(self.queue)
 
     def fill(self) -> None:
         for backend in self.backends:
@@ -138,7 +140,6 @@ def test_patience_ends():
     setting.wheel.advance(2 + PATIENCE_S + 2 * TICK_S)
     assert late.error is not None
     assert len(setting.wheel) == 0
-    assert setting.queue not in setting.backends[0].watchers
 
 
 def test_who_leaves_frees_the_place():
@@ -170,11 +171,41 @@ def test_what_no_event_tells_of_is_noticed_at_the_next_tick():
     backend = setting.backends[0]
     setting.fill()
     sleeper = setting.join(0.0)
-    backend.watchers.remove(setting.queue)  # as if another process had the place
     backend.released(1.0)
-    backend.watchers.append(setting.queue)
+    setting.soon.clear()  # as if another process had had the place
     setting.wheel.advance(0.2)
     assert sleeper.backend is backend
+
+
+def test_nobody_is_asked_of_many_backends_when_the_first_one_waits_and_leaves():
+    setting = Setting(*[1] * 100)
+    setting.fill()
+    asked = 0
+
+    def members() -> Iterator[Backend]:
+        nonlocal asked
+        for backend in setting.backends:
+            asked += 1
+            yield backend
+
+    setting.queue._members = members
+    watchers = [list(backend.watchers) for backend in setting.backends]
+    for _ in range(10):
+        assert setting.queue.worth_waiting(())
+        setting.queue.leave(setting.queue.join(Sleeper(), CLIENT, (), 0.0))
+    sleeper = setting.join()
+    assert [list(backend.watchers) for backend in setting.backends] == watchers
+    assert asked == 10
+    setting.backends[77].released(1.0)
+    setting.settle()
+    assert sleeper.backend is setting.backends[77]
+
+
+def test_who_comes_back_while_nobody_waits_wakes_nobody():
+    setting = Setting(1)
+    setting.fill()
+    setting.backends[0].released(1.0)
+    assert not setting.soon
 
 
 @pytest.mark.parametrize(
