@@ -37,6 +37,8 @@ def _lines(document: Mapping[str, Any], width: int) -> Iterator[str]:
             yield f"{protocol}: {count} open; closed: {_listed(closed)}"
     if document["dropped"]:
         yield f"dropped datagrams: {_listed(document['dropped'])}"
+    if lag := document.get("loop_lag"):
+        yield f"event loop late: p99 {lag['p99_ms']:.1f} ms, at most {lag['max_ms']:.1f} ms"
     for rule in document["rules"]:
         yield ""
         yield from _rule_lines(rule, width)

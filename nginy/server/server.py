@@ -81,13 +81,13 @@ class Server:
         self.tcp = TcpProxy(self.poller, self.wheel, self.ledger, self._rule_finder("tcp"))
         sessions = Sessions(self.poller, self.wheel, self.ledger)
         self.udp = UdpProxy(sessions, self._rule_finder("udp"))
-        self.status_socket = StatusSocket(status_path, self.rules, self.ledger)
+        self.loop_lag = LoopLag()
+        self.status_socket = StatusSocket(status_path, self.rules, self.ledger, self.loop_lag)
         self._listeners: list[Listener] = []
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()
         self._ticking: asyncio.TimerHandle | None = None
         self._ticked_s = math.inf
-        self.loop_lag = LoopLag()
         """How late its tick is: by what held the event loop."""
         self._sweep_from_s = -math.inf
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import orjson
 
+from nginy.engine.loop_lag import Lag, LoopLag
 from nginy.traffic.ledger import Ledger
 from nginy.traffic.rule import RunningRule
 from nginy.traffic.status import RuleStatus, Status, status_in_slices
@@ -68,8 +69,11 @@ def socket_path(setting: str | None, config_path: Path) -> Path | None:
 class StatusSocket:
     """Serves the status of `rules`, from `open` until `close`."""
 
-    def __init__(self, path: Path | None, rules: Sequence[RunningRule], ledger: Ledger) -> None:
+    def __init__(
+        self, path: Path | None, rules: Sequence[RunningRule], ledger: Ledger, lag: LoopLag
+    ) -> None:
         """`path` None: nothing is served."""
+        self._lag = lag
         self._path = path
         self._rules = rules
         self._ledger = ledger
@@ -141,7 +145,9 @@ class StatusSocket:
         with reader:
             reader.setblocking(False)
             try:
-                document = await _encoded(await self._snapshot())
+                document = await _encoded(
+                    await self._snapshot(), self._lag.figure(time.monotonic())
+                )
                 async with asyncio.timeout(SEND_TIMEOUT_S):
                     await asyncio.get_running_loop().sock_sendall(reader, document)
             except OSError as error:  # it has gone, or does not read
@@ -160,10 +166,14 @@ class StatusSocket:
             await asyncio.sleep(0)
 
 
-async def _encoded(snapshot: Status) -> bytes:
-    """As JSON; the fields are those of `Status`."""
+async def _encoded(snapshot: Status, lag: Lag | None) -> bytes:
+    """As JSON; the fields are those of `Status`, and the event loop's lag of the last minute."""
     rules = [orjson.Fragment(await _encoded_rule(rule)) for rule in snapshot.rules]
-    return orjson.dumps({"schema_version": SCHEMA_VERSION} | _fields(snapshot) | {"rules": rules})
+    process = {
+        "schema_version": SCHEMA_VERSION,
+        "loop_lag": None if lag is None else lag._asdict(),
+    }
+    return orjson.dumps(process | _fields(snapshot) | {"rules": rules})
 
 
 async def _encoded_rule(rule: RuleStatus) -> bytes:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from nginy.engine.loop_lag import LoopLag
 from nginy.server import status_socket
 from nginy.server.status_socket import default_folder, default_path
 from nginy.traffic.ledger import Ledger
@@ -305,7 +306,7 @@ def test_what_killed_processes_have_left_goes_and_nothing_else(
     other.touch()
 
     async def scene() -> None:
-        ours = status_socket.StatusSocket(folder / ("2" * 16 + ".sock"), (), Ledger())
+        ours = status_socket.StatusSocket(folder / ("2" * 16 + ".sock"), (), Ledger(), LoopLag())
         await ours.open()
         assert (dead.exists(), served.exists(), other.exists()) == (False, True, True)
         await ours.close()
