@@ -32,7 +32,8 @@ SHAPE = star(1, 1, client_link=LinkSpec(delay_ms=5, rate_mbps=100))
 
 # Builds a network, starts a program with a child of its own in it, says who is who, and waits.
 RUNNER = """
-import json, sys, time
+import json, signal, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and stays so
 from pathlib import Path
 from topologies import record
 from topologies.errors import MachineLacks
