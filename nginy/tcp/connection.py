@@ -193,8 +193,8 @@ class TcpProxy:
         assert backend is not None
         timeout_s = min(rule.connect_timeout_s, attempt.time_left_s)
         connection.upstream = upstream = dial(backend.address)
-        if backend.address.port in rule.loops.ports:
-            attempt.opened(upstream)
+        if backend.address.port in rule.loops.ports and rule.loops.possible(backend.address):
+            attempt.opened(Address(*upstream.getsockname()[:2]))
         self._poller.watch(upstream, connection.resume, READABLE | WRITABLE)
         timer = self._wheel.add(
             attempt.connect_began_s + timeout_s, lambda now: connection.resume(0)

@@ -17,7 +17,6 @@ time in the queue does not count for: it has its own limit. `reached` ends it.
 """
 
 import logging
-from socket import SocketType
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
@@ -90,7 +89,8 @@ class Attempt(ConnectionContext):
             cls.refuse(rule, listener, client, refusal, now)
             raise ConnectionEnd(refusal)
         attempt = cls(rule, listener, client, now)
-        attempt.came_by = way
+        if way is not NEW:
+            attempt.came_by = way
         attempt.admitted_in = rule.admission.epoch
         return attempt
 
@@ -147,21 +147,20 @@ class Attempt(ConnectionContext):
         self.tried.append(backend)
         self.trial.append(backend)
         self.connect_began_s = now
-        self.connected_s = self.first_byte_s = self.last_byte_s = None
-        self._bytes_before = self.bytes_up, self.bytes_down
-        self._moved = 0
+        if len(self.tried) > 1:  # what was set is of the backend before
+            self.connected_s = self.first_byte_s = self.last_byte_s = None
+            self._bytes_before = self.bytes_up, self.bytes_down
+            self._moved = 0
         self._lease = Lease(rule.pool, backend, rule.balancer, now)
         self._tally = rule.live.add(backend, self.carrier)
 
-    def opened(self, sock: SocketType) -> None:
-        """Towards the backend, bound or being connected: it may lead back to the balancer. To be
-        called if the backend's port is one of `Loops.ports`."""
-        backend, loops = self.leased, self.rule.loops
+    def opened(self, local: Address) -> None:
+        """Its socket towards the backend is bound to `local`, and may lead back to the balancer. To
+        be called if `Loops.possible`."""
+        backend = self.leased
         assert backend is not None, "nothing was taken"
-        if loops.possible(backend.address):
-            local = Address(*sock.getsockname()[:2])
-            if loops.opened(local, backend, self.rule.name, self.came_by):
-                self._sends_from = local
+        if self.rule.loops.opened(local, backend, self.rule.name, self.came_by):
+            self._sends_from = local
 
     @property
     def time_left_s(self) -> float:

@@ -470,8 +470,9 @@ class Session:
                     self.attempt.failed(refusal_of(error), now)
                     return None
                 self._make_room(error, now)
-        if backend.address.port in self.rule.loops.ports:
-            self.attempt.opened(self.upstream)
+        loops = self.rule.loops
+        if backend.address.port in loops.ports and loops.possible(backend.address):
+            self.attempt.opened(Address(*self.upstream.getsockname()[:2]))
         self.attempt.backend = backend  # whether or not it says anything
         self._owed = 0
         self._keep_until = now + HOLD_S
