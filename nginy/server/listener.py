@@ -3,7 +3,6 @@
 import errno
 import logging
 import os
-import resource
 import socket
 from collections.abc import Callable
 from time import monotonic
@@ -108,13 +107,6 @@ def _bind_datagrams(sock: socket.socket, address: Address) -> None:
         )
 
 
-WATCHED_SHARE = 8
-"""While fewer than this part of all descriptors are watched, some are free: pipes are at most twice
-as many, checks an eighth and load reporters a quarter of all."""
-SPARE_DESCRIPTORS = 64
-"""Small limits are looked at every time."""
-
-
 class Listener:
     """Accepts connections from one listening socket, as long as there are descriptors for them.
 
@@ -139,8 +131,6 @@ class Listener:
         self._accepted = accepted
         self._clock = clock
         self._family = sock.family
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._plenty = max(0, limit // WATCHED_SHARE - SPARE_DESCRIPTORS)
         self._halfway: tuple[socket.SocketType, Address] | None = None
         """Accepted with the last descriptor: none is left towards its backend."""
         self._fallback: Timer | None = None
@@ -174,8 +164,7 @@ class Listener:
             client = socket.SocketType(self._family, socket.SOCK_STREAM, 0, descriptor)
             client.setblocking(False)
             try:
-                if self._poller.watched >= self._plenty:
-                    self._try_descriptor()
+                self._try_descriptor()
             except OSError as error:
                 self._halfway = client, Address(peer[0], peer[1])
                 self._pause(error)
