@@ -95,7 +95,7 @@ stress: ## nginy beside nginx and HAProxy under stress: who holds up, starves or
 	@$(ROOT) $(PY) -m experiments.stress $(if $(ONLY),--only '$(ONLY)')
 
 quality: setup ## how exact the link emulator is on this machine (delay, throughput, loss)
-	@$(ROOT) $(PY) -m topologies.links.quality
+	@$(ROOT) $(PY) -m topologies.verify.quality
 
 notebook: ## open the analysis notebook in JupyterLab
 	@experiments/setup.sh --notebook

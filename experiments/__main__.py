@@ -15,26 +15,20 @@ import click
 from rich.console import Console
 
 from experiments.analysis.summary import sweep_table
-from experiments.dataset import load_run
-from experiments.doctor import report, show
-from experiments.ownership import hand_back
-from experiments.processes import ProcessFailed
-from experiments.progress import RunProgress
-from experiments.repeat import run_patiently
-from experiments.report import draw_all, draw_run, draw_sweep
-from experiments.run import run_experiment
-from experiments.scenario import Scenario, ScenarioError, load_scenario, named_file
-from experiments.sweep import (
-    SWEEP_FILE,
-    Cell,
-    alone_in,
-    cells,
-    load_sweep,
-    run_sweep,
-    runs_of,
-)
-from experiments.terminal import show_reasons, show_repeat, show_run, show_sweep
-from experiments.verdict import Verdict
+from experiments.judge.verdict import Verdict
+from experiments.lab.doctor import report, show
+from experiments.lab.ownership import hand_back
+from experiments.lab.processes import ProcessFailed
+from experiments.plan.scenario import Scenario, ScenarioError, load_scenario, named_file
+from experiments.plan.sweep import Cell, cells, load_sweep
+from experiments.present.draw import draw_all, draw_run, draw_sweep
+from experiments.present.progress import RunProgress
+from experiments.present.terminal import show_reasons, show_repeat, show_run, show_sweep
+from experiments.run.emulated import run_experiment
+from experiments.run.repeat import run_patiently
+from experiments.run.sweep import alone_in, run_sweep
+from experiments.tables.dataset import load_run
+from experiments.tables.sweep import SWEEP_FILE, runs_of
 from nginy.balancer.registry import ALGORITHMS
 from nginy.errors import NginyError
 from topologies.errors import NetworkError

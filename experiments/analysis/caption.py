@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments.analysis.conditions import Conditions
 from experiments.analysis.throughput import in_window
-from experiments.dataset import Run
+from experiments.tables.dataset import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from experiments.analysis.faults import fault_table
 from experiments.analysis.intervals import t_interval
 from experiments.analysis.latency import censored_share, percentiles
 from experiments.analysis.throughput import in_window, total
-from experiments.dataset import Run
+from experiments.tables.dataset import Run
 
 CELL = ["algorithm", "loss_pct", "delay_ms"]
 

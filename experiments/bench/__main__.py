@@ -21,7 +21,7 @@ from experiments.bench.peers import BenchError, HAProxy, Nginx, Nginy, Peer
 from experiments.bench.plan import Plan, Record
 from experiments.bench.program import prepare_process
 from experiments.bench.report import WORKLOADS, Sample, judged, summary, tables
-from experiments.processes import ProcessFailed
+from experiments.lab.processes import ProcessFailed
 
 PICKS = "picks"
 FLOOR_MISSED = 1

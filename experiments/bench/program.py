@@ -11,7 +11,7 @@ from types import FrameType
 
 import psutil
 
-from experiments.processes import HostProcess, Popen, ProcessFailed, ProcessGroup
+from experiments.lab.processes import HostProcess, Popen, ProcessFailed, ProcessGroup
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from experiments.bench.peers import (
 from experiments.bench.plan import Plan, Record, turns
 from experiments.bench.program import cpu_s, memory_bytes, running
 from experiments.bench.report import Sample
-from experiments.processes import HostProcess, ProcessGroup
+from experiments.lab.processes import HostProcess, ProcessGroup
 
 RATES = ("requests", "connections", "bulk")
 MEMORY = "tcp-memory"

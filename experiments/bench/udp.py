@@ -20,7 +20,7 @@ from experiments.bench.plan import Plan, Record, turns
 from experiments.bench.program import cpu_s, memory_bytes, running
 from experiments.bench.report import Sample
 from experiments.bench.udp_load import Load, udp_socket
-from experiments.processes import HostProcess
+from experiments.lab.processes import HostProcess
 
 ROUND_TRIPS = "udp-round-trips"
 NEW_SESSIONS = "udp-sessions"

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 
 from experiments.bench.peers import HERE, BenchError, Listener, Peer, Task
 from experiments.bench.program import running
-from experiments.processes import HostProcess, ProcessGroup
+from experiments.lab.processes import HostProcess, ProcessGroup
 from experiments.stress.backend import READY
 from experiments.stress.ends import HOST
 from nginy.config.schema import FileSettings

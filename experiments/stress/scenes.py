@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import psutil
 
 from experiments.bench.peers import Peer
-from experiments.hosts.agent import Agent
-from experiments.processes import HostProcess, ProcessFailed
+from experiments.hosts.backend.agent import Agent
+from experiments.lab.processes import HostProcess, ProcessFailed
 from experiments.stress.ends import HOST
 from experiments.stress.rig import (
     BACKEND_PORT,

@@ -16,11 +16,11 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from experiments.dataset import RunWriter  # noqa: E402
-from experiments.flows import join_backends  # noqa: E402
-from experiments.metadata import manifest  # noqa: E402
-from experiments.scenario import Scenario  # noqa: E402
-from experiments.tables import (  # noqa: E402
+from experiments.lab.metadata import manifest  # noqa: E402
+from experiments.plan.scenario import Scenario  # noqa: E402
+from experiments.tables.dataset import RunWriter  # noqa: E402
+from experiments.tables.pcap.flows import join_backends  # noqa: E402
+from experiments.tables.schema import (  # noqa: E402
     connections_frame,
     flows_frame,
     requests_frame,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments.dataset import Run, load_run
-from experiments.progress import RunProgress
-from experiments.run import run_experiment
-from experiments.scenario import Scenario
+from experiments.plan.scenario import Scenario
+from experiments.present.progress import RunProgress
+from experiments.run.emulated import run_experiment
+from experiments.tables.dataset import Run, load_run
 
 UNTIMED = {"precision", "cpu headroom"}
 """Checks of this machine: what is late and full is still what it was asked to be. How precise it

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.capture import capture
-from experiments.flows import check_retransmissions, read_flows
+from experiments.lab.capture import capture
+from experiments.tables.pcap.flows import check_retransmissions, read_flows
 
 pytestmark = pytest.mark.root
 

@@ -8,11 +8,11 @@ import psutil
 import pytest
 from rich.console import Console
 
-from experiments.dataset import Run, load_run
-from experiments.progress import RunProgress
-from experiments.run import run_experiment
-from experiments.scenario import Scenario, parse_scenario
-from experiments.verdict import Verdict
+from experiments.judge.verdict import Verdict
+from experiments.plan.scenario import Scenario, parse_scenario
+from experiments.present.progress import RunProgress
+from experiments.run.emulated import run_experiment
+from experiments.tables.dataset import Run, load_run
 from tests.root.short_runs import run
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]

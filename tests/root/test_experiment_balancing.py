@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from experiments.analysis.summary import summarise
-from experiments.scenario import Scenario, parse_scenario
+from experiments.plan.scenario import Scenario, parse_scenario
 from tests.root.short_runs import run
 
 pytestmark = pytest.mark.root

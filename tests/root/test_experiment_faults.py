@@ -7,8 +7,8 @@ import pytest
 
 from experiments.analysis.datagrams import is_lost
 from experiments.analysis.summary import fault_summary
-from experiments.dataset import Run
-from experiments.scenario import Scenario, parse_scenario
+from experiments.plan.scenario import Scenario, parse_scenario
+from experiments.tables.dataset import Run
 from tests.root.short_runs import run
 
 pytestmark = pytest.mark.root

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from topologies import record
+from topologies.build.network import Network
 from topologies.errors import MachineLacks
-from topologies.namespaces import members, namespace_inode, start_ticks
-from topologies.network import Network
-from topologies.shape import LinkSpec
-from topologies.star import star
+from topologies.machine import record
+from topologies.machine.namespaces import members, namespace_inode, start_ticks
+from topologies.shapes.shape import LinkSpec
+from topologies.shapes.star import star
 
 pytestmark = pytest.mark.root
 
@@ -35,13 +35,13 @@ RUNNER = """
 import json, signal, sys, time
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and stays so
 from pathlib import Path
-from topologies import record
+from topologies.machine import record
 from topologies.errors import MachineLacks
 record.STATE_DIR = Path(sys.argv[1])
-from topologies.namespaces import namespace_inode
-from topologies.network import Network
-from topologies.shape import LinkSpec
-from topologies.star import star
+from topologies.machine.namespaces import namespace_inode
+from topologies.build.network import Network
+from topologies.shapes.shape import LinkSpec
+from topologies.shapes.star import star
 with Network(star(1, 1, client_link=LinkSpec(delay_ms=5)), seed=1) as network:
     child = network.popen("b1", ["sh", "-c", "sleep 1000 & echo $!; wait"], stdout=-1, text=True)
     pids = [child.pid, int(child.stdout.readline())]

@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import pytest
 
+from topologies.build.network import Network
+from topologies.emulate import probe
 from topologies.errors import LinkDead
-from topologies.links import probe
-from topologies.links.calibrate import calibrate, finish
-from topologies.links.quality import send_stamped
-from topologies.namespaces import execute, members, namespace_inode
-from topologies.network import Network
-from topologies.shape import LinkSpec
-from topologies.star import star
+from topologies.machine.namespaces import execute, members, namespace_inode
+from topologies.shapes.shape import LinkSpec
+from topologies.shapes.star import star
+from topologies.verify.calibrate import calibrate, finish
+from topologies.verify.quality import send_stamped
 
 pytestmark = pytest.mark.root
 

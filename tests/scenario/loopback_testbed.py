@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from experiments.processes import HostProcess, ProcessGroup
+from experiments.lab.processes import HostProcess, ProcessGroup
 
 DEADLINE_S = 30.0
 
@@ -78,7 +78,7 @@ class LoopbackTestbed:
             backend_id,
             "backend",
             _module(
-                "experiments.hosts.backend_server",
+                "experiments.hosts.backend.server",
                 {"id": backend_id, "listen": address, "samples": samples, **options},
             ),
         )
@@ -122,7 +122,7 @@ class LoopbackTestbed:
         } | {"summary": self._summary(client)}
         defaults = {"index": 0, "seed": 1, "rate": 100, "duration-s": 0.6, "mean-demand-ms": 2}
         argv = _module(
-            "experiments.hosts.load_generator",
+            "experiments.hosts.client.load_generator",
             {"client": client, "target": target, **defaults, **_dashed(options), **files},
         )
         self._generators[client] = subprocess.Popen(argv, stdout=subprocess.PIPE)

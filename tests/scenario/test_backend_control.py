@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments.backends import Backends
-from experiments.hosts.udp_front import HEALTH_ANSWER, HEALTH_QUESTION
-from experiments.ports import AGENT_PORT, BACKEND_PORT, HEALTH_PORT
-from experiments.processes import HostProcess, ProcessFailed, ProcessGroup
-from experiments.scenario import Scenario, parse_scenario
+from experiments.hosts.backend.udp_front import HEALTH_ANSWER, HEALTH_QUESTION
+from experiments.lab.backends import Backends
+from experiments.lab.ports import AGENT_PORT, BACKEND_PORT, HEALTH_PORT
+from experiments.lab.processes import HostProcess, ProcessFailed, ProcessGroup
+from experiments.plan.scenario import Scenario, parse_scenario
 from nginy.backend.load import parse_probe_answer, parse_report, probe_request
 from tests.scenario.loopback_testbed import DEADLINE_S, LoopbackTestbed, _popen, free_port
 
@@ -172,7 +172,7 @@ def test_a_command_that_is_not_understood_is_not_obeyed(tmp_path: Path, host: st
 
 def test_a_standby_that_is_never_needed_ends_when_its_input_does(tmp_path: Path) -> None:
     argv = [
-        *(sys.executable, "-m", "experiments.hosts.backend_server", "--id", "b1"),
+        *(sys.executable, "-m", "experiments.hosts.backend.server", "--id", "b1"),
         *("--listen", f"127.0.0.1:{free_port()}", "--samples", str(tmp_path / "s"), "--standby"),
     ]
     with ProcessGroup(_popen, tmp_path) as group:

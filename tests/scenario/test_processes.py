@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from experiments.processes import HostProcess, ProcessFailed, ProcessGroup
+from experiments.lab.processes import HostProcess, ProcessFailed, ProcessGroup
 
 DEADLINE_S = 20.0
 WAITS = "import time; print('ready', flush=True); time.sleep(60)"

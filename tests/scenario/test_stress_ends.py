@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from experiments.processes import ProcessGroup
+from experiments.lab.processes import ProcessGroup
 from experiments.stress.backend import READY
 from experiments.stress.rig import result
 from tests.scenario.proxy.conftest import free_port

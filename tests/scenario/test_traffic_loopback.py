@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from experiments.workload import Demand, client_stream
+from experiments.plan.workload import Demand, client_stream
 from tests.scenario.loopback_testbed import LoopbackTestbed, Traffic
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from experiments.hosts.listener import listen_drops
-from experiments.hosts.protocol import Request, ResponseReader
+from experiments.hosts.backend.listener import listen_drops
+from experiments.wire.stream import Request, ResponseReader
 from tests.scenario.loopback_testbed import DEADLINE_S, Backend, LoopbackTestbed
 
 STALL_S = 0.4

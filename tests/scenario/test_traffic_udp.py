@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from experiments.analysis.datagrams import count
-from experiments.hosts.datagrams import decode_request, encode_answer
-from experiments.hosts.protocol import Answer, Request, ResponseHeader
-from experiments.tables import requests_frame
+from experiments.tables.schema import requests_frame
+from experiments.wire.datagrams import decode_request, encode_answer
+from experiments.wire.stream import Answer, Request, ResponseHeader
 from tests.scenario.loopback_testbed import LoopbackTestbed, Traffic, free_port
 
 Send = Callable[[bytes], object]

@@ -16,24 +16,55 @@ SOURCES = sorted(
     for path in (ROOT / package).rglob("*.py")
 )
 
-# A module imports its own row and the rows above it.
-LAYERS = (
-    {"", "__version__", "errors", "address", "complaints"},
-    {"config"},
-    {"backend"},
-    {"balancer"},
-    {"traffic"},
-    {"engine"},
-    {"tcp", "udp", "watch"},
-    {"server", "admin"},
-    {"cli", "__main__"},
-)
+# Of each package: a module imports its own row and the rows above it.
+LAYERS = {
+    "nginy": (
+        {"", "__version__", "errors", "address", "complaints"},
+        {"config"},
+        {"backend"},
+        {"balancer"},
+        {"traffic"},
+        {"engine"},
+        {"tcp", "udp", "watch"},
+        {"server", "admin"},
+        {"cli", "__main__"},
+    ),
+    "topologies": (
+        {"", "errors"},
+        {"shapes"},
+        {"machine"},
+        {"emulate"},
+        {"build"},
+        {"verify"},
+    ),
+    "experiments": (
+        {""},
+        {"wire"},
+        {"plan"},
+        {"hosts"},
+        {"tables"},
+        {"lab"},
+        {"judge"},
+        {"analysis"},
+        {"figures"},
+        {"present"},
+        {"run"},
+        {"bench", "stress", "__main__"},
+    ),
+}
+
+# What a package may import of the other two.
+BELOW = {
+    "nginy": set[str](),
+    "topologies": {"nginy"},
+    "experiments": {"nginy", "topologies"},
+}
 
 # Prefixes of paths that may import a library; anyone else may not.
 HOMES = {
-    "mininet": ("topologies/", "experiments/run.py"),
-    "scapy": ("experiments/capture.py", "experiments/flows.py"),
-    "matplotlib": ("experiments/plot/",),
+    "mininet": ("topologies/", "experiments/run/emulated.py"),
+    "scapy": ("experiments/lab/capture.py", "experiments/tables/pcap/flows.py"),
+    "matplotlib": ("experiments/figures/",),
 }
 
 
@@ -51,9 +82,9 @@ def imported(path: Path, source: str) -> Iterator[str]:
 
 
 def layer(module: str) -> int:
-    """The row of a module of nginy; what is in none is an error of the table."""
-    part = [*module.split("."), ""][1]
-    rows = [row for row, parts in enumerate(LAYERS) if part in parts]
+    """The row of a module in its package; what is in none is an error of the table."""
+    package, part = [*module.split("."), ""][:2]
+    rows = [row for row, parts in enumerate(LAYERS[package]) if part in parts]
     assert rows, f"{module} is in no layer"
     return rows[0]
 
@@ -66,12 +97,11 @@ def allowed(path: Path, module: str) -> bool:
     top = module.split(".")[0]
     if top in HOMES and not str(path).startswith(HOMES[top]):
         return False
-    if path.parts[0] != "nginy":
-        return True
-    if top in ("topologies", "experiments"):
-        return False
+    package = path.parts[0]
+    if top != package:
+        return top not in LAYERS or top in BELOW[package]
     own = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
-    return top != "nginy" or layer(module) <= layer(own)
+    return layer(module) <= layer(own)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)
@@ -91,11 +121,11 @@ def test_imports_of(path: Path) -> None:
         ("nginy/server/listener.py", "from nginy import cli"),
         ("nginy/tcp/proxy.py", "if TYPE_CHECKING:\n    from nginy.server import listener"),
         ("nginy/cli.py", "from experiments import scenario"),
-        ("nginy/cli.py", "import topologies.star"),
+        ("nginy/cli.py", "import topologies.shapes.star"),
         ("nginy/cli.py", "import mininet.net"),
-        ("experiments/sweep.py", "from mininet.net import Mininet"),
-        ("experiments/pcap_flows.py", "import scapy"),
-        ("topologies/star.py", "import scapy.all"),
+        ("experiments/plan/sweep.py", "from mininet.net import Mininet"),
+        ("experiments/tables/pcap/tcp.py", "import scapy"),
+        ("topologies/shapes/star.py", "import scapy.all"),
         ("experiments/analysis/jain.py", "import matplotlib.pyplot as plt"),
     ],
 )
@@ -110,10 +140,10 @@ def test_a_wrong_import_is_noticed(path: str, source: str) -> None:
         ("nginy/config/load.py", "from nginy.config import schema"),
         ("nginy/config/load.py", "from .schema import FileSettings"),
         ("nginy/server/listener.py", "from nginy import errors"),
-        ("topologies/network.py", "from mininet.net import Mininet"),
-        ("experiments/run.py", "import mininet.log"),
-        ("experiments/sweep.py", "from topologies.star import star"),
-        ("experiments/scenario.py", "from nginy.balancer.registry import ALGORITHMS"),
+        ("topologies/build/network.py", "from mininet.net import Mininet"),
+        ("experiments/run/emulated.py", "import mininet.log"),
+        ("experiments/plan/sweep.py", "from topologies.shapes.star import star"),
+        ("experiments/plan/scenario.py", "from nginy.balancer.registry import ALGORITHMS"),
         ("nginy/cli.py", "from nginy.server.server import serve"),
     ],
 )

@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from experiments.__main__ import cli, main
-from experiments.dataset import RunWriter, load_run
-from experiments.ownership import hand_back
-from experiments.progress import RunProgress
-from experiments.scenario import Scenario
-from experiments.verdict import Check, Verdict, rejected
+from experiments.judge.verdict import Check, Verdict, rejected
+from experiments.lab.ownership import hand_back
+from experiments.plan.scenario import Scenario
+from experiments.present.progress import RunProgress
+from experiments.tables.dataset import RunWriter, load_run
 from nginy.balancer.registry import ALGORITHMS
 
 

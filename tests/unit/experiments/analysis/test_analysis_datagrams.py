@@ -12,7 +12,7 @@ from experiments.analysis.datagrams import (
     per_flow,
     reordering,
 )
-from experiments.tables import empty_frame
+from experiments.tables.schema import empty_frame
 
 
 def request(seq: int, **fields: object) -> dict[str, object]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.analysis.detection import choices, time_to_leave, time_to_return
-from experiments.tables import connections_frame
+from experiments.tables.schema import connections_frame
 
 
 def every(step_s: float, begin_s: float, end_s: float) -> list[float]:

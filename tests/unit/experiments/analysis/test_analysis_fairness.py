@@ -19,7 +19,7 @@ from experiments.analysis.fairness import (
     random_jain_mean,
     requests_per_second,
 )
-from experiments.tables import empty_frame
+from experiments.tables.schema import empty_frame
 
 amounts = st.lists(st.integers(0, 10**6), min_size=1, max_size=50).filter(any)
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from experiments.analysis.faults import fault_table
-from experiments.tables import connections_frame, empty_frame, faults_frame
+from experiments.tables.schema import connections_frame, empty_frame, faults_frame
 
 BACKENDS = ("b1", "b2", "b3")
 

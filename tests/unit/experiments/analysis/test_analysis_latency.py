@@ -13,7 +13,7 @@ from experiments.analysis.latency import (
     latencies_ms,
     percentiles,
 )
-from experiments.tables import empty_frame
+from experiments.tables.schema import empty_frame
 
 TIMEOUT_MS = 5000.0
 

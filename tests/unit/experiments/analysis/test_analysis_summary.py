@@ -9,8 +9,8 @@ import pytest
 from experiments.analysis.caption import measured_links, run_caption, sweep_caption
 from experiments.analysis.conditions import Conditions
 from experiments.analysis.summary import cell_intervals, summarise, sweep_table
-from experiments.dataset import Run, load_run, load_runs
-from experiments.scenario import Scenario
+from experiments.plan.scenario import Scenario
+from experiments.tables.dataset import Run, load_run, load_runs
 
 RUNS = Path(__file__).resolve().parents[3] / "golden" / "runs"
 ONE = "least_conn-loss3-delay25-seed3"

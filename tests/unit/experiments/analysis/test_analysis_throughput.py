@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.analysis.throughput import in_window, per_second, total
-from experiments.tables import empty_frame
+from experiments.tables.schema import empty_frame
 
 
 def requests(*rows: tuple[float, float | None, str, int]) -> pd.DataFrame:

@@ -1,0 +1,1 @@
+"""The emulated backend, inside its host."""

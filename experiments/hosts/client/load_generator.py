@@ -1,0 +1,240 @@
+"""The load generator: open loop, so a slow system gets no mercy.
+
+    python -m experiments.hosts.client.load_generator --client c1 --index 0 --target IP:PORT ...
+
+Requests are sent at their intended times (Poisson, from the seed: experiments/plan/workload.py)
+whether earlier ones were answered or not, and latency is to be counted from the intended time.
+Request n of `--mode persistent` travels on connection n mod `--connections`, so which requests
+share a connection does not depend on the system under test either; a lost connection is opened anew
+for the next request. With `--protocol udp` a connection is a flow, a socket of its own. Every
+request ends at the latest `--timeout-ms` after its intended time; over UDP, answers that come later
+are noted.
+
+Prints `ready` on stdout when the workload is drawn; starts at `--start-at` (CLOCK_MONOTONIC
+seconds). Nothing is written while requests are in flight. Exit status 1: it was not ready at the
+start, or its own numbers do not add up. SIGTERM and SIGINT end the run early, with all its files.
+"""
+
+import argparse
+import asyncio
+import gc
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import orjson
+
+from experiments.hosts.client.connection import ClientConnection
+from experiments.hosts.client.flow import COPIES_HEARD_S, ClientFlow
+from experiments.hosts.client.request_record import RequestRecord, Status
+from experiments.hosts.client.summary import InFlightSample, summarise
+from experiments.hosts.client.workload_checks import conservation
+from experiments.hosts.datagram_socket import udp_drops
+from experiments.hosts.precise_loop import new_precise_loop
+from experiments.hosts.process import (
+    address,
+    at_least_1,
+    raise_open_files_limit,
+    realtime_priority,
+)
+from experiments.plan.workload import DISTRIBUTIONS, ClientStream, Demand, client_stream
+from experiments.wire.datagrams import MAX_RESPONSE_BYTES
+
+SAMPLE_INTERVAL_S = 0.1
+
+
+class LoadGenerator:
+    """One client's run: what is to be sent, what is in flight, what came of it."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, options: argparse.Namespace, stream: ClientStream
+    ) -> None:
+        """Nothing is scheduled yet."""
+        self._loop = loop
+        self._options = options
+        # Plain Python numbers: a numpy scalar costs more at each touch.
+        self._arrivals_s: list[float] = stream.arrivals_s.tolist()
+        self._demands_ms: list[float] = (stream.demands_us / 1000).tolist()
+        self._end_s = 0.0
+        self._slots: list[ClientConnection | ClientFlow | None] = [None] * options.connections
+        self._timeouts: dict[int, asyncio.TimerHandle] = {}  # of the requests in flight
+        self._listen_until_s = 0.0  # for late answers and second copies, over UDP
+        self.records: list[RequestRecord] = []
+        self.samples: list[InFlightSample] = []
+        self.reasons: Counter[str] = Counter()
+        """Why requests failed, in the operating system's words."""
+
+    def start(self, start_s: float) -> None:
+        """Schedule the whole run; it stops the loop when the last request has ended."""
+        self._end_s = start_s + self._options.duration_s
+        self._loop.call_at(start_s, self._sample_from, start_s)
+        self._loop.call_at(start_s, self._launch_due, start_s)
+        self._loop.call_at(self._end_s, self._stop_if_done)
+
+    def _launch_due(self, start_s: float) -> None:
+        while len(self.records) < len(self._arrivals_s):
+            intended_s = start_s + self._arrivals_s[len(self.records)]
+            if intended_s > self._loop.time():
+                self._loop.call_at(intended_s, self._launch_due, start_s)
+                return
+            self._launch(intended_s)
+
+    def _launch(self, intended_s: float) -> None:
+        options = self._options
+        seq = len(self.records)
+        record = RequestRecord(
+            options.client, seq, intended_s, self._demands_ms[seq], options.response_bytes
+        )
+        if options.protocol == "udp":
+            record.protocol, record.copies = "udp", 0
+        self.records.append(record)
+        connection = self._connection_for(seq)
+        deadline_s = intended_s + options.timeout_ms / 1000
+        self._timeouts[seq] = self._loop.call_at(deadline_s, connection.time_out, record)
+        record.sent_s = self._loop.time()
+        connection.send(record)
+
+    def _connection_for(self, seq: int) -> ClientConnection | ClientFlow:
+        slot = seq % len(self._slots)
+        connection = self._slots[slot]
+        if connection is None or not connection.usable:
+            connection = self._slots[slot] = self._new_connection()
+        return connection
+
+    def _new_connection(self) -> ClientConnection | ClientFlow:
+        options, loop = self._options, self._loop
+        persistent = options.mode == "persistent"
+        if options.protocol == "tcp":
+            return ClientConnection(
+                loop, options.target, options.source, self._ended, persistent=persistent
+            )
+        return ClientFlow(
+            loop,
+            options.target,
+            options.source,
+            self._ended,
+            persistent=persistent,
+            timeout_s=options.timeout_ms / 1000,
+        )
+
+    def _ended(self, record: RequestRecord, status: Status, reason: str | None) -> None:
+        record.status = status
+        record.ended_s = self._loop.time()
+        self._timeouts.pop(record.seq).cancel()
+        if reason is not None:
+            self.reasons[reason] += 1
+        if record.protocol == "udp":
+            late_s = record.intended_s + 2 * self._options.timeout_ms / 1000
+            heard_s = late_s if status == "timeout" else record.ended_s + COPIES_HEARD_S
+            self._listen_until_s = max(self._listen_until_s, heard_s)
+        self._stop_if_done()
+
+    def _sample_from(self, due_s: float) -> None:
+        now_s = self._loop.time()
+        self.samples.append(InFlightSample(now_s, self._options.client, len(self._timeouts)))
+        next_due_s = max(due_s + SAMPLE_INTERVAL_S, now_s)
+        self._loop.call_at(next_due_s, self._sample_from, next_due_s)
+
+    def _stop_if_done(self) -> None:
+        all_launched = len(self.records) == len(self._arrivals_s)
+        if all_launched and not self._timeouts and self._loop.time() >= self._end_s:
+            self._loop.call_at(self._listen_until_s, self._loop.stop)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Send the whole workload and write what came of it; the exit status."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    try:
+        workload = _workload(options)
+    except ValueError as error:
+        parser.error(str(error))
+    raise_open_files_limit()
+    drops_before = udp_drops()
+    loop = new_precise_loop()
+    generator = LoadGenerator(loop, options, workload)
+    start_s: float = options.start_at if options.start_at is not None else loop.time() + 0.1
+    print("ready", flush=True)
+    if loop.time() > start_s:
+        late_s = loop.time() - start_s
+        print(f"{options.client}: not ready until {late_s:.3f} s after --start-at", file=sys.stderr)
+        return 1
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, loop.stop)
+    generator.start(start_s)
+    # A collection of all objects takes longer than the lateness that is allowed.
+    gc.disable()
+    with realtime_priority() as realtime:
+        loop.run_forever()
+    own = {"realtime": realtime, "udp_drops": udp_drops() - drops_before}
+    return _write_results(generator, options, (start_s, loop.time()), own)
+
+
+def _workload(options: argparse.Namespace) -> ClientStream:
+    if options.protocol == "udp" and options.response_bytes > MAX_RESPONSE_BYTES:
+        raise ValueError(
+            f"{options.response_bytes} bytes do not fit into one datagram; at most "
+            f"{MAX_RESPONSE_BYTES} do"
+        )
+    return client_stream(
+        options.seed,
+        options.index,
+        rate_per_s=options.rate,
+        duration_s=options.duration_s,
+        demand=Demand(options.distribution, options.mean_demand_ms, options.cv2),
+    )
+
+
+def _write_results(
+    generator: LoadGenerator,
+    options: argparse.Namespace,
+    window_s: tuple[float, float],
+    own: Mapping[str, object],
+) -> int:
+    """`own`: what this process says of itself."""
+    summary = summarise(
+        options.client, generator.records, generator.samples, generator.reasons, window_s
+    )
+    summary |= own
+    _write_lines(options.requests, generator.records)
+    _write_lines(options.samples, generator.samples)
+    options.summary.write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2))
+    problems = conservation([summary])
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _write_lines(path: Path, rows: Iterable[object]) -> None:
+    with path.open("wb") as file:
+        file.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="experiments.hosts.client.load_generator")
+    parser.add_argument("--client", required=True, help="name in the records, like c1")
+    parser.add_argument("--index", required=True, type=int, help="of the client's random streams")
+    parser.add_argument("--target", required=True, type=address, metavar="ADDRESS:PORT")
+    parser.add_argument("--source", metavar="ADDRESS", help="own address (the kernel's choice)")
+    parser.add_argument("--seed", required=True, type=int)
+    parser.add_argument("--rate", required=True, type=float, help="requests/s of this client")
+    parser.add_argument("--duration-s", required=True, type=float, help="of the arrivals")
+    parser.add_argument("--start-at", type=float, help="CLOCK_MONOTONIC seconds (in 100 ms)")
+    parser.add_argument("--protocol", choices=("tcp", "udp"), default="tcp")
+    parser.add_argument("--mode", choices=("per_request", "persistent"), default="per_request")
+    parser.add_argument("--connections", type=at_least_1, default=1, help="if persistent (1)")
+    parser.add_argument("--mean-demand-ms", type=float, default=10.0)
+    parser.add_argument("--distribution", choices=DISTRIBUTIONS, default="exponential")
+    parser.add_argument("--cv2", type=float, default=4.0, help="of the demand, where it is free")
+    parser.add_argument("--response-bytes", type=int, default=1000, help="payload of each answer")
+    parser.add_argument("--timeout-ms", type=float, default=5000.0, help="from the intended time")
+    parser.add_argument("--requests", required=True, type=Path, metavar="FILE.jsonl")
+    parser.add_argument("--samples", required=True, type=Path, metavar="FILE.jsonl")
+    parser.add_argument("--summary", required=True, type=Path, metavar="FILE.json")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

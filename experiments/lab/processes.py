@@ -1,0 +1,131 @@
+"""Programs inside virtual hosts: started, waited for until ready, stopped; none is left behind."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+Popen = Callable[..., "subprocess.Popen[Any]"]
+"""`popen(host, argv, **options)`, as `topologies.build.network.Network.popen`."""
+
+_POLL_S = 0.02
+
+
+class ProcessFailed(Exception):
+    """A program ended early, was not ready in time, or exited non-zero; the message quotes it."""
+
+
+class HostProcess:
+    """One program in a virtual host; all it prints goes to a log file in the run folder."""
+
+    def __init__(
+        self, popen: Popen, host: str, argv: Sequence[str], log: Path, *, commanded: bool = False
+    ) -> None:
+        """Start `argv` in `host`; use `ProcessGroup.start`. `commanded`: `command` will be used."""
+        self.host = host
+        self._log = log
+        with log.open("wb") as output:
+            self._process = popen(
+                host,
+                list(argv),
+                stdin=subprocess.PIPE if commanded else subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Of the program itself."""
+        return self._process.pid
+
+    def command(self, line: str) -> None:
+        """Write a line to its standard input; ProcessFailed if it has ended."""
+        try:
+            self._process.stdin.write(f"{line}\n".encode())  # type: ignore[union-attr]
+            self._process.stdin.flush()  # type: ignore[union-attr]
+        except BrokenPipeError:
+            raise ProcessFailed(f"{self} cannot be told {line!r}: it has ended") from None
+
+    def text(self) -> str:
+        """All it has printed so far."""
+        return self._log.read_text(errors="replace")
+
+    def wait_ready(self, marker: str, deadline_s: float) -> None:
+        """Wait until it has printed `marker`.
+
+        Raises:
+            ProcessFailed: it ended first, or the deadline (seconds, monotonic) passed.
+        """
+        while marker not in self.text():
+            if self._process.poll() is not None:
+                raise ProcessFailed(f"{self} ended before it was ready{self._quote()}")
+            if time.monotonic() > deadline_s:
+                raise ProcessFailed(f"{self} was not ready in time{self._quote()}")
+            time.sleep(_POLL_S)
+
+    def running(self) -> bool:
+        """Whether it still runs; ProcessFailed if it ended with an error."""
+        code = self._process.poll()
+        if code not in (None, 0):
+            raise ProcessFailed(f"{self} exited with {code}{self._quote()}")
+        return code is None
+
+    def stop(self, grace_s: float = 5.0) -> None:
+        """Ask it to end (SIGTERM), wait, kill it after `grace_s`.
+
+        Raises:
+            ProcessFailed: it had to be killed, or ended with an error.
+        """
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(grace_s)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise ProcessFailed(f"{self} ignored SIGTERM for {grace_s:g} s") from None
+        self.running()
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL); nothing happens if it has ended."""
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    def __str__(self) -> str:
+        """The log's name says which program in which host."""
+        return self._log.stem
+
+    def _quote(self) -> str:
+        tail = self.text().strip().splitlines()[-5:]
+        return f"; {self._log} ends with:\n  " + "\n  ".join(tail) if tail else ", saying nothing"
+
+
+class ProcessGroup:
+    """The programs of one run. Leaving the context kills what `stop` has not ended."""
+
+    def __init__(self, popen: Popen, logs: Path) -> None:
+        """Programs are started by `popen`; their logs are written to the folder `logs`."""
+        self._popen = popen
+        self._logs = logs
+        self._processes: list[HostProcess] = []
+
+    def start(
+        self, host: str, name: str, argv: Sequence[str], *, commanded: bool = False
+    ) -> HostProcess:
+        """Start `argv` in `host`; its log is `<name>-<host>.log`."""
+        log = self._logs / f"{name}-{host}.log"
+        process = HostProcess(self._popen, host, argv, log, commanded=commanded)
+        self._processes.append(process)
+        return process
+
+    def __enter__(self) -> Self:
+        """The group itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill what still runs, last started first."""
+        for process in reversed(self._processes):
+            process.kill()

@@ -1,0 +1,1 @@
+"""What shall be: scenario, faults, workload, sweep. Pure."""

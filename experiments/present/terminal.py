@@ -1,0 +1,222 @@
+"""What the terminal shows at the end of a run or a sweep."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from experiments.analysis.caption import counted
+from experiments.analysis.conditions import Conditions
+from experiments.analysis.fairness import load_per_backend
+from experiments.analysis.summary import CELL, cell_intervals, fault_summary, summarise
+from experiments.judge.verdict import STOLEN
+from experiments.present.draw import markers
+from experiments.tables.dataset import Run
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A value of the sweep's table as a column of the terminal's."""
+
+    name: str
+    heading: str
+    digits: int
+
+    def show(self, row: "pd.Series[float]") -> str:
+        """`12.3 ± 0.4`; no interval from a single replicate, `-` from a censored one."""
+        half = (row["high"] - row["low"]) / 2
+        width = f" ± {half:.{self.digits}f}" if math.isfinite(half) else ""
+        return f"{row['mean']:.{self.digits}f}{width}" if math.isfinite(row["mean"]) else "-"
+
+
+_FAULT_WORDS = (
+    "detected: the balancer chose that backend for the last time (after restore: again). "
+    "re-balanced: which backend answers requests, and how many get no answer, is from then on what "
+    "it stays until the next fault. at once: too soon to be told from chance."
+)
+
+_COLUMNS = (
+    _Column("goodput_mbps", "Mbit/s", 1),
+    _Column("p50_ms", "p50 ms", 0),
+    _Column("p99_ms", "p99 ms", 0),
+    _Column("jain", "Jain", 3),
+)
+
+
+def show_run(run: Run, figures: Sequence[Path], console: Console) -> None:
+    """Summary of one run: its numbers, the load of each backend, the verdict, the paths."""
+    if run.measured:
+        console.print(_numbers(run))
+        console.print(_backends(run))
+        if len(run.faults):
+            console.print(_faults(run))
+    _show_verdict(run, console)
+    _show_paths(figures, console)
+    console.print(f"  run      {_short(run.path)}", highlight=False, soft_wrap=True)
+
+
+def show_sweep(table: pd.DataFrame, figures: Sequence[Path], console: Console) -> None:
+    """One row per cell of a sweep: means over replicates with 95 % intervals; the paths."""
+    if table.empty:
+        console.print("no valid run yet: nothing to show")
+        return
+    title = "means over n replicates, ± half of the 95 % interval"
+    shown = Table(title=title, box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    headings = ("loss %", "ms", "n", *(column.heading for column in _COLUMNS))
+    shown.add_column("algorithm", no_wrap=True)
+    for heading in headings:
+        shown.add_column(heading, justify="right", no_wrap=True)
+    intervals = [cell_intervals(table, column.name).set_index(CELL) for column in _COLUMNS]
+    for cell in intervals[0].index:
+        rows = [frame.loc[cell] for frame in intervals]
+        values = [column.show(row) for column, row in zip(_COLUMNS, rows, strict=True)]
+        shown.add_row(cell[0], f"{cell[1]:g}", f"{cell[2]:g}", f"{rows[0]['n']:.0f}", *values)
+    console.print(shown)
+    _show_paths(figures, console)
+
+
+def _numbers(run: Run) -> Table:
+    where = Conditions.of_manifest(run.manifest)
+    row = summarise(run)
+    rate = "unlimited" if where.rate_mbps is None else f"{where.rate_mbps:g} Mbit/s"
+    table = Table(
+        title=f"{where.algorithm}{', UDP' if where.protocol == 'udp' else ''}: "
+        f"{counted(where.clients, 'client')}, "
+        f"{counted(len(where.backends), 'backend')}; "
+        f"client links {where.delay_ms:g} ms, {where.loss_pct:g} % loss, {rate}",
+        show_header=False,
+    )
+    latency = ", ".join(
+        f"{name} {_latency(row[key], where.timeout_ms)}"
+        for name, key in (("p50", "p50_ms"), ("p95", "p95_ms"), ("p99", "p99_ms"))
+    )
+    first_s, last_s = where.window_s
+    table.add_row("requests", f"{row['requests']} from {first_s:g} s to {last_s:g} s")
+    if not row["requests"]:
+        return table
+    table.add_row("unanswered", f"{row['unanswered_share']:.2%}")
+    if where.protocol == "udp":
+        table.add_row(
+            "datagrams",
+            f"{row['lost']} lost, {row['late']} late (after the timeout), "
+            f"{row['duplicates']} duplicate; reordered: {row['reordered_up']} requests, "
+            f"{row['reordered_down']} answers",
+        )
+    table.add_row(
+        "completed", f"{row['completed_rps']:.1f} of {row['offered_rps']:.1f} offered per s"
+    )
+    table.add_row("goodput", f"{row['goodput_mbps']:.2f} Mbit/s")
+    table.add_row("latency", latency)
+    table.add_row(
+        "fairness",
+        f"Jain {row['jain']:.4f} over requests (random assignment: {row['jain_random_mean']:.4f}), "
+        f"max/mean {row['max_over_mean']:.3f}",
+    )
+    return table
+
+
+def _backends(run: Run) -> Table:
+    where = Conditions.of_manifest(run.manifest)
+    load = load_per_backend(run.requests, run.connections, where.backends, where.window_s)
+    table = Table("backend", "weight", "requests", "share", "megabytes", "connections")
+    total = max(1, int(load["requests"].sum()))
+    for (name, row), weight in zip(load.iterrows(), where.weights, strict=True):
+        table.add_row(
+            str(name),
+            str(weight),
+            str(row["requests"]),
+            f"{row['requests'] / total:.1%}",
+            f"{row['bytes'] / 1e6:.2f}",
+            str(row["connections"]),
+        )
+    return table
+
+
+def _faults(run: Run) -> Table:
+    rows = fault_summary(run)
+    table = Table("fault", "applied s", "detected after s", "re-balanced after s")
+    table.caption, table.caption_justify = _FAULT_WORDS, "left"
+    for row, marker in zip(rows.to_dict("records"), markers(run.faults), strict=True):
+        table.add_row(
+            marker.label,
+            f"{row['applied_s']:.2f}",
+            _seconds(row["detect_s"], row["detect_reason"]),
+            "at once"
+            if row["rebalance_s"] == 0
+            else _seconds(row["rebalance_s"], row["rebalance_reason"]),
+        )
+    return table
+
+
+def _seconds(value: Any, reason: Any) -> str:
+    return f"- ({reason})" if pd.isna(value) else f"{value:.2f}"
+
+
+def show_reasons(run: Run, console: Console) -> None:
+    """Why a run is invalid, a line each; nothing for a valid one."""
+    for reason in run.verdict["reasons"]:
+        console.print(f"           {reason}", highlight=False, markup=False, soft_wrap=True)
+
+
+def show_repeat(disturbance: str, kept: Path, console: Console) -> None:
+    """One sentence: why the run is made again."""
+    console.print(
+        f"  disturbed ({disturbance}): the run is made once more; the first is kept in "
+        f"{_short(kept)}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _show_verdict(run: Run, console: Console) -> None:
+    verdict: dict[str, Any] = run.verdict
+    if verdict["valid"]:
+        stated = verdict.get("statement")  # runs of before have none
+        console.print(
+            f"  verdict  [green]valid[/]{f'; {stated}' if stated else ''} "
+            f"({len(verdict['checks'])} checks passed)",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return
+    console.print("  verdict  [red]invalid[/]: the numbers are no evidence")
+    show_reasons(run, console)
+    console.print(f"  do       {_advice(run)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _advice(run: Run) -> str:
+    """What disturbed the run, and what to do about it."""
+    disturbance = run.verdict.get("disturbance")
+    if disturbance is None:
+        advice = "another try will not mend this: see the reasons above, and `make doctor`"
+    elif STOLEN in disturbance:
+        advice = f"{disturbance}: run it again when the host of this machine is less busy"
+    else:
+        advice = f"{disturbance}: close other programs or lower LOAD or CLIENTS, then run it again"
+    if not run.measured:
+        return f"{advice}; it ended before anything was measured, so there is nothing to draw"
+    return f"{advice}; FIGURES=anyway draws it with NOT VALID across the picture"
+
+
+def _show_paths(figures: Sequence[Path], console: Console) -> None:
+    """One line per figure: beside each PNG lies the same as SVG."""
+    for path in figures:
+        if path.suffix == ".png":
+            console.print(f"  figure   {_short(path)} (and .svg)", highlight=False, soft_wrap=True)
+
+
+def _short(path: Path) -> str:
+    """Relative to where the user is, if it is below."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _latency(value_ms: Any, timeout_ms: float) -> str:
+    return f">= {timeout_ms:g} ms" if math.isinf(value_ms) else f"{value_ms:.1f} ms"

@@ -1,0 +1,199 @@
+"""One scenario becomes one run folder: the experiment's way, top to bottom.
+
+Network up, every link calibrated, backends up, balancer up, captures on, load, all down, links
+checked again, tables, verdict. Whatever happens on the way, what was started is stopped and what
+was made is removed.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.judge.verdict import BUSY, Verdict, rejected
+from experiments.lab.backends import Backends
+from experiments.lab.capture import Capture, capture
+from experiments.lab.generators import start_generators
+from experiments.lab.host_load import HostLoad, HostMeter
+from experiments.lab.kernel_counters import CounterReadings, host_counters
+from experiments.lab.metadata import manifest
+from experiments.lab.ports import PORT
+from experiments.lab.processes import HostProcess, ProcessFailed, ProcessGroup
+from experiments.lab.systems.nginy import NginySystem, check_config
+from experiments.plan.scenario import Scenario
+from experiments.present.progress import RunProgress
+from experiments.run.conclude import Evidence, conclude
+from experiments.tables.dataset import RunWriter
+from topologies.build.network import Network
+from topologies.errors import LinkDead
+from topologies.verify.calibrate import calibrate, finish
+
+BALANCER = "lb"
+_LEAD_S = 2.0
+"""From starting the generators to the first arrival: Python and numpy must be loaded by then."""
+_LEAD_PER_CLIENT_S = 0.5
+_POLL_S = 0.1
+_GRACE_S = 15.0
+"""Beyond the last possible timeout, generators get this long to write their records."""
+
+
+def run_experiment(scenario: Scenario, folder: Path, progress: RunProgress) -> Verdict:
+    """Run `scenario` into `folder` and say whether the result is valid.
+
+    Raises:
+        DatasetError: the folder is already that of a run.
+        ScenarioError: the balancer refuses what the scenario wants of it.
+        NetworkError, ProcessFailed, CaptureError: something did not start or died; the folder
+            has no verdict and counts as unfinished.
+    """
+    check_config(scenario)
+    progress.stage("building the network")
+    settings = scenario.network
+    with Network(
+        settings.shape(), seed=scenario.seed, congestion_control=settings.congestion_control
+    ) as network:
+        writer = RunWriter(folder)
+        raw = folder / "raw"
+        raw.mkdir()
+        writer.write_manifest(manifest(scenario.model_dump(mode="json"), network.facts()))
+        progress.stage("calibrating every link")
+        meter = HostMeter()
+        calibration = calibrate(network)
+        writer.write_calibration(calibration.to_json())
+        if not calibration.valid:
+            cause = BUSY if calibration.disturbed else ""
+            early = rejected("links", calibration.reasons, cause=cause, load=meter.read())
+            return _end(writer, early)
+        try:
+            evidence = _carry(scenario, network, raw, progress)
+        except LinkDead as dead:
+            return _end(writer, rejected("links", [str(dead)]))
+        calibration = finish(calibration, network, strict=scenario.strict)
+        writer.write_calibration(calibration.to_json())
+    progress.stage("reading captures, writing tables")
+    return _end(writer, conclude(scenario, evidence, calibration, writer))
+
+
+def _end(writer: RunWriter, verdict: Verdict) -> Verdict:
+    """The verdict is written last: it is what makes a run finished."""
+    writer.write_verdict(verdict.to_json())
+    return verdict
+
+
+def _carry(scenario: Scenario, network: Network, raw: Path, progress: RunProgress) -> Evidence:
+    """Everything between a calibrated network and an idle one: the traffic itself."""
+    clients = [host.name for host in network.shape.with_role("client")]
+    addresses = {host.name: network.address(host.name) for host in network.shape.hosts}
+    progress.stage("starting backends and balancer")
+    with ProcessGroup(network.popen, raw) as group:
+        system = NginySystem(scenario, addresses, raw)
+        backends = Backends(group, scenario, network.address, BALANCER, raw)
+        backends.start()
+        balancer = system.start(group, BALANCER)
+        points = _capture_points(scenario, clients)
+        interfaces = {host: network.interface(host) for host in points}
+        with ExitStack() as stack:
+            captures = [
+                stack.enter_context(_capture_at(host, network, scenario.protocol, raw))
+                for host in points
+            ]
+            counters = [host_counters(network, interfaces)]
+            t0_s = time.monotonic() + _LEAD_S + _LEAD_PER_CLIENT_S * len(clients)
+            target = f"{network.address(BALANCER)}:{PORT}"
+            network.restart_draws()
+            generators = start_generators(group, scenario, clients, target, t0_s, raw)
+            servers = _Servers(network, backends, balancer)
+            load = _watch(scenario, servers, generators, t0_s, progress)
+            counters.append(host_counters(network, interfaces))
+            dropped = network.link_counters()
+        counters.append(host_counters(network, interfaces))
+        dropped_after = network.link_counters()
+        balancer.stop()
+        backends.stop()
+    return Evidence(
+        raw=raw,
+        t0_s=t0_s,
+        clients=clients,
+        addresses=addresses,
+        balancer_records=system.records,
+        captures=captures,
+        counters=CounterReadings(*counters),
+        load=load,
+        backend_samples=list(backends.samples()),
+        dead=backends.killed(),
+        faults=backends.applied,
+        links=(dropped, dropped_after),
+    )
+
+
+def _capture_points(scenario: Scenario, clients: list[str]) -> list[str]:
+    points = clients if "client" in scenario.capture else []
+    return [*points, BALANCER] if "balancer" in scenario.capture else points
+
+
+def _capture_at(
+    host: str, network: Network, protocol: str, folder: Path
+) -> AbstractContextManager[Capture]:
+    """Capture what `host` sends and receives; not what a switch that still learns floods to it.
+
+    With UDP also ICMP, so that all packets of the links are accounted for.
+    """
+    wanted = {"tcp": "tcp", "udp": "(udp or icmp)"}[protocol]
+    own = f"{wanted} and host {network.address(host)}"
+    path = folder / f"{host}.pcap"
+    return capture(network.popen, host, network.interface(host), path, filter_expression=own)
+
+
+@dataclass(frozen=True)
+class _Servers:
+    """What must stay alive while load is on, but for what a fault kills."""
+
+    network: Network
+    backends: Backends
+    balancer: HostProcess
+
+    def check_alive(self) -> None:
+        """Raise LinkDead or ProcessFailed."""
+        self.network.check_alive()
+        if not (self.backends.all_running() and self.balancer.running()):
+            raise ProcessFailed("a backend or the balancer ended while load was on")
+
+
+def _watch(
+    scenario: Scenario,
+    servers: _Servers,
+    generators: list[HostProcess],
+    t0_s: float,
+    progress: RunProgress,
+) -> HostLoad:
+    """Wait for the generators to finish, all servers staying alive, and apply the faults.
+
+    Returns the machine's load meanwhile.
+    """
+    progress.stage("load")
+    end_s = t0_s + scenario.duration_s
+    # Over UDP late answers are waited for, too: as long again.
+    patience_s = scenario.workload.timeout_ms / 1000 * (2 if scenario.protocol == "udp" else 1)
+    deadline_s = end_s + patience_s + _GRACE_S
+
+    def wait_while(condition: Callable[[], bool]) -> None:
+        while condition():
+            next_s = servers.backends.apply_due(t0_s)
+            servers.check_alive()
+            progress.load(time.monotonic() - t0_s, scenario.duration_s)
+            time.sleep(max(0.0, min(_POLL_S, next_s)))
+
+    def sending() -> bool:
+        if time.monotonic() > deadline_s:
+            raise ProcessFailed("the load generators did not finish in time")
+        states = [generator.running() for generator in generators]  # all: each may have failed
+        return any(states)
+
+    wait_while(lambda: time.monotonic() < t0_s)
+    meter = HostMeter(servers.balancer.pid)
+    wait_while(lambda: time.monotonic() < end_s and sending())
+    load = meter.read()
+    progress.stage("waiting for the last answers")
+    wait_while(sending)
+    return load

@@ -1,0 +1,1 @@
+"""What was: the typed tables of a run, and how raw records become them."""

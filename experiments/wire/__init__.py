@@ -1,0 +1,1 @@
+"""What clients and backends say to each other."""

@@ -1,0 +1,164 @@
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from topologies.shapes.shape import LinkSpec
+from topologies.verify import checks
+from topologies.verify.checks import Calibration
+
+
+def _loss(seen, dropped, loss_pct=1.0, false_alarms=0.01):
+    return checks.loss_check("c1->s1", loss_pct, seen, dropped, false_alarms=false_alarms)
+
+
+def test_loss_is_judged_by_the_exact_binomial_interval():
+    # 100 000 packets at 5 %: mean 5000, standard deviation 68.9, 99 % within 2.576 of them.
+    assert _loss(100_000, 5000, 5).ok
+    assert _loss(100_000, 5177, 5).ok
+    assert _loss(100_000, 4823, 5).ok
+    assert not _loss(100_000, 5190, 5).ok
+    assert not _loss(100_000, 4810, 5).ok
+
+
+@pytest.mark.parametrize(("dropped", "ok"), [(0, True), (1, False)])
+def test_where_no_loss_is_asked_there_must_be_none(dropped, ok):
+    assert _loss(100_000, dropped, 0).ok is ok
+
+
+@pytest.mark.parametrize(("dropped", "ok"), [(100, True), (99, False)])
+def test_where_all_is_to_be_lost_nothing_may_pass(dropped, ok):
+    assert _loss(100, dropped, 100).ok is ok
+
+
+def test_a_link_that_carried_nothing_is_not_accused():
+    check = _loss(0, 0, 1)
+    assert check.ok
+    assert (check.measured, check.low, check.high) == (0, 0, 0)
+
+
+def test_a_link_without_its_loss_is_caught():
+    assert not _loss(2000, 0, 1, false_alarms=0.001).ok
+
+
+@given(st.integers(1, 3000), st.floats(0.1, 99.9), st.integers(0, 10**6))
+def test_the_interval_agrees_with_the_two_sided_tails(seen, loss_pct, seed):
+    dropped = random.Random(seed).randrange(seen + 1)
+    check = _loss(seen, dropped, loss_pct)
+    lower = binomtest(dropped, seen, loss_pct / 100, alternative="less").pvalue
+    upper = binomtest(dropped, seen, loss_pct / 100, alternative="greater").pvalue
+    if min(lower, upper) > 0.00501:
+        assert check.ok
+    if min(lower, upper) < 0.00499:
+        assert not check.ok
+
+
+def test_round_trips_without_their_delay_are_outside():
+    low, high = checks.rtt_bounds_ms(LinkSpec(delay_ms=10))
+    assert (low, high) == (18, 22)
+    low, high = checks.rtt_bounds_ms(LinkSpec(delay_ms=1))
+    assert low == 1
+    assert checks.rtt_bounds_ms(LinkSpec()) == (0, 1)
+    low, high = checks.rtt_bounds_ms(LinkSpec(delay_ms=10, jitter_ms=5))
+    assert (low, high) == (13, 27)
+
+
+def test_a_limited_link_that_is_not_limited_is_outside():
+    low, high = checks.rate_bounds_mbps(LinkSpec(rate_mbps=50))
+    assert low < 50 < high
+    # It is offered a quarter more than it should carry.
+    assert high < 50 * 1.25
+
+
+def test_what_could_not_be_measured_is_not_right():
+    assert not checks.between("c1-s1", "median RTT", 20, None, (18, 22), " ms").ok
+
+
+def test_every_reason_names_its_link():
+    wrong = checks.between("c1-s1", "median RTT", 20, 0.08, (18, 22), " ms")
+    right = checks.same("c1", "congestion control", "cubic", "cubic")
+    calibration = Calibration("nfqueue", (wrong, right))
+    assert not calibration.valid
+    assert calibration.reasons == [
+        "c1-s1: median RTT asked 20 ms, measured 0.08 ms (18 to 22 accepted)"
+    ]
+    stored = json.loads(json.dumps(calibration.to_json()))
+    assert stored["checks"][0]["link"] == "c1-s1"
+    assert stored["valid"] is False
+
+
+def test_nothing_measured_is_not_valid():
+    assert not Calibration("none", ()).valid
+    assert Calibration("none", (checks.same("c1", "offloads", "off", "off"),)).valid
+
+
+def test_lateness_may_be_a_millisecond_or_a_twentieth_of_the_delay():
+    assert checks.lateness_bound_ms(LinkSpec(delay_ms=10)) == 1
+    assert checks.lateness_bound_ms(LinkSpec(delay_ms=100)) == 5
+
+
+def _rate(measured, asked=100.0):
+    bounds = checks.rate_bounds_mbps(LinkSpec(rate_mbps=asked))
+    return checks.between("c1->s1", "rate", asked, measured, bounds, " Mbit/s")
+
+
+def _rtt(measured, delay_ms=10.0):
+    bounds = checks.rtt_bounds_ms(LinkSpec(delay_ms=delay_ms))
+    return checks.between("c1-s1", "median RTT", 2 * delay_ms, measured, bounds, " ms")
+
+
+def test_a_busy_machine_makes_links_slower_and_later_only():
+    assert _rate(85.0).disturbed
+    assert not _rate(115.0).disturbed
+    assert not _rate(99.0).disturbed, "it passed"
+    assert _rtt(23.0).disturbed
+    assert not _rtt(17.0).disturbed
+    assert not _rtt(None).disturbed
+    assert checks.between("c1->s1", "overflow", 0, 3, (0, 0), " packets").disturbed
+    for quantity in ("bypassed", "loss of 900 packets"):
+        assert not checks.between("c1->s1", quantity, 0, 3, (0, 0), "").disturbed
+    assert not checks.same("dead", "emulator", "alive", "dead").disturbed
+
+
+def test_the_best_of_several_attempts_counts():
+    slow, slower, right = _rate(88.0), _rate(40.0), _rate(99.0)
+    assert checks.best([slower, slow, right]) is right
+    assert checks.best([slower, slow, _rate(None)]) is slow
+    assert checks.best([_rate(None)]).measured is None
+    assert checks.worth_repeating([slower, slow])
+    assert checks.worth_repeating([_rate(None)])
+    assert not checks.worth_repeating([slow, right])
+
+
+def test_what_is_too_fast_stays_refused_however_often_it_is_measured():
+    fast, slowed = _rate(115.0), _rate(105.0)
+    assert checks.best([slowed, fast, _rate(100.0)]) is fast
+    assert not checks.worth_repeating([fast])
+    assert checks.best([_rtt(20.0), _rtt(9.0)]).measured == 9.0
+
+
+@given(st.floats(1, 89), st.lists(st.floats(0.5, 1), min_size=1, max_size=5))
+def test_a_link_with_another_rate_fails_all_attempts(true_mbps, slowed_by):
+    assert not checks.best([_rate(true_mbps * share) for share in slowed_by]).ok
+
+
+def test_a_calibration_is_disturbed_if_that_explains_all_that_failed():
+    lost = checks.loss_check("c1->s1", 1, 2000, 0, false_alarms=0.001)
+    assert Calibration("nfqueue", (_rate(85.0), _rtt(20.0))).disturbed
+    assert not Calibration("nfqueue", (_rate(85.0), lost)).disturbed
+    assert not Calibration("nfqueue", (_rate(99.0),)).disturbed
+
+
+def test_all_attempts_are_stored():
+    tried = {"c1->s1": {"rate": [88.85, 99.5]}}
+    stored = json.loads(json.dumps(Calibration("nfqueue", (_rate(99.5),), {}, tried).to_json()))
+    assert stored["attempts"] == tried
+
+
+def test_what_is_only_told_never_fails():
+    told = checks.told("c1->s1", "p99 lateness", 900.0, " ms")
+    assert told.ok
+    assert (told.low, told.high, told.measured) == (None, None, 900.0)

@@ -1,0 +1,130 @@
+"""A shape in Mininet: one namespace per host and switch, one veth pair per link, quiet and static.
+
+Mininet creates a veth pair inside the first host's namespace with the peer placed straight into
+the second's (`ip link add ... peer ... netns`), so nothing ever appears in the machine's own
+namespace and two networks may be built at the same time.
+"""
+
+import ipaddress
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from mininet.net import Mininet
+from mininet.node import Host
+from mininet.nodelib import LinuxBridge
+
+from topologies.machine import tuning
+from topologies.errors import NetworkError
+from topologies.emulate.port import Port
+from topologies.machine.namespaces import execute
+from topologies.machine.record import Record
+from topologies.shapes.shape import METERS, SUBNET, Link, LinkSpec, Shape
+
+_CARRIER_WITHIN_S = 5.0
+
+
+def empty_mininet() -> Any:
+    """A Mininet without controller that leaves the machine's own settings alone.
+
+    `Mininet.init` would raise a dozen of the machine's sysctls for good (mininet.util.fixLimits);
+    what the virtual hosts need is set inside their namespaces instead.
+    """
+    Mininet.inited = True
+    # Its set-up only warns about firewalling of bridges in the machine's own namespace.
+    LinuxBridge.isSetup = True
+    return Mininet(switch=LinuxBridge, host=Host, controller=None, build=False)
+
+
+def meter_name(shape: Shape, switch: str) -> str:
+    """The measuring host on `switch`: one more host, on a link without any impairment."""
+    return f"meter{shape.switches.index(switch) + 1}"
+
+
+def wire(net: Any, shape: Shape, record: Record) -> list[Port]:
+    """Build `shape` and one meter per switch in `net`; the ports, meters last."""
+    addresses = {host.name: host.address for host in shape.hosts}
+    links = list(shape.links)
+    for index, switch in enumerate(shape.switches):
+        meter = meter_name(shape, switch)
+        addresses[meter] = str(METERS[index + 1])
+        links.append(Link(meter, switch, LinkSpec()))
+    for name, address in addresses.items():
+        node = net.addHost(name, ip=f"{address}/{SUBNET.prefixlen}")
+        _prepare(node, record, tuning.quiet() | tuning.HOST_SETTINGS)
+    for name in shape.switches:
+        _prepare(net.addSwitch(name, inNamespace=True), record, tuning.quiet())
+        _unfiltered(net[name].pid)
+    ports = [_cable(net, link, addresses[link.host]) for link in links]
+    net.build()
+    net.start()
+    _silence_bridges(net, shape)
+    _stop_offloading(ports)
+    _know_neighbours(net, addresses)
+    for name in shape.switches:
+        _await_carrier(net[name].pid)
+    return ports
+
+
+def _prepare(node: Any, record: Record, settings: dict[str, str]) -> None:
+    record.add_process(node.pid, f"shell of {node.name}")
+    record.add_namespace(node.name, node.pid)
+    tuning.set_sysctls(node.pid, settings)
+
+
+def _unfiltered(pid: int) -> None:
+    """Frames do not pass iptables on the bridge, unless a link method asks for it."""
+    if Path("/proc/sys/net/bridge").exists():
+        off = ("iptables", "ip6tables", "arptables")
+        tuning.set_sysctls(pid, {f"net.bridge.bridge-nf-call-{table}": "0" for table in off})
+
+
+def _cable(net: Any, link: Link, address: str) -> Port:
+    host, switch = net[link.host], net[link.switch]
+    cable = net.addLink(host, switch, addr1=_mac(2, address), addr2=_mac(6, address))
+    return Port(link, host.pid, cable.intf1.name, switch.pid, cable.intf2.name)
+
+
+def _mac(first: int, address: str) -> str:
+    """A locally administered MAC from an IPv4 address, the same in every run."""
+    return ":".join(f"{part:02x}" for part in (first, 0, *ipaddress.IPv4Address(address).packed))
+
+
+def _silence_bridges(net: Any, shape: Shape) -> None:
+    for name in shape.switches:
+        quiet = ["type", "bridge", "mcast_snooping", "0", "stp_state", "0"]
+        execute(net[name].pid, ["ip", "link", "set", name, *quiet])
+
+
+def _stop_offloading(ports: list[Port]) -> None:
+    for port in ports:
+        tuning.switch_offloads_off(port.host_pid, [port.host_interface])
+    for pid in {port.switch_pid for port in ports}:
+        here = [port.switch_interface for port in ports if port.switch_pid == pid]
+        tuning.switch_offloads_off(pid, here)
+
+
+def _know_neighbours(net: Any, addresses: dict[str, str]) -> None:
+    """Static ARP between all hosts: no lookup delays a first packet, and no ARP can be lost."""
+    for name in addresses:
+        lines = [
+            f"neigh replace {address} lladdr {_mac(2, address)} dev {name}-eth0 nud permanent"
+            for other, address in addresses.items()
+            if other != name
+        ]
+        execute(net[name].pid, ["ip", "-batch", "-"], text="\n".join(lines) + "\n")
+
+
+def _await_carrier(pid: int) -> None:
+    """Wait until every interface is up: the kernel reports new carriers once a second only
+    (net/core/link_watch.c), and a bridge port without carrier forwards nothing."""
+    deadline = time.monotonic() + _CARRIER_WITHIN_S
+    while down := [
+        link["ifname"]
+        for link in json.loads(execute(pid, ["ip", "-j", "link", "show"]))
+        if "UP" in link["flags"] and link["operstate"] not in ("UP", "UNKNOWN")
+    ]:
+        if time.monotonic() > deadline:
+            raise NetworkError(f"no carrier after {_CARRIER_WITHIN_S:g} s: {', '.join(down)}")
+        time.sleep(0.02)

@@ -1,0 +1,150 @@
+"""Links by the kernel's netem.
+
+From switch to host: netem on the switch's port, the link's rate as its child. From host to switch:
+what comes in at the port is redirected to an ifb device with netem, so that the delay is not on
+the sending host, where waiting packets would count against TCP's small-queue limit.
+
+The same meaning as in `nfqueue_schedule`: jitter is uniform in delay ± jitter (netem without a
+distribution table), and no packet overtakes another. netem would let them; with a `rate` it counts
+every packet's time from the end of the one before (sch_netem.c, netem_enqueue), and at a rate of
+100 Gbit/s that costs 0.1 us and leaves only the order. The losses come from `seed` where iproute2
+and kernel know the option (iproute2 6.6, Linux 6.6 and later); otherwise they differ each run.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from topologies.emulate.method import DirectionCounters
+from topologies.emulate.port import Port
+from topologies.emulate.rate import FRAME_BYTES, limit_switch
+from topologies.errors import LinkDead, NetworkError
+from topologies.machine.namespaces import execute
+from topologies.shapes.shape import LinkSpec
+
+_UNLIMITED_MBPS = 2000.0
+_MIN_LIMIT = 1000
+_SMALL_FRAME_BYTES = 100
+_ORDER_KEEPING_RATE = "100gbit"
+
+
+class NetemLinks:
+    """netem on every impaired direction of a network."""
+
+    name = "netem"
+
+    def __init__(self, ports: tuple[Port, ...], seed: int) -> None:
+        """Set up all links of `ports`; NetworkError with tc's words where one is refused."""
+        self._seed = seed
+        self._seeded = True
+        self._places: dict[str, tuple[Port, str]] = {}
+        self._before: dict[str, DirectionCounters] = {}
+        for port in ports:
+            if port.link.spec.impaired:
+                self._impair(port)
+            else:
+                limit_switch(port, ["root"])
+        self.restart_counts()
+
+    def _impair(self, port: Port) -> None:
+        leaving, reaching = port.link.directions
+        device = f"{port.switch_interface}i"
+        execute(port.switch_pid, ["ip", "link", "add", device, "type", "ifb"])
+        execute(port.switch_pid, ["ip", "link", "set", device, "up"])
+        _tc(port, f"qdisc add dev {port.switch_interface} ingress")
+        _tc(
+            port,
+            f"filter add dev {port.switch_interface} parent ffff: protocol all prio 1 "
+            f"matchall action mirred egress redirect dev {device}",
+        )
+        self._places[leaving] = (port, device)
+        self._places[reaching] = (port, port.switch_interface)
+        for direction in port.link.directions:
+            self._netem(direction)
+        limit_switch(port, ["parent", "1:1"])
+
+    def _netem(self, direction: str) -> None:
+        port, device = self._places[direction]
+        words = f"qdisc add dev {device} root handle 1: netem {words_for(port.link.spec)}"
+        try:
+            _tc(port, f"{words} {self._seed_words(direction)}")
+        except NetworkError:
+            self._seeded = False
+            _tc(port, words)
+
+    def _seed_words(self, direction: str) -> str:
+        return f"seed {_seed_of(self._seed, direction)}"
+
+    def counters(self) -> dict[str, DirectionCounters]:
+        """From the qdiscs; what overflows a qdisc's limit is part of `dropped`, as tc counts it.
+        Raises LinkDead where a qdisc is gone."""
+        return {name: self._count(name) for name in self._places}
+
+    def _count(self, direction: str) -> DirectionCounters:
+        port, device = self._places[direction]
+        shown = json.loads(_tc(port, f"-s -j qdisc show dev {device}"))
+        qdiscs = {qdisc["kind"]: qdisc for qdisc in shown}
+        if "netem" not in qdiscs:
+            raise LinkDead(f"link {port.link.name}: the netem qdisc of {direction} is gone")
+        return _difference(counted(qdiscs), self._before.get(direction, DirectionCounters()))
+
+    def restart_counts(self) -> None:
+        """Count from now on."""
+        self._before = {}
+        self._before = self.counters()
+
+    def restart_draws(self) -> None:
+        """A change that repeats all settings and the seed starts netem's generator from that seed
+        (sch_netem.c, netem_change); where the option is not known, the draws go on."""
+        if not self._seeded:
+            return
+        for direction, (port, device) in self._places.items():
+            words = f"netem {words_for(port.link.spec)} {self._seed_words(direction)}"
+            _tc(port, f"qdisc change dev {device} root handle 1: {words}")
+
+    def check_alive(self) -> None:
+        """Nothing: a qdisc does not die by itself, and `counters`, asked at the end of every run,
+        says so if one is gone. Asked ten times a second under load, tc would be load of its own."""
+
+    def stop(self) -> None:
+        """Nothing to end: qdiscs die with their namespace."""
+
+
+def words_for(spec: LinkSpec) -> str:
+    """netem's own words for a link.
+
+    The limit holds what is under way within delay and jitter (twice, in frames of 100 bytes
+    where the rate is known), since netem drops what is beyond it.
+    """
+    rate_mbps = _UNLIMITED_MBPS if spec.rate_mbps is None else spec.rate_mbps
+    frame = FRAME_BYTES if spec.rate_mbps is None else _SMALL_FRAME_BYTES
+    under_way = rate_mbps * 1e6 / 8 * (spec.delay_ms + spec.jitter_ms) / 1e3 / frame
+    words = [f"limit {_MIN_LIMIT + round(2 * under_way)}"]
+    words.append(f"delay {round(spec.delay_ms * 1e3)}us")
+    if spec.jitter_ms:
+        words.append(f"{round(spec.jitter_ms * 1e3)}us")
+    if spec.loss_pct:
+        words.append(f"loss {spec.loss_pct:.6f}%")
+    return " ".join([*words, f"rate {_ORDER_KEEPING_RATE}"])
+
+
+def _seed_of(seed: int, direction: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}/{direction}".encode()).digest()[:8])
+
+
+def counted(qdiscs: Mapping[str, Mapping[str, Any]]) -> DirectionCounters:
+    """From `tc -s -j qdisc show`, by kind. netem counts what its child, the rate's full queue,
+    refuses among its own drops (sch_netem.c, netem_dequeue): congestion, not the link's loss."""
+    netem = qdiscs["netem"]
+    congestion = qdiscs["tbf"]["drops"] if "tbf" in qdiscs else 0
+    seen = netem["packets"] + netem["drops"] + netem["qlen"]
+    return DirectionCounters(seen=seen, dropped=netem["drops"] - congestion)
+
+
+def _difference(now: DirectionCounters, before: DirectionCounters) -> DirectionCounters:
+    return DirectionCounters(seen=now.seen - before.seen, dropped=now.dropped - before.dropped)
+
+
+def _tc(port: Port, words: str) -> str:
+    return execute(port.switch_pid, ["tc", *words.split()])

@@ -1,0 +1,161 @@
+"""Links by NFQUEUE: each impaired direction's packets wait in a queue until our emulator says go.
+
+The queues sit at the switch's ports, where packets have left their sender's socket; on the sending
+host's own egress, waiting packets would count against TCP's small-queue limit and throttle it.
+Without `--queue-bypass`: a dead emulator stops the link; it never lets packets through unimpaired.
+IPv4 only, as the hosts are.
+"""
+
+import contextlib
+import json
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from topologies.emulate.method import DirectionCounters
+from topologies.emulate.port import Port
+from topologies.emulate.rate import limit_switch
+from topologies.errors import LinkDead
+from topologies.machine import tuning
+from topologies.machine.namespaces import execute
+
+_ANSWER_WITHIN_S = 5.0
+_ROOT = Path(__file__).resolve().parents[2]
+
+Popen = Callable[..., "subprocess.Popen[Any]"]
+
+
+class NfqueueLinks:
+    """The emulators of a network, one process per switch that has impaired links."""
+
+    name = "nfqueue"
+
+    def __init__(self, ports: tuple[Port, ...], seed: int, popen: Popen) -> None:
+        """Start the emulators, then send the packets to them."""
+        self._emulators = []
+        try:
+            for pid in sorted({port.switch_pid for port in ports}):
+                here = [port for port in ports if port.switch_pid == pid]
+                self._emulators.append(_Emulator(here, seed, popen))
+            for port in ports:
+                limit_switch(port, ["root"])
+        except BaseException:
+            self.stop()
+            raise
+
+    def counters(self) -> dict[str, DirectionCounters]:
+        """As the emulators count them."""
+        return {
+            name: DirectionCounters(**values)
+            for emulator in self._emulators
+            for name, values in emulator.ask("report").items()
+        }
+
+    def restart_counts(self) -> None:
+        """Count from now on."""
+        for emulator in self._emulators:
+            emulator.ask("restart-counts")
+
+    def restart_draws(self) -> None:
+        """Every direction draws from the beginning of its streams again."""
+        for emulator in self._emulators:
+            emulator.ask("restart-draws")
+
+    def check_alive(self) -> None:
+        """Ask every emulator for an answer."""
+        self.counters()
+
+    def stop(self) -> None:
+        """Close the emulators' inputs, on which they end."""
+        for emulator in self._emulators:
+            emulator.stop()
+
+
+class _Emulator:
+    def __init__(self, ports: list[Port], seed: int, popen: Popen) -> None:
+        impaired = [port for port in ports if port.link.spec.impaired]
+        pid = ports[0].switch_pid
+        self._links = ", ".join(port.link.name for port in impaired)
+        self._lock = threading.Lock()
+        pipe = subprocess.PIPE
+        argv = [sys.executable, "-m", "topologies.emulate.nfqueue_loop", _arguments(impaired, seed)]
+        self._process = popen(
+            pid, "link emulator", argv, cwd=_ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        )
+        try:
+            self._answer()
+            tuning.set_sysctls(pid, {"net.bridge.bridge-nf-call-iptables": "1"})
+            execute(pid, ["iptables-restore", "-w", "5", "--noflush"], text=rules(impaired))
+        except BaseException:
+            self.stop()
+            raise
+
+    def ask(self, command: str) -> dict[str, Any]:
+        with self._lock:
+            try:
+                self._process.stdin.write(f"{command}\n")  # type: ignore[union-attr]
+                self._process.stdin.flush()  # type: ignore[union-attr]
+            except (BrokenPipeError, ValueError):
+                raise self._dead("is gone") from None
+            answer: dict[str, Any] = json.loads(self._answer())
+            return answer
+
+    def _answer(self) -> str:
+        out = self._process.stdout
+        assert out is not None
+        ready, _, _ = select.select([out], [], [], _ANSWER_WITHIN_S)
+        line = out.readline() if ready else ""
+        if not line:
+            raise self._dead("is gone" if ready else f"gave no answer in {_ANSWER_WITHIN_S:g} s")
+        return str(line)
+
+    def _dead(self, what: str) -> LinkDead:
+        code = self._process.poll()
+        said = "" if code is None else self._process.stderr.read()[-500:]  # type: ignore[union-attr]
+        return LinkDead(f"the emulator of links {self._links} {what} (exit code {code}) {said}")
+
+    def stop(self) -> None:
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):  # a question it died before reading
+                    stream.close()
+        try:
+            self._process.wait(_ANSWER_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _arguments(ports: list[Port], seed: int) -> str:
+    directions = {}
+    for queue, (port, name) in enumerate(_directions(ports)):
+        spec = asdict(port.link.spec)
+        directions[name] = {"queue": queue} | spec
+    return json.dumps({"seed": seed, "directions": directions})
+
+
+def _directions(ports: list[Port]) -> list[tuple[Port, str]]:
+    """Queue numbers are places in this list: host to switch is even, switch to host odd."""
+    return [(port, name) for port in ports for name in port.link.directions]
+
+
+def rules(ports: list[Port]) -> str:
+    """The switch's iptables rules, in the form of iptables-restore.
+
+    FORWARD and not POSTROUTING: beyond it the kernel does not say when a packet came.
+    """
+    lines = ["*mangle"]
+    for index, port in enumerate(ports):
+        place = port.switch_interface
+        arriving, leaving = 2 * index, 2 * index + 1
+        lines += [
+            f"-A PREROUTING -m physdev --physdev-in {place} -j NFQUEUE --queue-num {arriving}",
+            "-A FORWARD -m physdev --physdev-is-bridged "
+            f"--physdev-out {place} -j NFQUEUE --queue-num {leaving}",
+        ]
+    return "\n".join([*lines, "COMMIT", ""])

@@ -1,0 +1,1 @@
+"""What of the machine is touched: namespaces, kernel settings, and a record of both."""

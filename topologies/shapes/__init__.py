@@ -1,0 +1,1 @@
+"""Hosts, switches and links as pure data."""

@@ -1,0 +1,1 @@
+"""Whether a network is what was asked."""
