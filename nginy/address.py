@@ -3,7 +3,7 @@
 import socket
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _MAPPED_PREFIX = b"\0" * 10 + b"\xff\xff"
 
@@ -61,6 +61,15 @@ def numeric_address(host: str) -> NumericAddress:
     if packed.startswith(_MAPPED_PREFIX):
         return NumericAddress(32, int.from_bytes(packed[12:]))
     return NumericAddress(128, int.from_bytes(packed))
+
+
+def ipv4_or_ipv6(sockaddr: tuple[Any, ...]) -> Address:
+    """What an IPv6 socket tells; an IPv4 client of a dual-stack one (`::ffff:192.0.2.1`, RFC 4291
+    section 2.5.5.2) has its IPv4 address."""
+    host: str = sockaddr[0]
+    if host.startswith("::ffff:") and "." in host:
+        host = host[7:]
+    return Address(host, sockaddr[1])
 
 
 def host_bits(network: IPv4Network | IPv6Network) -> int:

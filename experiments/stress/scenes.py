@@ -4,7 +4,9 @@ A scene takes a rig and a balancer, and gives a `Figure`. It ends by itself with
 """
 
 import asyncio
+import os
 import resource
+import signal
 import socket
 import threading
 import time
@@ -132,13 +134,16 @@ def descriptors(rig: Rig, peer: Peer) -> Figure:
     return _answered_pct(rig.client("knock", LOAD_PORT, 400, 3))
 
 
-def restart(rig: Rig, peer: Peer) -> Figure:
-    """SIGTERM, and the next process when the first has ended."""
+def restart(wait: bool, rig: Rig, peer: Peer) -> Figure:
+    """SIGTERM, and the next process: at once, or (`wait`) when the first has ended."""
     first = rig.balancer(peer)
     clients = rig.client("knock", LOAD_PORT, 200, 4)
     time.sleep(1)
-    with suppress(ProcessFailed):  # HAProxy ends by the signal
-        first.stop()
+    if wait:
+        with suppress(ProcessFailed):  # HAProxy ends by the signal
+            first.stop()
+    else:
+        os.kill(first.pid, signal.SIGTERM)
     rig.balancer(peer)
     counted = result(clients)
     return Figure(counted["sent"] - counted["answered"])
@@ -230,6 +235,11 @@ SCENES = {
         ("haproxy", "nginy"),
     ),
     "restart": Scene(
-        "connections lost in a stop-and-start, of 200/s", restart, Goal(beside="nginx"), ALL_PEERS
+        "connections lost in a stop-and-start, of 200/s",
+        partial(restart, False), Goal(beside="nginx"), ALL_PEERS,
+    ),
+    "restart-after": Scene(
+        "the same, started when the old process has ended",
+        partial(restart, True), Goal(beside="nginx"), ALL_PEERS,
     ),
 }  # fmt: skip

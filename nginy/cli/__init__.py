@@ -6,7 +6,6 @@ command line is wrong.
 
 import click
 
-from nginy import __version__
 from nginy.cli.algorithms import algorithms
 from nginy.cli.explain import explain
 from nginy.cli.serve import check, run
@@ -14,7 +13,7 @@ from nginy.cli.status import status
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, "-V", "--version", prog_name="nginy")
+@click.version_option(None, "-V", "--version", package_name="nginy", prog_name="nginy")
 def main() -> None:
     """A layer-4 load balancer.
 

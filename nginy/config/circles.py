@@ -37,6 +37,8 @@ def _entered(
 ) -> Iterator[tuple[str, Rule]]:
     ports = {port for which, port in config.ports if which == protocol}
     bound = {numeric_address(host) for host in config.bind_addresses}
+    if config.dual_stack:
+        bound.add(NumericAddress(32, 0))
     table = RouteTable(rules)
     for backend in config.backends:
         source = (

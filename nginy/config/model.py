@@ -91,8 +91,15 @@ class Config:
         )
 
     @property
+    def dual_stack(self) -> bool:
+        """Whether `::` is for IPv4 clients, too: where no IPv4 address is bound beside it."""
+        return "::" in self.bind_addresses and all(":" in host for host in self.bind_addresses)
+
+    @property
     def bound_versions(self) -> frozenset[int]:
-        """Whose clients can come, 4 or 6 of IP: IPv6 sockets take IPv6 only."""
+        """Whose clients can come, 4 or 6 of IP."""
+        if self.dual_stack:
+            return frozenset((4, 6))
         return frozenset(6 if ":" in host else 4 for host in self.bind_addresses)
 
     @property

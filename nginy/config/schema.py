@@ -79,6 +79,9 @@ class Timeouts(ConnectionTimeouts):
 
     drain_timeout_ms: Positive = 30_000
     """After SIGTERM, connections still open when this has passed are closed (default 30 s)."""
+    handover_ms: Count = 1_000
+    """Before that, after SIGTERM: newcomers are still served, until a successor has taken over the
+    listening sockets, or this has passed (default 1 s); 0: they are not."""
 
 
 class Retries(Settings):

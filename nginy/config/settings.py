@@ -19,4 +19,5 @@ Percent = Annotated[float, Field(strict=True, ge=0, le=100)]
 class Settings(BaseModel):
     """A group of settings: unchangeable, and a key nobody knows is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # Built when first used: a process that starts need not wait for groups that its file lacks.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)

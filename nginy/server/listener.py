@@ -1,4 +1,4 @@
-"""Listening sockets: binding them, and accepting what waits."""
+"""Accepting what waits at a listening socket."""
 
 import errno
 import logging
@@ -6,20 +6,16 @@ import os
 import socket
 from collections.abc import Callable
 from time import monotonic
+from typing import Any
 
-from nginy.address import Address
+from nginy.address import Address, ipv4_or_ipv6
 from nginy.complaints import Complaints
 from nginy.engine.poller import Poller
 from nginy.engine.timers import Timer, TimerWheel
-from nginy.errors import NginyError
-from nginy.server.bind_faults import bind_fault_text, holders
-from nginy.udp.socket import enlarge_receive_buffer, let_share_port, receive_buffer_bytes
 
 Accepted = Callable[[socket.SocketType, Address, Address], None]
 """Takes the connection, its peer, and the address it was accepted on."""
 
-BACKLOG = 4096
-"""The kernel lowers it to net.core.somaxconn; a queue too short makes clients wait 1 s or more."""
 ACCEPTS_PER_TURN = 64
 ACCEPT_S = 0.002
 """And no further one once this has passed: with its backend's connect one may take 0.1 ms."""
@@ -30,81 +26,8 @@ log = logging.getLogger(__name__)
 complaints = Complaints(log)
 
 
-class ListenError(NginyError):
-    """An address cannot be listened to."""
-
-
-def bind(address: Address, rules: list[str]) -> socket.socket:
-    """A non-blocking listening socket. Raises ListenError naming the address and `rules`.
-
-    IPv6 sockets take IPv6 only, so that both families can have the same port, each its own rules.
-    """
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Accepted sockets inherit it on Linux: one system call less per connection.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(address)
-        sock.listen(BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise ListenError(
-            f"cannot listen on {address}, needed by {', '.join(rules)}: "
-            f"{bind_fault_text(error, address, 'tcp')}"
-        ) from error
-    return sock
-
-
-def bind_datagrams(address: Address, rules: list[str], buffer_bytes: int) -> socket.socket:
-    """A non-blocking UDP socket. Raises ListenError naming the address and `rules`.
-
-    `buffer_bytes` 0 leaves the kernel's default. IPv6 sockets take IPv6 only. SO_REUSEADDR is not
-    set but where the port is held by who allows that, as a predecessor does while it drains, and
-    not for longer than to bind: with UDP it lets another process take the datagrams.
-    """
-    sock = socket.socket(address.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    try:
-        if address.family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        _bind_datagrams(sock, address)
-    except OSError as error:
-        sock.close()
-        raise ListenError(
-            f"cannot listen on {address} (udp), needed by {', '.join(rules)}: "
-            f"{bind_fault_text(error, address, 'udp')}"
-        ) from error
-    if buffer_bytes:
-        enlarge_receive_buffer(sock, buffer_bytes)
-        granted = receive_buffer_bytes(sock)
-        if granted < buffer_bytes:
-            log.warning(
-                "%s (udp): receive buffer of %d bytes instead of receive_buffer_bytes %d: raise "
-                "net.core.rmem_max, or run with CAP_NET_ADMIN",
-                address,
-                granted,
-                buffer_bytes,
-            )
-    return sock
-
-
-def _bind_datagrams(sock: socket.socket, address: Address) -> None:
-    try:
-        sock.bind(address)
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        names = ", ".join(holders(address, "udp")) or "another process"
-        let_share_port(sock)
-        sock.bind(address)
-        let_share_port(sock, share=False)
-        log.warning(
-            "%s (udp): taken over from %s, which lets others have the port",
-            address,
-            names,
-        )
+def _ipv4(peer: tuple[Any, ...]) -> Address:
+    return Address(*peer)
 
 
 class Listener:
@@ -131,6 +54,7 @@ class Listener:
         self._accepted = accepted
         self._clock = clock
         self._family = sock.family
+        self._who = ipv4_or_ipv6 if sock.family == socket.AF_INET6 else _ipv4
         self._halfway: tuple[socket.SocketType, Address] | None = None
         """Accepted with the last descriptor: none is left towards its backend."""
         self._fallback: Timer | None = None
@@ -138,12 +62,20 @@ class Listener:
         self._open = True
         poller.watch_listener(sock, self._accept)
 
+    @property
+    def sock(self) -> socket.socket:
+        """For who takes it over."""
+        return self._socket
+
     def close(self) -> None:
-        """Accept no more; what waits in the kernel's queue is reset."""
+        """Accept no more; what waits in the kernel's queue is reset, unless a successor has it."""
         if not self._open:
             return
         self._open = False
-        if self._fallback is not None:
+        if self._fallback is None:
+            # A successor's copy would keep it in our epoll: close(2) takes out only the last one.
+            self._poller.unwatch(self._socket)
+        else:
             self._fallback.cancel()
         self._poller.close(self._socket)
         self._serve_halfway()
@@ -166,10 +98,10 @@ class Listener:
             try:
                 self._try_descriptor()
             except OSError as error:
-                self._halfway = client, Address(peer[0], peer[1])
+                self._halfway = client, self._who(peer)
                 self._pause(error)
                 return
-            self._accepted(client, Address(peer[0], peer[1]), self.address)
+            self._accepted(client, self._who(peer), self.address)
             if self._clock() >= until:
                 return
 

@@ -16,6 +16,7 @@ import uvloop
 
 from nginy.config.model import Config
 from nginy.server.server import Server
+from nginy.server.sockets import given_sockets
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def raise_descriptor_limit() -> None:
 
 
 async def _serve(config: Config, seed: int, status_path: Path | None) -> None:
-    server = Server(config, seed, status_path)
+    server = Server(config, seed, status_path, given_sockets(os.environ))
     _relieve_collector()
     with _signals_handled(server):
         await server.run()
@@ -79,7 +80,7 @@ def _relieve_collector() -> None:
 def _signals_handled(server: Server) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     handlers: dict[signal.Signals, Callable[[], None]] = {
-        signal.SIGTERM: server.stop,
+        signal.SIGTERM: partial(server.stop, hand_over=True),
         signal.SIGINT: server.stop,
         signal.SIGUSR1: server.reopen_access_log,
         signal.SIGHUP: _refuse_reload,

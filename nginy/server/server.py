@@ -1,8 +1,10 @@
 """The balancer process: opened, serving, draining, closed."""
 
 import asyncio
+import contextlib
 import logging
 import math
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +18,9 @@ from nginy.engine.loop_lag import LoopLag
 from nginy.engine.pipes import pipes
 from nginy.engine.poller import Poller
 from nginy.engine.timers import TimerWheel
-from nginy.server.listener import Listener, bind, bind_datagrams
+from nginy.server.handover import Place, hand_over
+from nginy.server.listener import Listener
+from nginy.server.sockets import ListeningSockets
 from nginy.server.status_socket import StatusSocket
 from nginy.tcp.connection import TcpProxy
 from nginy.traffic.admission import Census
@@ -45,10 +49,17 @@ class Server:
     To be made and used inside a running event loop.
     """
 
-    def __init__(self, config: Config, seed: int, status_path: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        seed: int,
+        status_path: Path | None = None,
+        given: Mapping[Place, socket.socket] | None = None,
+    ) -> None:
         """Serve `config`; `seed` is of all that draws lots. Nothing listens yet.
 
-        Its status is served at `status_path`; None: nowhere.
+        Its status is served at `status_path`; None: nowhere. `given`: listening sockets that are to
+        be used instead of binding, owned from now on.
 
         Raises AccessLogError if the access log cannot be opened.
         """
@@ -83,8 +94,12 @@ class Server:
         self.udp = UdpProxy(sessions, self._rule_finder("udp"))
         self.loop_lag = LoopLag()
         self.status_socket = StatusSocket(status_path, self.rules, self.ledger, self.loop_lag)
+        self._given = given or {}
         self._listeners: list[Listener] = []
         self._stopping = asyncio.Event()
+        self._hand_over = False
+        self._draining = False
+        self._hurried = asyncio.Event()
         self._drained = asyncio.Event()
         self._ticking: asyncio.TimerHandle | None = None
         self._ticked_s = math.inf
@@ -97,12 +112,13 @@ class Server:
             await self.monitors.start(self._stopping)
             if self._stopping.is_set():
                 return
-            self._open()
-            await self.status_socket.open()
+            taken_over = self._open()
+            await self.status_socket.open(wait=taken_over)
             log.info("nginy ready: %s", ", ".join(map(str, self.listening)))
             await self._stopping.wait()
+            handed_over = self._hand_over and await self._handed_over()
             self._close_listeners()
-            self.udp.drain()
+            self.udp.drain(handed_over=handed_over)
             await self._drain()
         finally:
             await self.monitors.close()
@@ -119,11 +135,17 @@ class Server:
         """Connections and UDP sessions that are served now."""
         return self.tcp.open_connections + self.udp.open_sessions
 
-    def stop(self) -> None:
-        """Accept no more and drain; called again: close what is still open at once."""
+    def stop(self, *, hand_over: bool = False) -> None:
+        """Accept no more and drain; called again: close what is still open at once.
+
+        `hand_over`: before that, accept on for up to `handover_ms`, until a successor does.
+        """
         if self._stopping.is_set():
             log.info("second signal: closing %d connections", self.open_connections)
+            self._hurried.set()
             self._abort_all()
+        else:
+            self._hand_over = hand_over and self._config.timeouts.handover_ms > 0
         self._stopping.set()
 
     def reopen_access_log(self) -> None:
@@ -137,24 +159,56 @@ class Server:
         """Takes a client's host and the port it arrived at."""
         return RouteTable(rule for rule in self.rules if rule.protocol == protocol).lookup
 
-    def _open(self) -> None:
+    def _open(self) -> bool:
+        """Whether sockets were taken over from a predecessor."""
         self._loop.add_reader(self.poller.fileno(), self.poller.dispatch)
         self._tick()
         rules_on = rules_by_port(self.rules)
-        for host in self._config.bind_addresses:
-            for protocol, port in self._config.ports:
-                self._listen(protocol, Address(host, port), rules_on[protocol, port])
+        given, self._given = self._given, {}
+        with contextlib.closing(ListeningSockets(self._config.dual_stack, given)) as sockets:
+            for host in self._config.bind_addresses:
+                for protocol, port in self._config.ports:
+                    rules = rules_on[protocol, port]
+                    self._listen(sockets, protocol, Address(host, port), rules)
+            sockets.serving()
         self.udp.sessions.say_whether_enough(self.rules)
+        return sockets.taken_over
 
-    def _listen(self, protocol: Protocol, address: Address, rules: Sequence[RunningRule]) -> None:
+    def _listen(
+        self,
+        sockets: ListeningSockets,
+        protocol: Protocol,
+        address: Address,
+        rules: Sequence[RunningRule],
+    ) -> None:
         names = [rule.name for rule in rules]
         if protocol == "udp":
             buffer_bytes = max(rule.udp.receive_buffer_bytes for rule in rules)
-            self.udp.listen(bind_datagrams(address, names, buffer_bytes), address)
+            self.udp.listen(sockets.udp(address, names, buffer_bytes), address)
         else:
-            sock = bind(address, names)
+            sock = sockets.tcp(address, names)
             listener = Listener(sock, address, self.poller, self.wheel, self.tcp.accept)
             self._listeners.append(listener)
+
+    async def _handed_over(self) -> bool:
+        """Serve on until a successor does, a while, or until the second signal: whether it does."""
+        seconds = self._config.timeouts.handover_ms / 1e3
+        log.info("stopping: a successor may take over within %g s", seconds)
+        self.udp.keep_clients()
+        sockets: dict[Place, socket.socket] = {
+            ("tcp", listener.address): listener.sock for listener in self._listeners
+        }
+        sockets |= {("udp", address): sock for address, sock in self.udp.sockets.items()}
+        offer = asyncio.create_task(hand_over(sockets, seconds))
+        hurry = asyncio.create_task(self._hurried.wait())
+        await asyncio.wait({offer, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        if taken := offer.done() and offer.result():
+            log.info("a successor has taken over")
+            await self.status_socket.close()
+        for task in (offer, hurry):
+            task.cancel()
+        await asyncio.gather(offer, hurry, return_exceptions=True)
+        return taken
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:
@@ -162,6 +216,7 @@ class Server:
         self._listeners.clear()
 
     async def _drain(self) -> None:
+        self._draining = True
         timeout_s = self._config.timeouts.drain_timeout_ms / 1e3
         log.info("draining %d connections", self.open_connections)
         try:
@@ -187,7 +242,7 @@ class Server:
         self.monitors.tick(now)
         if self._access_log is not None:
             self._access_log.flush()
-        if self._stopping.is_set() and not self.open_connections:
+        if self._draining and not self.open_connections:
             self._drained.set()
 
     def _stood_still(self, now: float) -> bool:

@@ -37,6 +37,9 @@ NAME_DIGITS = 16
 SEND_TIMEOUT_S = 5.0
 """A reader that has not taken its document after this is dropped."""
 LOCK_TIMEOUT_S = 1.0
+PREDECESSOR_S = 2.0
+"""A process whose listening sockets were taken over has closed its own by then."""
+RETRY_S = 0.05
 ENCODED_AT_ONCE = 500
 """Backends, about 0.5 ms."""
 
@@ -88,19 +91,21 @@ class StatusSocket:
         """How many are being answered."""
         return len(self._answering)
 
-    async def open(self) -> None:
-        """Serve, if that is possible; else say why not."""
+    async def open(self, *, wait: bool = False) -> None:
+        """Serve, if that is possible; else say why not.
+
+        `wait`: a predecessor is about to leave its own.
+        """
         path = self._path
         if path is None:
             return
+        tries = round(PREDECESSOR_S / RETRY_S) if wait else 0
+        listener = None
         try:
-            if path.parent == default_folder(os.getuid(), os.environ):
-                _make_private(path.parent)
-            async with _locked(path.parent):
-                if path.parent == default_folder(os.getuid(), os.environ):
-                    _remove_strays(path.parent)
-                self._listener = _listen(path)
-                self._inode = _inode(path)
+            for left in range(tries, -1, -1):
+                if (listener := await self._opened(path, last=not left)) is not None:
+                    break
+                await asyncio.sleep(RETRY_S)  # the other process tells nobody when it closes it
         except OSError as error:
             log.warning(
                 "status is not served at %s: %s; give status_socket another path, or %s",
@@ -109,8 +114,25 @@ class StatusSocket:
                 OFF,
             )
             return
+        assert listener is not None, "the last try raises"
         log.info("status: %s", path)
-        self._accepting = asyncio.create_task(self._accept(self._listener))
+        self._accepting = asyncio.create_task(self._accept(listener))
+
+    async def _opened(self, path: Path, *, last: bool) -> socket.socket | None:
+        """None if another process has it yet; if this is the last try, OSError says so."""
+        private = path.parent == default_folder(os.getuid(), os.environ)
+        if private:
+            _make_private(path.parent)
+        try:
+            async with _locked(path.parent):
+                if private:
+                    _remove_strays(path.parent)
+                self._listener = _listen(path)
+                self._inode = _inode(path)
+        except _NotOurs:
+            if last:
+                raise
+        return self._listener
 
     async def close(self) -> None:
         """Serve no more; the socket goes, unless another one has taken its place."""

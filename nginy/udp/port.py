@@ -94,10 +94,20 @@ class UdpProxy:
             for port in self._ports:
                 port.count_kernel_drops(now)
 
-    def drain(self) -> None:
+    @property
+    def sockets(self) -> dict[Address, socket.socket]:
+        """Where new clients come, for who takes them over."""
+        return {port.address: port.sock for port in self._ports}
+
+    def keep_clients(self) -> None:
+        """See `UdpPort.keep_clients`."""
+        for port in self._ports:
+            port.keep_clients()
+
+    def drain(self, *, handed_over: bool = False) -> None:
         """Serve nobody new, and let a successor have the ports; who has a session keeps it."""
         for port in self._ports:
-            port.drain()
+            port.drain(handed_over=handed_over)
 
     def abort_all(self) -> None:
         """End every session, with reason `shutdown`."""
@@ -126,11 +136,13 @@ class UdpPort:
     ) -> None:
         """Serve `sock` from now on."""
         self.address = address
+        self.sock = sock
         self.draining = False
+        self._handed_over = False
+        """A successor reads the socket; here it is for answers only."""
         self._sessions = sessions
         self._find_rule = find_rule
         self._newcomers = newcomers
-        self._socket = sock
         self._clients = client_socket(sock, address)
         self._flows: dict[Key, Flow] = {}
         self._kernel_drops = 0
@@ -138,13 +150,20 @@ class UdpPort:
         """While draining: the sockets of clients with a session."""
         sessions.poller.watch_listener(sock, partial(self._read, self._clients.receive))
 
-    def drain(self) -> None:
-        """Serve nobody new, and let a successor bind the port, which then gets all but what the
-        clients with a session send. Those are answered by the old socket: it stays until `close`.
+    def drain(self, *, handed_over: bool) -> None:
+        """Serve nobody new, and let a successor have the port (it was `handed_over`, or is bound),
+        which then gets all but what the clients with a session send. Those are answered by the old
+        socket: it stays until `close`.
         """
-        self.draining = True
-        let_share_port(self._socket)
-        self._keep_some(tuple(self._flows))
+        self.draining, self._handed_over = True, handed_over
+        if handed_over:
+            self._sessions.poller.unwatch(self.sock)
+        self.keep_clients()
+
+    def keep_clients(self) -> None:
+        """Let what clients with a session send come here, whoever else reads the socket."""
+        let_share_port(self.sock)
+        self._keep_some([key for key in self._flows if key not in self._kept])
 
     def _keep_some(self, keys: Sequence[Key], _now: float = 0.0) -> None:
         """Give clients sockets of their own, some per turn: each takes 20 us.
@@ -164,11 +183,16 @@ class UdpPort:
                 poller.watch_listener(sock, partial(self._read, receive))
         if rest := keys[KEPT_PER_TURN:]:
             poller.run_soon(partial(self._keep_some, rest))
+        elif self._handed_over:
+            let_share_port(self.sock, share=False)
 
     def close(self) -> None:
         """Stop listening."""
-        for sock in (self._socket, *self._kept.values()):
-            self._sessions.poller.close(sock)
+        poller = self._sessions.poller
+        if not self._handed_over:
+            poller.unwatch(self.sock)  # as in nginy/server/listener.py
+        for sock in (self.sock, *self._kept.values()):
+            poller.close(sock)
         self._kept.clear()
 
     def let_go(self, session: Session) -> None:
@@ -188,9 +212,9 @@ class UdpPort:
 
     def count_kernel_drops(self, now: float) -> None:
         """Take note of what the kernel threw away since the last call."""
-        drops = kernel_drops(self._socket)
+        drops = kernel_drops(self.sock)
         new = drops - self._kernel_drops
-        if new:
+        if new and not self._handed_over:
             self._kernel_drops = drops
             self._sessions.ledger.dropped[Drop.KERNEL] += new
             complaints.say(
@@ -233,13 +257,17 @@ class UdpPort:
             _lost(flow)
 
     def _begin(self, key: Key, now: float) -> Flow | None:
-        """Who serves a client unknown so far; None: nobody."""
+        """Who serves a client unknown so far; None: nobody.
+
+        One that comes here although a successor has the port was already waiting, or came while a
+        kept client's socket was not yet connected to that client.
+        """
         client, listener = self._clients.client(key), self._clients.local(key)
         rule = self._find_rule(client.host, self.address.port)
         if rule is None:
             self._sessions.ledger.nobodys("udp", listener, client, now)
             return None
-        if self.draining:
+        if self.draining and not self._handed_over:
             Attempt.refuse(rule, listener, client, CloseReason.SHUTDOWN, now)
             return None
         try:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
-from nginy.address import Address
+from nginy.address import Address, ipv4_or_ipv6
 
 BUFFER_BYTES = 65_536
 """More than UDP's length field allows (65 507 bytes over IPv4, 65 527 over IPv6): nothing that
@@ -142,7 +142,8 @@ class WildcardSocket:
 
     def of_one(self, key: Key) -> tuple[socket.SocketType, Receive]:
         """See `ClientSocket`."""
-        sock = _connected_to_client(self.local(key), key[0])
+        local = Address(socket.inet_ntop(self._family, key[1]), self._port)
+        sock = _connected_to_client(local, key[0])
 
         def receive(buffer: bytearray) -> tuple[int, Key]:
             size, sender = sock.recvfrom_into(buffer)
@@ -161,11 +162,11 @@ class WildcardSocket:
 
     def client(self, key: Key) -> Address:
         """See `ClientSocket`."""
-        return Address(key[0][0], key[0][1])
+        return ipv4_or_ipv6(key[0])
 
     def local(self, key: Key) -> Address:
         """See `ClientSocket`."""
-        return Address(socket.inet_ntop(self._family, key[1]), self._port)
+        return ipv4_or_ipv6((socket.inet_ntop(self._family, key[1]), self._port))
 
 
 def _connected_to_client(local: Address, client: tuple[Any, ...]) -> socket.SocketType:

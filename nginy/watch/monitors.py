@@ -8,7 +8,7 @@ import time
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from socket import AF_UNSPEC
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nginy.backend.pool import BackendPool
 from nginy.config.model import Config
@@ -16,11 +16,13 @@ from nginy.config.strategies import PrequalSettings
 from nginy.errors import NginyError
 from nginy.traffic.rule import RunningRule
 from nginy.watch.load_listener import LoadListener
-from nginy.watch.membership import Membership, NameMonitor
+from nginy.watch.membership import Membership
 from nginy.watch.prober import Prober
 from nginy.watch.reports import Reports
-from nginy.watch.resolver import Resolver
 from nginy.watch.watch import Watch
+
+if TYPE_CHECKING:
+    from nginy.watch.names import NameMonitor
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +95,10 @@ class Monitors:
         named = [each for each in self._config.backends if each.address.family is AF_UNSPEC]
         if not named:
             return
+        # The DNS library takes 40 ms to load, and most have no names.
+        from nginy.watch.names import NameMonitor
+        from nginy.watch.resolver import Resolver
+
         resolver, dns = Resolver(self._config.dns), self._config.dns
         names = []
         for settings in named:
@@ -126,7 +132,7 @@ class Monitors:
         log.info("load reports: %s", self._listener.address)
 
 
-async def _all_asked(names: Sequence[NameMonitor]) -> None:
+async def _all_asked(names: "Sequence[NameMonitor]") -> None:
     for name in names:
         await name.asked.wait()
 

@@ -89,7 +89,7 @@ def _config(scenario: Scenario, addresses: Mapping[str, str], records: Path) -> 
     config = {
         "access_log": str(records),
         "status_socket": "off",
-        "timeouts": {"drain_timeout_ms": round(DRAIN_S * 1000)},
+        "timeouts": {"handover_ms": 0, "drain_timeout_ms": round(DRAIN_S * 1000)},
         "backends": [_backend(scenario, index, addresses[name]) for index, name in enumerate(ids)],
         "clusters": {"all": list(ids)},
         "rules": [_rule(scenario)],

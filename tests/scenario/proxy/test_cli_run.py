@@ -7,18 +7,18 @@ import signal
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from nginy import __version__
 from tests.scenario.proxy.commands import TIMEOUT_S, nginy
 
 
 def test_version():
     done = nginy("--version")
     assert done.returncode == 0
-    assert __version__ in done.stdout
+    assert version("nginy") in done.stdout
 
 
 @pytest.mark.parametrize("command", ["run", "check", "explain"])

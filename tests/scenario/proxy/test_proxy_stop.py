@@ -3,7 +3,7 @@
 import pytest
 
 from nginy.address import Address
-from nginy.server.listener import ListenError
+from nginy.server.sockets import ListenError
 
 
 def test_drain_lets_a_transfer_finish_and_refuses_new_ones(proxy, peer, wait_until):

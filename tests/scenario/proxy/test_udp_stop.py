@@ -64,6 +64,7 @@ def test_a_second_signal_ends_all_at_once(udp_proxy, udp_peer):
     assert server.record()["close_reason"] == "shutdown"
 
 
+@pytest.mark.parametrize("handover_ms", [0, 60_000])
 @pytest.mark.parametrize(
     ("bound", "host", "per_datagram"),
     [
@@ -75,11 +76,12 @@ def test_a_second_signal_ends_all_at_once(udp_proxy, udp_peer):
     ],
 )
 def test_a_successor_has_the_port_at_once_and_old_sessions_go_on(
-    udp_peer, start, own, tmp_path, bound, host, per_datagram
+    udp_peer, start, own, tmp_path, bound, host, per_datagram, handover_ms
 ):
     b1, port = udp_peer(), free_port()
     config = {
         "bind_addresses": [bound],
+        "timeouts": {"handover_ms": handover_ms},
         "backends": [{"id": "b1", "address": b1.address}],
         "rules": [
             {
@@ -111,7 +113,8 @@ def test_a_successor_has_the_port_at_once_and_old_sessions_go_on(
     first.send_signal(signal.SIGTERM)
     second, log = run("second")
     assert second.poll() is None, log.read_text()
-    assert f"(pid {first.pid})" in log.read_text()
+    from_whom = "a process that stops" if handover_ms else f"(pid {first.pid})"
+    assert f"taken over from {from_whom}" in log.read_text().replace("python ", "")
     b1.socket.sendto(b"of 2", before)
     assert old.recv(100) == b"of 2"
     new.send(b"new")

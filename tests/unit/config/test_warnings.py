@@ -85,7 +85,7 @@ V6 = '"[::/0]:80"'
 
 @pytest.mark.parametrize(
     ("clients", "bound", "family", "wildcard"),
-    [('"10.0.0.0/8:80"', "::", "IPv4", "0.0.0.0"), (V6, "10.0.1.1", "IPv6", "::")],
+    [('"10.0.0.0/8:80"', "::1", "IPv4", "0.0.0.0"), (V6, "10.0.1.1", "IPv6", "::")],
 )
 def test_clients_that_cannot_come(clients: str, bound: str, family: str, wildcard: str) -> None:
     assert warnings(clients=clients, file=f"bind_addresses: ['{bound}']") == [

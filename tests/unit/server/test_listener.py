@@ -11,7 +11,8 @@ import pytest
 from nginy.address import Address
 from nginy.engine.poller import Poller
 from nginy.engine.timers import TimerWheel
-from nginy.server.listener import ACCEPT_S, FALLBACK_S, Listener, bind
+from nginy.server.listener import ACCEPT_S, FALLBACK_S, Listener
+from nginy.server.sockets import bind
 
 HOST = "127.0.0.1"
 
@@ -23,7 +24,7 @@ class World:
         self.poller = poller
         self.accepted: list[socket.SocketType] = []
         self.wheel = TimerWheel(0.05, poller.now)
-        sock = bind(Address(HOST, 0), ["test"])
+        sock = bind("tcp", Address(HOST, 0))
         address = Address(*sock.getsockname())
         self.listener = Listener(sock, address, poller, self.wheel, self._accept)
         self.client = socket.create_connection(address)
@@ -134,7 +135,7 @@ def test_a_crowd_is_let_in_for_two_milliseconds_at_a_time():
     with ExitStack() as own:
         poller = Poller(lambda _callback: None, lambda: now)
         own.callback(poller.shut)
-        sock = bind(Address(HOST, 0), ["test"])
+        sock = bind("tcp", Address(HOST, 0))
         address = Address(*sock.getsockname())
         wheel = TimerWheel(0.05, poller.now)
         listener = Listener(sock, address, poller, wheel, serve, lambda: now)

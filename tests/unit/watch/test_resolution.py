@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nginy.watch.membership import Resolution
+from nginy.watch.names import Resolution
 from nginy.watch.resolver import DnsAnswer, by_version
 
 
