@@ -123,7 +123,7 @@ def test_the_queue_is_heeded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bound", "client", "version"), [("0.0.0.0", "2001:db8::1", 6), ("::", "192.0.2.7", 4)]
+    ("bound", "client", "version"), [("0.0.0.0", "2001:db8::1", 6), ("::1", "192.0.2.7", 4)]
 )
 def test_unbound_address_families_are_heeded(
     tmp_path: Path, bound: str, client: str, version: int
