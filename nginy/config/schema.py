@@ -59,9 +59,10 @@ class ConnectionTimeouts(Settings):
     """A connection without a byte in either direction is closed after this (default 10 min)."""
     half_closed_timeout_ms: Positive = 30_000
     """The same once one side has finished sending (default 30 s)."""
-    backend_finished_timeout_ms: Positive | None = None
-    """The same if that side is the backend: the connection takes a place of its `max_connections`
-    until it is closed (default: half_closed_timeout_ms)."""
+    backend_finished_timeout_ms: Positive | None = 2_000
+    """The same if that side is the backend (default 2 s): the connection takes a place of its
+    `max_connections` until it is closed, and few clients have more to say; null:
+    half_closed_timeout_ms."""
     keepalive_idle_s: Annotated[int, Field(strict=True, ge=0, le=32_767)] = 0
     """TCP keepalive on both sides: the first probe after so long a silence; 0 (default): off. A
     peer that vanished is found; a quiet one that lives stays, up to idle_timeout_ms."""

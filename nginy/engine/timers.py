@@ -12,6 +12,7 @@ connect are over by then, and never see a slot.
 
 import itertools
 import logging
+import math
 
 from nginy.traffic.scheduler import Check
 
@@ -48,6 +49,7 @@ class TimerWheel:
         self._new: list[Timer] = []
         """Since the last tick; some are over."""
         self._tick = int(now / tick_s)
+        self.resumed_at = -math.inf
 
     def __len__(self) -> int:
         """Timers on the wheel."""
@@ -69,10 +71,11 @@ class TimerWheel:
                 self._ask(timer, now)
             self._place_new()
 
-    def postpone(self, by_s: float) -> None:
+    def postpone(self, by_s: float, now: float) -> None:
         """Let nothing that is on the wheel now be due before `by_s` more have passed (to the
-        tick): time in which the process stood still, so that nobody could do what a timer waits
-        for."""
+        tick): time in which the process stood still, until `now`, so that nobody could do what a
+        timer waits for."""
+        self.resumed_at = now
         ticks = int(by_s / self.tick_s)
         self._tick += ticks
         self._slots = {tick + ticks: slot for tick, slot in self._slots.items()}

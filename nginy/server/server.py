@@ -254,7 +254,7 @@ class Server:
         if late_s < STANDSTILL_S:
             return False
         log.warning("nginy stood still for %.1f s: that does not count as silence", late_s)
-        self.wheel.postpone(late_s)
+        self.wheel.postpone(late_s, now)
         self._sweep_from_s = now + min(late_s, LONGEST_GRACE_S)
         return True
 

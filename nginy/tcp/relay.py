@@ -255,7 +255,7 @@ class Relay:
             return None
         if self.up.pause or self.down.pause:  # our own doing is no silence
             self._active_at = now
-        deadline = self._active_at + self._limit_s
+        deadline = max(self._active_at, self._timers.resumed_at) + self._limit_s
         if deadline > now:
             return deadline
         half_closed = not (self.up.open and self.down.open)

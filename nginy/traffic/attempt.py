@@ -237,16 +237,17 @@ class Attempt(ConnectionContext):
             self.rule.loops.closed(self._sends_from)
             self._sends_from = None
         blamed = failed is not None and not isinstance(failed, BackendWithdrawn)
-        began_s = self.connect_began_s
+        began_s, connected_s = self.connect_began_s, self.connected_s
+        first_byte_s, last_byte_s = self.first_byte_s, self.last_byte_s
         up, down = self.carried()
         outcome = Outcome(
             blamed,
             up,
             down,
             now - began_s,
-            _since(began_s, self.connected_s),
-            _since(began_s, self.first_byte_s),
-            _since(began_s, self.last_byte_s),
+            None if connected_s is None else connected_s - began_s,
+            None if first_byte_s is None else first_byte_s - began_s,
+            None if last_byte_s is None else last_byte_s - began_s,
         )
         try:
             if tally is not None:
@@ -295,10 +296,6 @@ class Attempt(ConnectionContext):
         if self._give_up_s is not None:
             self._give_up_s += waited_s
         queue.leave(waiter)
-
-
-def _since(began_s: float, at_s: float | None) -> float | None:
-    return None if at_s is None else at_s - began_s
 
 
 def complain(backend: Backend, error: BackendError, now: float) -> None:

@@ -20,6 +20,8 @@ class Timers(Protocol):
     """Asks when a deadline has passed, up to `tick_s` late and never early."""
 
     tick_s: float
+    resumed_at: float
+    """When the process last went on after it had stood still: nobody was silent before that."""
 
     def add(self, deadline: float, check: Check) -> Timer:
         """Ask `check` when `deadline` (seconds, on the clock of `now` everywhere) has passed."""

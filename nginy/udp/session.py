@@ -123,7 +123,7 @@ class Session:
         self.open = True
         self.owner = owner
         self.key = key
-        self._table = sessions.of(rule)
+        self._table = table = sessions.of(rule)
         self._reply = reply
         limits, udp, now = rule.rates, rule.udp, attempt.opened_s
         self._upload = self._download = None
@@ -146,7 +146,7 @@ class Session:
         self._progresses = rule.balancer.wants_progress
         self._reported_s = now
         self._touched_s = now
-        self._table.add(self, now)
+        table.add(self, now)
         sessions.live += 1
 
     # What the client says.

@@ -116,7 +116,7 @@ def test_time_in_which_the_process_stood_still_is_not_counted():
     wheel.add(10.0, lambda now: asked.setdefault("placed", now) and None)
     wheel.advance(1.0)
     wheel.add(11.0, lambda now: asked.setdefault("new", now) and None)
-    wheel.postpone(600.0)
+    wheel.postpone(600.0, 600.0)
     wheel.add(602.0, lambda now: asked.setdefault("later", now) and None)
     now = 601.0
     while len(wheel):

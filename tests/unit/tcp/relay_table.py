@@ -140,6 +140,11 @@ class Table:
             self.poller.now += TICK_S
             self.wheel.advance(self.poller.now)
 
+    def stand_still(self, seconds: float) -> None:
+        """As the server does, in the tick that comes so late."""
+        self.poller.now += seconds
+        self.wheel.postpone(seconds, self.poller.now)
+
     @property
     def fins(self) -> tuple[bool, bool]:
         """Sent to the client, to the backend."""

@@ -237,3 +237,14 @@ def test_a_fault_ends_the_connection_instead_of_leaving_it_waiting(when, caplog)
         table.take_turns()
     assert table.ends == [CloseReason.INTERNAL_ERROR]
     assert "a bug" in caplog.text
+
+
+def test_silence_counts_from_the_end_of_a_standstill():
+    table = Table().start()
+    table.pass_time(6.0)
+    table.client_says((1, Stop.DRAINED))  # later than the timer knows
+    table.stand_still(20.0)
+    table.pass_time(LIMITS.idle_s - TICK_S)
+    assert table.ends == []
+    table.pass_time(3 * TICK_S)
+    assert table.ends == [CloseReason.IDLE_TIMEOUT]
