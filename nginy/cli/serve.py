@@ -9,7 +9,7 @@ import click
 from nginy.cli.common import CANNOT_RUN, WRONG_CONFIG, config_option, fail, load_or_exit
 from nginy.engine.log import logging_to_standard_error
 from nginy.errors import NginyError
-from nginy.server.process import hold_signals, open_standard_descriptors
+from nginy.server.process import hold_signals, open_standard_descriptors, pause_collector
 from nginy.server.process import run as run_process
 from nginy.server.status_socket import socket_path
 
@@ -33,6 +33,7 @@ def run(path: Path, seed: int | None, verbose: bool) -> None:
     nginy run -c nginy.yaml --seed 1 2> nginy.log
     """
     hold_signals()
+    pause_collector()
     config = load_or_exit(path)
     open_standard_descriptors()
     try:
