@@ -12,6 +12,9 @@ Rules of this file:
 3. What may take long (bulk transfers, many ends at once) is cut into turns of well under a
    millisecond, asked for by `run_soon`. They share DUE_S between two looks at the sockets, so
    however many there are, nobody's event waits for more than that and a batch of events.
+4. Who is new steps back in a crowd: beyond AT_ONCE events of a batch, those of connections that
+   have carried no answer yet (`grown`) are put off, and share DUE_S in the same way. The kernel
+   reports sockets in order: of 4 000 that arrive together, an old one waited for all (40 ms).
 """
 
 import logging
@@ -33,12 +36,16 @@ SHORT_READS = GONE | select.EPOLLRDHUP | select.EPOLLPRI
 """A read may give less than there is: it stops short of the end, and of urgent data."""
 
 EVENTS_PER_TURN = 256
+AT_ONCE = 16
+"""Events of a batch that are handled whosoever they are."""
 TURNS_PER_DISPATCH = 4
 """Batches handled before the event loop gets its turn: saves its bookkeeping under load."""
 DISPATCH_S = 0.002
 """And no further batch once this has passed."""
 DUE_S = 0.002
 """For the turns that are due, after each batch."""
+CATCH_UP_S = 0.001
+"""Of them, the one for events that were put off."""
 
 
 class Poller:
@@ -59,6 +66,10 @@ class Poller:
         self._epoll = select.epoll()
         self._call_soon = call_soon
         self._handlers: dict[int, Handler] = {}
+        self._young: set[int] = set()
+        """Descriptors of connections without an answer so far."""
+        self._put_off: dict[int, int] = {}
+        """Their events that wait, first come, first served: descriptor and mask."""
         self._soon: deque[Callable[[float], None]] = deque()
         self._closing: list[socket.SocketType] = []
         self._wanting_descriptors: dict[Callable[[], object], None] = {}
@@ -78,6 +89,16 @@ class Poller:
         fd = sock.fileno()
         self._epoll.register(fd, events | select.EPOLLET)
         self._handlers[fd] = handler
+        self._young.add(fd)
+
+    def grown(self, sock: socket.SocketType) -> None:
+        """Put its events off no more (rule 4)."""
+        self._young.discard(sock.fileno())
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many new ones have come that no more should be let in for now."""
+        return len(self._put_off) >= AT_ONCE
 
     def watch_listener(self, sock: socket.SocketType, handler: Handler) -> None:
         """Call `handler` as long as connections wait (level-triggered: it may leave some)."""
@@ -94,15 +115,22 @@ class Poller:
 
     def unwatch(self, sock: socket.SocketType) -> None:
         """Stop calling the handler; the socket stays open."""
-        if self._handlers.pop(sock.fileno(), None) is not None:
+        if self._forgotten(sock.fileno()):
             self._epoll.unregister(sock.fileno())
 
     def close(self, sock: socket.SocketType) -> None:
         """No handler call from now on; closed after this batch of events (rule 2)."""
-        self._handlers.pop(sock.fileno(), None)
+        self._forgotten(sock.fileno())
         self._closing.append(sock)
         if not self._scheduled:
             self._schedule()
+
+    def _forgotten(self, fd: int) -> bool:
+        """Whether it was watched; it has no events any more."""
+        self._young.discard(fd)
+        if self._put_off:
+            self._put_off.pop(fd, None)
+        return self._handlers.pop(fd, None) is not None
 
     def run_soon(self, callback: Callable[[float], None]) -> None:
         """Call `callback` with the turn's time, once the sockets that are ready now have had their
@@ -138,6 +166,8 @@ class Poller:
 
     def _handle(self, events: list[tuple[int, int]]) -> None:
         self.now = self._clock()
+        if self._put_off or (self._young and len(events) > AT_ONCE):
+            events = self._of_the_old(events)
         handlers = self._handlers
         for fd, mask in events:
             handler = handlers.get(fd)
@@ -148,6 +178,36 @@ class Poller:
                     log.exception("a fault of nginy while a socket was handled")
         if self._closing:
             self._close_closing()
+
+    def _of_the_old(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Those to handle at once; the others are put off."""
+        young, put_off = self._young, self._put_off
+        at_once = []
+        for fd, mask in events:
+            if fd in put_off or (fd in young and (put_off or len(at_once) >= AT_ONCE)):
+                if not put_off:
+                    self.run_soon(self._catch_up)
+                put_off[fd] = put_off.get(fd, 0) | mask
+            else:
+                at_once.append((fd, mask))
+        return at_once
+
+    def _catch_up(self, _now: float) -> None:
+        """Handle some of what was put off; as many as there is time for."""
+        put_off, until = self._put_off, self._clock() + CATCH_UP_S
+        while put_off:
+            fd = next(iter(put_off))
+            mask = put_off.pop(fd)
+            handler = self._handlers.get(fd)
+            if handler is not None:
+                try:
+                    handler(mask)
+                except Exception:
+                    log.exception("a fault of nginy while a socket was handled")
+            if self._clock() >= until:
+                break
+        if put_off:
+            self.run_soon(self._catch_up)
 
     def _take_due_turns(self) -> None:
         """In the order in which they were asked for, as many as there is time for, at least one;

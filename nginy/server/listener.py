@@ -17,7 +17,7 @@ Accepted = Callable[[socket.SocketType, Address, Address], None]
 """Takes the connection, its peer, and the address it was accepted on."""
 
 ACCEPTS_PER_TURN = 64
-ACCEPT_S = 0.002
+ACCEPT_S = 0.001
 """And no further one once this has passed: with its backend's connect one may take 0.1 ms."""
 FALLBACK_S = 0.2
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -81,6 +81,8 @@ class Listener:
         self._serve_halfway()
 
     def _accept(self, _events: int) -> None:
+        if self._poller.crowded:
+            return  # those that are in come first; the others wait in the kernel's queue
         until = self._clock() + ACCEPT_S
         for _ in range(ACCEPTS_PER_TURN):
             try:

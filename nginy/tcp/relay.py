@@ -284,6 +284,8 @@ class Relay:
             if moved != self._passed_down:
                 self.last_byte_at = self._active_at
                 if not self._passed_down:
+                    self._poller.grown(self._client)
+                    self._poller.grown(self._upstream)
                     self._first_byte()
                 self._passed_down = moved
         if stop is Stop.DRAINED:

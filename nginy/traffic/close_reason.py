@@ -23,9 +23,6 @@ class CloseReason(Enum):
 
     fault: Fault
 
-    # Of the member itself: Enum's hashes its name, in Python, at each of the counts of an end.
-    __hash__ = object.__hash__
-
     def __new__(cls, value: str, fault: Fault) -> "CloseReason":
         """The value is the word alone, so that `CloseReason("completed")` finds it."""
         reason = object.__new__(cls)

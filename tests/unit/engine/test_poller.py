@@ -6,7 +6,16 @@ from contextlib import ExitStack
 
 import pytest
 
-from nginy.engine.poller import DISPATCH_S, DUE_S, READABLE, SHORT_READS, WRITABLE, Poller
+from nginy.engine.poller import (
+    AT_ONCE,
+    CATCH_UP_S,
+    DISPATCH_S,
+    DUE_S,
+    READABLE,
+    SHORT_READS,
+    WRITABLE,
+    Poller,
+)
 
 
 class Loop:
@@ -235,3 +244,56 @@ def test_who_wants_a_descriptor_is_called_once_after_the_next_close(loop, poller
     poller.close(other)
     loop.run()
     assert called == [-1]
+
+
+class Crowd:
+    """Many sockets with an event each, the last one's connection an old one."""
+
+    def __init__(self, own: ExitStack, count: int) -> None:
+        self.now = 0.0
+        self.cost_s = 0.0
+        """Of every event."""
+        self.heard: list[int] = []
+        self.loop = Loop()
+        self.poller = Poller(self.loop.call_soon, lambda: self.now)
+        own.callback(self.poller.shut)
+        self.near: list[socket.socket] = []
+        for number in range(count):
+            near, far = map(own.enter_context, socket.socketpair())
+            far.send(b"x")
+            self.near.append(near)
+            self.poller.watch(near, lambda _mask, number=number: self._hear(number))
+        self.poller.grown(self.near[-1])
+
+    def _hear(self, number: int) -> None:
+        self.now += self.cost_s
+        self.heard.append(number)
+
+
+def test_in_a_crowd_the_old_come_first_and_nobody_is_forgotten():
+    with ExitStack() as own:
+        crowd = Crowd(own, 100)
+        crowd.cost_s = CATCH_UP_S / 4
+        crowd.poller.dispatch()
+        assert crowd.heard[: AT_ONCE + 1] == [*range(AT_ONCE), 99]
+        assert crowd.poller.crowded
+        crowd.loop.run()
+        assert not crowd.poller.crowded
+        assert crowd.heard == [*range(AT_ONCE), 99, *range(AT_ONCE, 99)]
+
+
+def test_what_was_put_off_is_not_told_to_who_has_the_descriptor_next():
+    with ExitStack() as own:
+        crowd = Crowd(own, 100)
+        crowd.cost_s = 1.0
+        crowd.poller.dispatch()
+        gone = crowd.near[98]
+        number = gone.fileno()
+        crowd.poller.close(gone)
+        crowd.poller._close_closing()
+        near, far = map(own.enter_context, socket.socketpair())
+        assert number in (near.fileno(), far.fileno())
+        crowd.poller.watch(near, lambda _mask: crowd.heard.append(1000))
+        crowd.poller.watch(far, lambda _mask: crowd.heard.append(1000))
+        crowd.loop.run()
+        assert sorted(crowd.heard) == [*range(98), 99]

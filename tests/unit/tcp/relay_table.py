@@ -81,6 +81,9 @@ class Poller:
     def hand_over(self, sock: object, handler: Callable[[int], None]) -> None:
         self.handlers[sock] = handler
 
+    def grown(self, sock: object) -> None:
+        pass
+
     def want_write(self, sock: object) -> None:
         self.to_be_written.append(sock)
 
