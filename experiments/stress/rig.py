@@ -44,6 +44,8 @@ class Rig:
         self._directory = directory
         self._clients = ProcessGroup(_on_first_core, directory)
         self._started = 0
+        self._config = Path()
+        """Of the balancer that was started last."""
 
     def __enter__(self) -> Self:
         """With a backend. Raises ProcessFailed."""
@@ -81,6 +83,15 @@ class Rig:
         path.write_text(json.dumps(document))
         return self._run("nginy", [sys.executable, "-m", "nginy", "run", "-c", str(path)])
 
+    def loop_lag_ms(self) -> float:
+        """p99 over the last minute of the nginy that was started last, as `nginy status` tells it.
+        Raises BenchError if it does not."""
+        argv = [sys.executable, "-m", "nginy", "status", "--json", "-c", str(self._config)]
+        asked = subprocess.run(argv, capture_output=True, text=True, cwd=HERE)
+        if asked.returncode:
+            raise BenchError(f"nginy does not tell its status: {asked.stderr}")
+        return float(json.loads(asked.stdout)["loop_lag"]["p99_ms"])
+
     def client(self, action: str, *arguments: object) -> HostProcess:
         """A process of `ends`, once its load is on. Raises ProcessFailed."""
         self._started += 1
@@ -95,6 +106,8 @@ class Rig:
 
     def _run(self, name: str, argv: Sequence[str]) -> HostProcess:
         self._started += 1
+        if "-c" in argv:
+            self._config = Path(argv[argv.index("-c") + 1])
         process = self._own.enter_context(
             running(_on_last_core, f"{self._started}", name, argv, self._directory)
         )

@@ -40,6 +40,8 @@ class Figure(NamedTuple):
 
     value: float
     quiet: float | None = None
+    lag_ms: float | None = None
+    """p99 of how late nginy's event loop was, by itself."""
 
 
 class Goal(NamedTuple):

@@ -7,7 +7,9 @@ from experiments.stress.scenes import SCENES, Figure, Scene
 Figures = Mapping[str, Mapping[str, Figure]]
 """By scene and system."""
 OURS = "nginy"
-HEAD = ("", "figure", "quiet", "goal", "verdict")
+HEAD = ("", "figure", "quiet", "goal", "loop lag p99", "verdict")
+MOST_LAG_MS = 5.0
+"""In every scene."""
 
 
 def bound(scene: Scene, figures: Mapping[str, Figure]) -> float | None:
@@ -26,7 +28,9 @@ def reached(scene: Scene, figures: Mapping[str, Figure]) -> bool | None:
     limit = bound(scene, figures) if OURS in figures else None
     if limit is None:
         return None
-    value = figures[OURS].value
+    value, lag_ms = figures[OURS].value, figures[OURS].lag_ms
+    if lag_ms is not None and lag_ms > MOST_LAG_MS:
+        return False
     return value >= limit if scene.goal.more_is_better else value <= limit
 
 
@@ -34,7 +38,7 @@ def table(figures: Figures) -> str:
     """A group of lines for each scene."""
     rows: list[tuple[str, ...]] = [HEAD]
     for name, its in figures.items():
-        rows.append((f"{name}: {SCENES[name].title}", "", "", "", ""))
+        rows.append((f"{name}: {SCENES[name].title}", *[""] * (len(HEAD) - 1)))
         rows += [_row(SCENES[name], system, its) for system in its]
     widths = [max(len(row[i]) for row in rows if row[1] or i) for i in range(len(HEAD))]
     lines = (
@@ -45,11 +49,11 @@ def table(figures: Figures) -> str:
 
 
 def _row(scene: Scene, system: str, figures: Mapping[str, Figure]) -> tuple[str, ...]:
-    value, quiet = figures[system]
+    value, quiet, lag_ms = figures[system]
     cells = (f"  {system}", f"{value:.1f}", "" if quiet is None else f"{quiet:.1f}")
     limit = bound(scene, figures) if system == OURS else None
     if limit is None:
-        return (*cells, "", "not judged" if system == OURS else "")
+        return (*cells, "", "", "not judged" if system == OURS else "")
     sign = ">=" if scene.goal.more_is_better else "<="
     word = "reached" if reached(scene, figures) else "MISSED"
-    return (*cells, f"{sign} {limit:.1f}", word)
+    return (*cells, f"{sign} {limit:.1f}", "" if lag_ms is None else f"{lag_ms:.1f} ms", word)

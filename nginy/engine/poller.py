@@ -182,7 +182,7 @@ class Poller:
     def _of_the_old(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Those to handle at once; the others are put off."""
         young, put_off = self._young, self._put_off
-        at_once = []
+        at_once: list[tuple[int, int]] = []
         for fd, mask in events:
             if fd in put_off or (fd in young and (put_off or len(at_once) >= AT_ONCE)):
                 if not put_off:

@@ -33,6 +33,12 @@ def test_a_goal_is_beside_another_one_or_above_what_is_quiet(
     assert reached(scene(goal), figures) is expected
 
 
+def test_a_loop_that_is_held_misses_every_goal() -> None:
+    figures = {"nginy": Figure(0.0, quiet=3.0, lag_ms=5.1)}
+    assert reached(scene(Goal(held=5.0)), figures) is False
+    assert "5.1 ms        MISSED" in table({"weight": figures})
+
+
 def test_without_a_figure_of_nginy_nothing_is_judged() -> None:
     assert reached(scene(Goal(held=5.0)), {"nginx": Figure(1.0)}) is None
 
