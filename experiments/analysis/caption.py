@@ -1,5 +1,6 @@
 """What stands below a figure: how many samples, which seeds, what the links really were."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,13 +55,22 @@ def sweep_caption(runs: Sequence[Run]) -> Caption:
         seeds=f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}",
         links=measured_links([run.calibration for run in runs]),
         verdict=(f"{invalid} runs INVALID" if invalid else "all runs valid")
+        + _labelled([run.verdict for run in runs])
         + _worst_uncertainty([run.verdict for run in runs]),
     )
 
 
 def _run_verdict(verdict: Mapping[str, Any]) -> str:
     valid = f"run {'valid' if verdict['valid'] else 'INVALID'}"
-    return "; ".join(filter(None, [valid, verdict.get("statement")]))
+    return "; ".join(filter(None, [valid, *verdict.get("labels", ()), verdict.get("statement")]))
+
+
+def _labelled(verdicts: Sequence[Mapping[str, Any]]) -> str:
+    """How many runs have a label, by its first words: the numbers are each run's own."""
+    counts = Counter(
+        label.partition(" (")[0] for verdict in verdicts for label in verdict.get("labels", ())
+    )
+    return "".join(f"; {label} in {count} of {len(verdicts)}" for label, count in counts.items())
 
 
 def _worst_uncertainty(verdicts: Iterable[Mapping[str, Any]]) -> str:

@@ -4,12 +4,13 @@ Being late is an uncertainty of the result. It is stated with every run, and ref
 it could change what the run shows. Three parts of this machine can make a request late beside the
 network and the system under test:
 
-- **the link emulator**, once per packet that a request waits for in turn: `round_trips` times up
+- **the links**, once per packet that a request waits for in turn: `round_trips` times up
   and down. The 99th percentiles of these packets are added up. That bounds the 99th percentile of
   the sum when all are late together, and when they are late by turns if the tail falls off faster
   than 1 / x (Danielsson et al., "Fat tails, VaR and subadditivity", J. Econometrics 172, 2013). It
   is on the safe side: most packets are far less late than their p99.
 - **the generators**: latency counts from the intended start.
+- **the backends**, which are emulated: how late they answer after the end of a service.
 - **the balancer's wait for a processor** that others hold. The kernel counts its sum, so this is
   a mean: what shifts the whole curve.
 
@@ -18,10 +19,11 @@ one packet in a hundred falls into one, and the p99 above is how long they last.
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from experiments.judge.punctuality import OneWay
 from experiments.lab.host_load import RunQueue
 from experiments.plan.scenario import Scenario
 from topologies.emulate.method import DirectionCounters
@@ -51,11 +53,15 @@ class Uncertainty:
     balancer_ms: float
     median_latency_ms: float
     """Of the answered requests; 0 without any."""
+    backends_ms: float = 0.0
+    one_way: tuple[OneWay, ...] = ()
+    """By captures, each direction between a client and the balancer; none where that cannot be
+    compared (jitter, a rate, no captures)."""
 
     @property
     def added_ms(self) -> float:
         """All parts together."""
-        return self.links_ms + self.generators_ms + self.balancer_ms
+        return self.links_ms + self.generators_ms + self.balancer_ms + self.backends_ms
 
     @property
     def added_pct(self) -> float | None:
@@ -78,6 +84,7 @@ class Uncertainty:
         parts = {
             "links late": self.links_ms,
             "generators late": self.generators_ms,
+            "backends late": self.backends_ms,
             "balancer kept waiting for a processor": self.balancer_ms,
         }
         return max(parts, key=lambda name: parts[name])
@@ -87,7 +94,8 @@ class Uncertainty:
         """Every part, for the verdict's check."""
         return (
             f"{self} (links {self.links_ms:.1f} ms, latest packet {self.links_max_ms:.1f} ms; "
-            f"generators {self.generators_ms:.1f} ms; balancer waiting {self.balancer_ms:.1f} ms), "
+            f"generators {self.generators_ms:.1f} ms; backends {self.backends_ms:.1f} ms; balancer "
+            f"waiting {self.balancer_ms:.1f} ms), "
             f"allowed {self.allowed_ms:.1f} ms"
         )
 
@@ -112,18 +120,43 @@ def assess(
     waited: RunQueue | None,
     generators_late_ms: Mapping[str, float],
     median_latency_ms: float,
+    *,
+    backends_late_ms: Collection[float] = (),
+    one_way: Sequence[OneWay] = (),
 ) -> Uncertainty:
     """Of one run: the links' `counters` by direction, how the balancer `waited` for a processor,
-    what `generators_ms` found, and the median latency of the answered requests (0 without any)."""
+    what `generators_ms` found, the median latency of the answered requests (0 without any), p99 of
+    each backend's lateness, and what captures at both ends say of the way.
+
+    Of what the emulator says of itself and what the captures show, the worse counts: it cannot know
+    how long a packet waited before the kernel told it, and the captures are only at two hosts.
+    """
     work = scenario.workload
     trips = round_trips(scenario.protocol, work.mode, work.response_bytes)
     return Uncertainty(
-        links_ms=links_ms(scenario.network.shape(), counters, trips),
-        links_max_ms=max((each.lateness_max_ms or 0.0 for each in counters.values()), default=0.0),
+        links_ms=max(links_ms(scenario.network.shape(), counters, trips), way_ms(one_way, trips)),
+        links_max_ms=max(
+            *(each.lateness_max_ms or 0.0 for each in counters.values()),
+            *(way.max_ms for way in one_way),
+            0.0,
+            0.0,
+        ),
         generators_ms=max(generators_late_ms.values(), default=0.0),
         balancer_ms=balancer_ms(waited, trips),
         median_latency_ms=median_latency_ms,
+        backends_ms=max(backends_late_ms, default=0.0),
+        one_way=tuple(one_way),
     )
+
+
+def way_ms(one_way: Sequence[OneWay], trips: int) -> float:
+    """What late packets between clients and balancer add to a request at p99: `trips` up and down,
+    each the worst of all clients."""
+    worst = {
+        direction: max((way.p99_ms for way in one_way if way.direction == direction), default=0.0)
+        for direction in ("up", "down")
+    }
+    return trips * sum(max(0.0, late_ms) for late_ms in worst.values())
 
 
 def round_trips(protocol: str, mode: str, response_bytes: int) -> int:

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from experiments.judge.precision import Uncertainty
+from experiments.judge.punctuality import EARLY_MS, OneWay, Tail, tail_json
+from experiments.judge.saturation import BusySecond, saturated
 from experiments.lab.host_load import HostLoad
 
 LATENESS_FLOOR_MS = 1.0
@@ -60,6 +62,10 @@ class Verdict:
     """None for a run that ended early."""
     load: HostLoad | None = None
     """Of the machine while the run was disturbed or measured."""
+    labels: tuple[str, ...] = ()
+    """What a reader has to know of a valid run, too: `balancer saturated (97 % of a core at 12 s)`.
+    """
+    tail: Tail | None = None
 
     @property
     def valid(self) -> bool:
@@ -96,6 +102,8 @@ class Verdict:
         return {
             "valid": self.valid,
             "statement": None if self.uncertainty is None else str(self.uncertainty),
+            "labels": list(self.labels),
+            "tail": tail_json(self.tail),
             "disturbance": self.disturbance,
             "reasons": self.reasons,
             "checks": [asdict(check) for check in self.checks],
@@ -119,6 +127,43 @@ def links_check(reasons: list[str], count: int, cause: str = "") -> Check:
 def precision_check(uncertainty: Uncertainty) -> Check:
     """What this machine may have added does not change what the run shows."""
     return Check("precision", uncertainty.acceptable, uncertainty.detail, uncertainty.cause)
+
+
+def tail_check(tail: Tail | None) -> Check:
+    """The slowest requests were slow for another reason than this machine."""
+    if tail is None:
+        return Check("tail", True, "no request was answered")
+    return Check("tail", tail.acceptable, str(tail), "requests delayed by this machine")
+
+
+def early_check(one_way: Iterable[OneWay]) -> Check:
+    """No packet came sooner than the links' delay allows."""
+    ways = list(one_way)
+    early = [
+        f"{way.client} {way.direction}: a packet took {way.asked_ms + way.min_ms:.2f} ms instead "
+        f"of at least {way.asked_ms:g}"
+        for way in ways
+        if way.min_ms < -EARLY_MS
+    ]
+    packets = sum(way.packets for way in ways)
+    detail = f"{packets} packets measured at both ends" if ways else "not measured at both ends"
+    return problems_check("one-way delay", early, detail)
+
+
+def saturation_check(busiest: Mapping[str, BusySecond], balancer: str) -> Check:
+    """Nothing that measures was at its limit; that the balancer was is a result, not a fault."""
+    at_limit = [f"{name}: {s}" for name, s in saturated(busiest).items() if name != balancer]
+    most = max(busiest.items(), key=lambda item: item[1].share, default=None)
+    detail = f"busiest: {most[0]}, {most[1]}" if most else "not told by this kernel"
+    return problems_check("saturation", at_limit, detail)
+
+
+def priority_check(realtime: Mapping[str, bool], *, strict: bool) -> Check:
+    """Who measures had real-time priority. Without it a busy moment delays the measurement; how
+    much shows in the lateness, so only precision work is refused."""
+    without = [name for name, got in realtime.items() if not got]
+    said = f"not granted: {', '.join(without)}" if without else f"granted to all {len(realtime)}"
+    return Check("real-time priority", not (without and strict), said)
 
 
 def lateness_check(late_ms: Mapping[str, float], median_latency_ms: float) -> Check:

@@ -66,6 +66,11 @@ class Backends:
         """Whether all live that are to live; ProcessFailed names one that ended with an error."""
         return all(process.running() for process in self._running.values())
 
+    @property
+    def pids(self) -> dict[str, int]:
+        """Of those that live, by name."""
+        return {name: process.pid for name, process in self._running.items()}
+
     def stop(self) -> None:
         """End them in order; ProcessFailed if one does not."""
         for process in self._running.values():

@@ -1,7 +1,7 @@
 """What the terminal shows at the end of a run or a sweep."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,10 +185,19 @@ def _show_verdict(run: Run, console: Console) -> None:
             highlight=False,
             soft_wrap=True,
         )
+        _show_notes(verdict, console)
         return
     console.print("  verdict  [red]invalid[/]: the numbers are no evidence")
     show_reasons(run, console)
     console.print(f"  do       {_advice(run)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _show_notes(verdict: Mapping[str, Any], console: Console) -> None:
+    """What a reader of a valid run has to know besides; runs of before have none."""
+    tail = verdict.get("tail")
+    touched = [tail["statement"]] if tail and tail["touched"] else []
+    for note in (*verdict.get("labels", ()), *touched):
+        console.print(f"  note     {note}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _advice(run: Run) -> str:

@@ -3,14 +3,17 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pandas as pd
 
-from experiments.hosts.client.workload_checks import conservation
+from experiments.judge.laws import carried, conserved, little_at
 from experiments.judge.precision import assess, generators_ms
+from experiments.judge.punctuality import added_ms, tail
+from experiments.judge.saturation import busiest_seconds, saturated
 from experiments.judge.verdict import (
     BUSY,
     Check,
@@ -18,12 +21,16 @@ from experiments.judge.verdict import (
     backends_check,
     captures_check,
     cpu_check,
+    early_check,
     faults_check,
     lateness_check,
     links_check,
     precision_check,
+    priority_check,
     problems_check,
+    saturation_check,
     sockets_check,
+    tail_check,
 )
 from experiments.lab.backends import AppliedFault
 from experiments.lab.capture import Capture
@@ -31,6 +38,7 @@ from experiments.lab.host_load import HostLoad
 from experiments.lab.kernel_counters import CounterReadings
 from experiments.lab.ports import BACKEND_PORT
 from experiments.plan.scenario import Scenario
+from experiments.run.on_the_way import measured_ways
 from experiments.tables.dataset import RunWriter
 from experiments.tables.pcap.datagram_flows import DatagramCapture, check_ways, read_datagrams
 from experiments.tables.pcap.flows import check_retransmissions, join_backends, read_flows
@@ -43,8 +51,11 @@ from experiments.tables.schema import (
     samples_frame,
 )
 from experiments.tables.serving_backend import name_backends
+from nginy.config.guard_settings import QueueSettings
 from topologies.emulate.method import DirectionCounters
 from topologies.verify.checks import Calibration
+
+BALANCER = "lb"
 
 LinkReadings = tuple[Mapping[str, DirectionCounters], Mapping[str, DirectionCounters]]
 """The links' counters as the load ended, and after the captures had."""
@@ -64,6 +75,8 @@ class Evidence:
     captures: list[Capture]
     counters: CounterReadings
     load: HostLoad
+    cpu_samples: list[dict[str, Any]]
+    """Rows of table `samples`, at CLOCK_MONOTONIC seconds."""
     backend_samples: list[Path]
     """One file per start of a backend."""
     dead: Collection[str]
@@ -82,9 +95,14 @@ def conclude(
     connections = connections_frame(read_lines([evidence.balancer_records]), t0_s)
     sent = read_lines(raw / f"requests-{name}.jsonl" for name in evidence.clients)
     requests = name_backends(requests_frame(sent, t0_s), connections)
-    samples = read_lines([*evidence.backend_samples, *generators])
+    ways, late = measured_ways(
+        scenario.network, evidence.captures, evidence.addresses, BALANCER, t0_s
+    )
+    requests = requests.assign(machine_ms=added_ms(requests, late))
+    raw_samples = chain(read_lines([*evidence.backend_samples, *generators]), evidence.cpu_samples)
+    samples = samples_frame(raw_samples, t0_s)
     writer.write_table("requests", requests)
-    writer.write_table("samples", samples_frame(samples, t0_s))
+    writer.write_table("samples", samples)
     writer.write_table("connections", connections)
     if scenario.faults:
         writer.write_table("faults", faults_frame(map(_fault_row, evidence.faults), t0_s))
@@ -96,24 +114,41 @@ def conclude(
     if not scenario.keep_captures:
         for capture in evidence.captures:
             capture.path.unlink()
-    answered = requests.loc[requests["status"] == "ok", "latency_ms"]
-    median_ms = float(answered.median()) if len(answered) else 0.0
+    answered = requests[requests["status"] == "ok"]
+    median_ms = float(answered["latency_ms"].median()) if len(answered) else 0.0
     late_ms = generators_ms(summaries)
-    uncertainty = assess(scenario, evidence.links[1], evidence.load.balancer, late_ms, median_ms)
     last_lines = [record for record in read_lines(evidence.backend_samples) if record.get("final")]
     finals = {record["backend"]: record for record in last_lines}
+    uncertainty = assess(
+        scenario,
+        evidence.links[1],
+        evidence.load.balancer,
+        late_ms,
+        median_ms,
+        backends_late_ms=[
+            final["lateness_ms"]["p99"] for final in finals.values() if final["lateness_ms"]
+        ],
+        one_way=ways,
+    )
+    slowest = tail(answered["latency_ms"], answered["machine_ms"])
+    window_s = scenario.warmup_s, scenario.duration_s
+    busiest = busiest_seconds(samples, window_s)
     alive = [name for name in scenario.backend_ids() if name not in evidence.dead]
     checks = [
         links_check(
             calibration.reasons, len(calibration.checks), BUSY if calibration.disturbed else ""
         ),
         precision_check(uncertainty),
-        problems_check(
-            "conservation",
-            conservation(summaries),
-            f"all {len(requests)} requests accounted for",
+        tail_check(slowest),
+        early_check(ways),
+        _conservation_check(scenario, requests, connections, finals),
+        _little_check(scenario, alive, connections, samples),
+        saturation_check(busiest, BALANCER),
+        priority_check(
+            {each["client"]: each["realtime"] for each in summaries}
+            | {name: final["realtime"] for name, final in finals.items()},
+            strict=scenario.strict,
         ),
-        _little_check(summaries),
         backends_check(finals, alive),
         captures_check(
             {c.point: c.statistics.missing for c in evidence.captures if c.statistics},
@@ -129,7 +164,12 @@ def conclude(
         checks.append(sockets_check(drops | {n: f["udp_drops"] for n, f in finals.items()}))
     if scenario.faults:
         checks.append(_faults_check(scenario, evidence))
-    return Verdict(tuple(checks), uncertainty, evidence.load)
+    labels = tuple(
+        f"balancer saturated ({second})"
+        for name, second in saturated(busiest).items()
+        if name == BALANCER
+    )
+    return Verdict(tuple(checks), uncertainty, evidence.load, labels, slowest)
 
 
 def _fault_row(applied: AppliedFault) -> dict[str, Any]:
@@ -177,7 +217,7 @@ def _datagrams(
 
 
 def _datagrams_check(evidence: Evidence, seen: Mapping[str, DatagramCapture]) -> Check:
-    balancer = seen.get("lb")
+    balancer = seen.get(BALANCER)
     clients = [seen[name] for name in evidence.clients if name in seen]
     lost = [
         {direction: counted.dropped + counted.overflow for direction, counted in reading.items()}
@@ -211,15 +251,43 @@ def _flows(evidence: Evidence, connections: pd.DataFrame) -> pd.DataFrame:
     return join_backends(pd.concat(seen, ignore_index=True), connections)
 
 
-def _little_check(summaries: list[dict[str, Any]]) -> Check:
-    laws = {item["client"]: item["little"] for item in summaries if item["little"]}
+def _conservation_check(
+    scenario: Scenario,
+    requests: pd.DataFrame,
+    connections: pd.DataFrame,
+    finals: Mapping[str, Mapping[str, Any]],
+) -> Check:
+    """Clients, balancer and backends have counted the same requests."""
+    killed = {fault.backend for fault in scenario.faults if fault.action == "kill"}
+    whole = {name: final for name, final in finals.items() if name not in killed}
+    problems = conserved(requests, whole)
+    if scenario.protocol == "tcp" and scenario.workload.mode == "per_request":
+        problems += carried(requests, connections)
+    answered = int((requests["status"] == "ok").sum())
+    said = f"clients, balancer and {len(whole)} backends agree on {answered} answers"
+    return problems_check("conservation", problems, said)
+
+
+def _little_check(
+    scenario: Scenario,
+    backends: Collection[str],
+    connections: pd.DataFrame,
+    samples: pd.DataFrame,
+) -> Check:
+    """L = lambda W of the connections at each backend. Not over UDP, which backends know no
+    sessions of, and not where the balancer's record leaves out when a connection was made."""
+    if scenario.protocol == "udp" or scenario.balancer.queue != QueueSettings():
+        return problems_check("little's law", [], "nothing to compare")
+    window_s = scenario.warmup_s, scenario.duration_s
+    laws = {name: little_at(name, connections, samples, window_s) for name in backends}
+    compared = {name: law for name, law in laws.items() if law is not None}
     problems = [
-        f"{client}: {law['in_flight_sampled']:.2f} in flight sampled, "
-        f"{law['rate_times_stay']:.2f} from the records (tolerance {law['tolerance']:.2f})"
-        for client, law in laws.items()
-        if not law["ok"]
+        f"{name}: {law.in_flight_sampled:.2f} connections open, as it sampled, "
+        f"{law.rate_times_stay:.2f} by the balancer's records (tolerance {law.tolerance:.2f})"
+        for name, law in compared.items()
+        if not law.ok
     ]
-    return problems_check("little's law", problems, f"holds for {len(laws)} clients")
+    return problems_check("little's law", problems, f"holds at {len(compared)} backends")
 
 
 def _retransmissions_check(evidence: Evidence, flows: pd.DataFrame) -> Check:

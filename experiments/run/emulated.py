@@ -14,6 +14,7 @@ from pathlib import Path
 from experiments.judge.verdict import BUSY, Verdict, rejected
 from experiments.lab.backends import Backends
 from experiments.lab.capture import Capture, capture
+from experiments.lab.cpu_sampler import CpuSampler
 from experiments.lab.generators import start_generators
 from experiments.lab.host_load import HostLoad, HostMeter
 from experiments.lab.kernel_counters import CounterReadings, host_counters
@@ -23,13 +24,12 @@ from experiments.lab.processes import HostProcess, ProcessFailed, ProcessGroup
 from experiments.lab.systems.nginy import NginySystem, check_config
 from experiments.plan.scenario import Scenario
 from experiments.present.progress import RunProgress
-from experiments.run.conclude import Evidence, conclude
+from experiments.run.conclude import BALANCER, Evidence, conclude
 from experiments.tables.dataset import RunWriter
 from topologies.build.network import Network
 from topologies.errors import LinkDead
 from topologies.verify.calibrate import calibrate, finish
 
-BALANCER = "lb"
 _LEAD_S = 2.0
 """From starting the generators to the first arrival: Python and numpy must be loaded by then."""
 _LEAD_PER_CLIENT_S = 0.5
@@ -104,7 +104,8 @@ def _carry(scenario: Scenario, network: Network, raw: Path, progress: RunProgres
             network.restart_draws()
             generators = start_generators(group, scenario, clients, target, t0_s, raw)
             servers = _Servers(network, backends, balancer)
-            load = _watch(scenario, servers, generators, t0_s, progress)
+            cpu = CpuSampler(lambda: _pids(servers, generators))
+            load = _watch(scenario, servers, generators, cpu, t0_s, progress)
             counters.append(host_counters(network, interfaces))
             dropped = network.link_counters()
         counters.append(host_counters(network, interfaces))
@@ -120,6 +121,7 @@ def _carry(scenario: Scenario, network: Network, raw: Path, progress: RunProgres
         captures=captures,
         counters=CounterReadings(*counters),
         load=load,
+        cpu_samples=cpu.samples,
         backend_samples=list(backends.samples()),
         dead=backends.killed(),
         faults=backends.applied,
@@ -160,10 +162,22 @@ class _Servers:
             raise ProcessFailed("a backend or the balancer ended while load was on")
 
 
+def _pids(servers: _Servers, generators: list[HostProcess]) -> dict[str, int]:
+    """Of all that is measured or measures, by host; `links`: the emulator."""
+    links = servers.network.link_pids
+    return {
+        **{f"links{number or ''}": pid for number, pid in enumerate(links)},
+        BALANCER: servers.balancer.pid,
+        **servers.backends.pids,
+        **{generator.host: generator.pid for generator in generators},
+    }
+
+
 def _watch(
     scenario: Scenario,
     servers: _Servers,
     generators: list[HostProcess],
+    cpu: CpuSampler,
     t0_s: float,
     progress: RunProgress,
 ) -> HostLoad:
@@ -181,6 +195,7 @@ def _watch(
         while condition():
             next_s = servers.backends.apply_due(t0_s)
             servers.check_alive()
+            cpu.sample()
             progress.load(time.monotonic() - t0_s, scenario.duration_s)
             time.sleep(max(0.0, min(_POLL_S, next_s)))
 

@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from nginy.errors import NginyError
 
-SCHEMA_VERSION = 2
-"""Of all result files. 2: UDP and faults. What a file of an older version lacks of the columns that
-came later is read as null (`ADDED`); where a column changed its meaning there would be an error."""
+SCHEMA_VERSION = 3
+"""Of all result files. 2: UDP and faults; 3: what the machine added to requests. What a file of an
+older version lacks of the columns that came later is read as null (`ADDED`); where a column changed
+its meaning there would be an error."""
 
 
 class DatasetError(NginyError):
@@ -51,6 +52,7 @@ REQUESTS = _columns(
     copies=WHOLE,
     received_s=REAL,
     answered_s=REAL,
+    machine_ms=REAL,
 )
 """One row per request offered. `latency_ms` = end - intended start (not the actual one: a late
 generator must not hide waiting); it says how long an answer took where `status` is `ok`, and how
@@ -58,12 +60,14 @@ long it took to fail elsewhere. `backend` is the one that answered, or where no 
 that the balancer's records name; null for a request that reached none. `wait_ms`, `service_ms`: the
 backend's own account of its queue. Of UDP only: `late_s` is when an answer came after its timeout,
 but within another one (status `timeout`, late; without it: lost), `copies` how often the answer
-came, `received_s` and `answered_s` when the backend got the request and sent the answer."""
+came, `received_s` and `answered_s` when the backend got the request and sent the answer.
+`machine_ms`: how much of the latency was this machine's, as far as it is known (`judge/punctuality.py`)."""
 
 SAMPLES = _columns(t_s=REAL, source=TEXT, quantity=TEXT, value=REAL)
 """Long format, one row per number sampled. `source` is a backend's or client's name; quantities:
 active_connections, queue_length, busy (now); arrived, completed, rejected (since start);
-in_flight (now, per client)."""
+in_flight (now, per client); cpu_s, cpu_wait_s (of the process in that host, or of the link emulator
+`links`: total time on a processor, and waiting for one)."""
 
 CONNECTIONS = _columns(
     id=TEXT,
@@ -133,12 +137,13 @@ TABLES = {
     "faults": FAULTS,
 }
 
-ADDED = {
+ADDED: dict[int, dict[str, tuple[str, ...]]] = {
     2: {
         "requests": ("protocol", "late_s", "copies", "received_s", "answered_s"),
         "connections": ("protocol", "datagrams_up", "datagrams_down"),
         "flows": ("protocol", "last_up_s"),
-    }
+    },
+    3: {"requests": ("machine_ms",)},
 }
 """By schema version: the columns that came with it."""
 
@@ -191,14 +196,7 @@ def requests_frame(records: Iterable[dict[str, Any]], t0_s: float) -> pd.DataFra
 
 def samples_frame(records: Iterable[dict[str, Any]], t0_s: float) -> pd.DataFrame:
     """Backends' and clients' periodic samples as table `samples`; final totals are left out."""
-    rows = [
-        {"t_s": record["t_s"], "source": source, "quantity": quantity, "value": record[quantity]}
-        for record in records
-        if not record.get("final")
-        for source, quantities in [_who(record)]
-        for quantity in quantities
-    ]
-    frame = _frame(rows, SAMPLES)
+    frame = _frame((row for record in records for row in _sample_rows(record)), SAMPLES)
     _shift(frame, ("t_s",), t0_s)
     return frame.sort_values(["source", "quantity", "t_s"], ignore_index=True)
 
@@ -220,6 +218,16 @@ def faults_frame(rows: Iterable[dict[str, Any]], t0_s: float) -> pd.DataFrame:
 def flows_frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """Rows that already are in the units of table `flows` (see `pcap/flows.py`)."""
     return _frame(rows, FLOWS)
+
+
+def _sample_rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "quantity" in record:  # a row already
+        yield record
+    elif not record.get("final"):
+        source, quantities = _who(record)
+        for quantity in quantities:
+            value = record[quantity]
+            yield {"t_s": record["t_s"], "source": source, "quantity": quantity, "value": value}
 
 
 def _who(record: dict[str, Any]) -> tuple[str, Sequence[str]]:

@@ -153,6 +153,11 @@ class Network:
         """`netem`, `nfqueue`, or `none` where no link has delay or loss."""
         return self._links.name
 
+    @property
+    def link_pids(self) -> tuple[int, ...]:
+        """Processes that treat the links' packets; none where the kernel does."""
+        return self._links.pids
+
     def link_counters(self) -> dict[str, DirectionCounters]:
         """Per direction (`c1->s1`) of every impaired link, totals since `restart_counters`."""
         return self._links.counters()

@@ -33,6 +33,10 @@ class LinkMethod(Protocol):
 
     name: str
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Its own processes; none where the kernel does all of it."""
+
     def counters(self) -> dict[str, DirectionCounters]:
         """Totals since `restart_counts`, by direction (`c1->s1`), for impaired links only."""
 
@@ -53,6 +57,7 @@ class PlainLinks:
     """Links without delay and loss: nothing to do, nothing to count."""
 
     name = "none"
+    pids = ()
 
     def counters(self) -> dict[str, DirectionCounters]:
         """No direction is impaired."""

@@ -33,6 +33,7 @@ class NetemLinks:
     """netem on every impaired direction of a network."""
 
     name = "netem"
+    pids = ()
 
     def __init__(self, ports: tuple[Port, ...], seed: int) -> None:
         """Set up all links of `ports`; NetworkError with tc's words where one is refused."""

@@ -48,6 +48,11 @@ class NfqueueLinks:
             self.stop()
             raise
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """One emulator per switch."""
+        return tuple(emulator.pid for emulator in self._emulators)
+
     def counters(self) -> dict[str, DirectionCounters]:
         """As the emulators count them."""
         return {
@@ -94,6 +99,10 @@ class _Emulator:
         except BaseException:
             self.stop()
             raise
+
+    @property
+    def pid(self) -> int:
+        return int(self._process.pid)
 
     def ask(self, command: str) -> dict[str, Any]:
         with self._lock:

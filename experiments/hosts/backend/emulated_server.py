@@ -1,6 +1,7 @@
 """What the fronts of one emulated backend share: its queue, its speed, its latencies."""
 
 import asyncio
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -37,6 +38,7 @@ class EmulatedServer:
         self._clock = SpeedClock()
         self._latency = LatencyEstimate()
         self._jobs: set[_Job] = set()
+        self._late_s = array("d")
 
     @property
     def in_flight(self) -> int:
@@ -46,6 +48,18 @@ class EmulatedServer:
     def latency_s(self) -> float:
         """What a request takes at the present load, by those that were served lately."""
         return self._latency.at(self._loop.time(), self.in_flight)
+
+    def lateness_ms(self) -> dict[str, float] | None:
+        """How long after the end of its service each request was answered: this process's own
+        doing. None if none was."""
+        late_s = sorted(self._late_s)
+        if not late_s:
+            return None
+        places = {"p50": 0.5, "p99": 0.99, "p999": 0.999, "max": 1.0}
+        return {
+            name: 1e3 * late_s[min(len(late_s) - 1, int(share * len(late_s)))]
+            for name, share in places.items()
+        }
 
     def work_s(self) -> float:
         """Work time now: seconds that one server could have worked, at full speed."""
@@ -84,6 +98,7 @@ class EmulatedServer:
         self._jobs.discard(job)
         start_s = self._clock.real(job.start_work_s)
         finish_s = self._clock.real(job.finish_work_s)
+        self._late_s.append(self._loop.time() - finish_s)
         self._latency.add(finish_s, job.found, finish_s - job.arrived_s)
         job.answer(
             ResponseHeader(

@@ -128,6 +128,7 @@ class Backend:
             "listen_backlog": self._options.backlog,
             "udp_drops": udp_drops() - udp_before + self._count.unsent,
             "realtime": realtime,
+            "lateness_ms": self._server.lateness_ms(),
         }
         _write_line(samples, final)
 

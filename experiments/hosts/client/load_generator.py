@@ -29,8 +29,7 @@ import orjson
 from experiments.hosts.client.connection import ClientConnection
 from experiments.hosts.client.flow import COPIES_HEARD_S, ClientFlow
 from experiments.hosts.client.request_record import RequestRecord, Status
-from experiments.hosts.client.summary import InFlightSample, summarise
-from experiments.hosts.client.workload_checks import conservation
+from experiments.hosts.client.summary import InFlightSample, conservation, summarise
 from experiments.hosts.datagram_socket import udp_drops
 from experiments.hosts.precise_loop import new_precise_loop
 from experiments.hosts.process import (
@@ -194,9 +193,7 @@ def _write_results(
     own: Mapping[str, object],
 ) -> int:
     """`own`: what this process says of itself."""
-    summary = summarise(
-        options.client, generator.records, generator.samples, generator.reasons, window_s
-    )
+    summary = summarise(options.client, generator.records, generator.reasons, window_s)
     summary |= own
     _write_lines(options.requests, generator.records)
     _write_lines(options.samples, generator.samples)

@@ -4,10 +4,11 @@ A run that breaks one of them was measured wrongly: its numbers are not evidence
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
@@ -31,23 +32,47 @@ class LittlesLaw(NamedTuple):
     ok: bool
 
 
-def conservation(summaries: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Problems with `offered = completed + failed + in_flight`, one line per client that breaks it.
+def conserved(requests: pd.DataFrame, finals: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Where the counts of clients and of a backend, made by different programs, contradict.
 
-    Takes the generators' summaries: `client`, `offered`, `completed`, `failed` (count per status)
-    and `in_flight`.
+    `requests` is that table; `finals` the last counters of each backend that lived from the start
+    to the end of the run. Everything that a client was answered, a backend must have served; and
+    what it got must be a request that a client has sent there, or one whose fate no client knows.
     """
+    known = requests["status"].isin(("ok", "rejected"))
+    unknown = int((~known).sum())
     problems = []
-    for summary in summaries:
-        failed = sum(summary["failed"].values())
-        accounted = summary["completed"] + failed + summary["in_flight"]
-        if summary["offered"] != accounted:
-            problems.append(
-                f"{summary['client']}: offered {summary['offered']} requests, but completed "
-                f"{summary['completed']} + failed {failed} + in flight {summary['in_flight']} "
-                f"= {accounted}"
-            )
+    for name, final in finals.items():
+        own = requests["backend"] == name
+        for status, counter in (("ok", "completed"), ("rejected", "rejected")):
+            answered = int((own & (requests["status"] == status)).sum())
+            if not answered <= final[counter] <= answered + unknown:
+                problems.append(
+                    f"{name}: clients have {answered} answers `{status}` of it, and it counted "
+                    f"{final[counter]} {counter} ({unknown} requests of all clients are without "
+                    "an answer)"
+                )
+        got = int((own & known).sum())
+        if not got <= final["arrived"] <= got + unknown:
+            problems.append(f"{name}: {got} requests answered by it, {final['arrived']} arrived")
     return problems
+
+
+def carried(requests: pd.DataFrame, connections: pd.DataFrame) -> list[str]:
+    """Where the balancer's own records contradict the clients: connections of one request each.
+
+    Every answer came through a connection that reached a backend; and no more reached one than
+    clients have begun.
+    """
+    through = int(connections["backend"].notna().sum())
+    answered = int(requests["status"].isin(("ok", "rejected")).sum())
+    begun = int(requests["sent_s"].notna().sum())
+    if answered <= through <= begun:
+        return []
+    return [
+        f"the balancer recorded {through} connections to backends, clients began {begun} and had "
+        f"{answered} answered"
+    ]
 
 
 def little(
@@ -81,6 +106,36 @@ def little(
     in_flight, rate_times_stay = float(sampled.mean()), float(recorded.mean())
     ok = abs(in_flight - rate_times_stay) <= tolerance
     return LittlesLaw(in_flight, rate_times_stay, tolerance, ok)
+
+
+APART_S = 0.002
+"""By which the balancer's and a backend's moments of one connection may differ: a switch and two
+processes are between them."""
+
+
+def little_at(
+    backend: str, connections: pd.DataFrame, samples: pd.DataFrame, window_s: tuple[float, float]
+) -> LittlesLaw | None:
+    """Connections open at a backend: as it sampled them itself, and by the balancer's records.
+
+    None where there is too little to compare. Two programs in two hosts, so neither can repeat the
+    other's mistake.
+    """
+    own = connections[connections["backend"] == backend]
+    begun_s = own["opened_s"] + own["connect_ms"].fillna(0.0) / 1e3
+    of_it = (samples["source"] == backend) & (samples["quantity"] == "active_connections")
+    try:
+        law = little(
+            pd.DataFrame({"from": begun_s, "to": own["closed_s"]}),
+            samples.loc[of_it, ["t_s", "value"]],
+            window_s,
+        )
+    except TooFewSamples:
+        return None
+    slack = APART_S * len(own) / (window_s[1] - window_s[0])
+    tolerance = law.tolerance + slack
+    apart = abs(law.in_flight_sampled - law.rate_times_stay)
+    return law._replace(tolerance=tolerance, ok=apart <= tolerance)
 
 
 def _mean_in_flight(
