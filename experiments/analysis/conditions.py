@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from experiments.analysis.capacity import capacities
+from experiments.plan.faults import Fault
+
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
@@ -22,11 +25,21 @@ class Conditions:
     warmup_s: float
     duration_s: float
     protocol: str = "tcp"
+    speeds: tuple[float, ...] = ()
+    """Empty: all alike."""
+    faults: tuple[Fault, ...] = ()
 
     @property
     def window_s(self) -> tuple[float, float]:
         """Measured interval [from, to), in seconds since the start of load."""
         return self.warmup_s, self.duration_s
+
+    def capacities(self, window_s: tuple[float, float] | None = None) -> tuple[float, ...]:
+        """What each backend could take in that time (default: the measured one): in proportion to
+        its weight, or where none is set to its speed, and only while it was up."""
+        equal = len(set(self.weights)) == 1
+        shares = self.speeds if self.speeds and equal else self.weights
+        return capacities(self.backends, shares, self.faults, window_s or self.window_s)
 
     @classmethod
     def of_manifest(cls, manifest: Mapping[str, Any]) -> "Conditions":
@@ -49,4 +62,6 @@ class Conditions:
             warmup_s=scenario["warmup_s"],
             duration_s=scenario["duration_s"],
             protocol=scenario.get("protocol", "tcp"),  # runs of version 1 know no other
+            speeds=tuple(scenario["backends"].get("speeds", ())),
+            faults=tuple(Fault.model_validate(fault) for fault in scenario.get("faults", ())),
         )

@@ -1,11 +1,12 @@
 """How evenly backends were used, and how even pure chance would have been. Pure functions.
 
 **Jain's index** (Jain, Chiu, Hawe 1984, DEC-TR-301): J = (sum x)^2 / (N sum x^2) over all N
-backends, also those that got nothing. x is the amount divided by the backend's weight, so 1 means
-shares in proportion to the weights; 1/N means that one backend got everything.
+backends, also those that got nothing. x is the amount divided by what the backend could take (its
+weight, or its speed, while it was up: `capacity.py`), so 1 means shares in proportion to that; 1/N
+means that one backend got everything. Backends that could take nothing do not count.
 
 **Noise floor**: what J is when every connection is assigned at random, each backend with a
-probability in proportion to its weight. J falls short of 1 even then, the more so the fewer
+probability in proportion to what it could take. J falls short of 1 even then, the more so the fewer
 connections there are, so no J means anything without it. Connections, since a layer-4 balancer
 decides once for each: where they persist, many requests are few decisions.
 """
@@ -60,30 +61,34 @@ def random_jain_mean(requests: int, backends: int) -> float:
 
 
 class NoiseFloor(NamedTuple):
-    """J of random assignment: its mean, and what it falls below in 5 % and in 0.1 % of cases."""
+    """J of random assignment: its mean, what it falls below in 5 % and in 0.1 % of cases, and what
+    it is above in 0.1 %."""
 
     mean: float
     low: float
     lowest: float
+    highest: float
 
 
 @lru_cache(maxsize=4096)
-def noise_floor(requests: int, weights: tuple[int, ...], *, seed: int = _SEED) -> NoiseFloor:
-    """Noise floor of `requests` on one backend per weight; NaN for no requests.
+def noise_floor(requests: int, weights: tuple[float, ...], *, seed: int = _SEED) -> NoiseFloor:
+    """Noise floor of `requests` on one backend per weight above 0; NaN for no requests.
 
     Quantiles (and with unequal weights the mean) by Monte Carlo over 50 000 assignments.
     """
     if requests == 0:
-        return NoiseFloor(float("nan"), float("nan"), float("nan"))
-    per_backend = np.array(weights, dtype=float)
+        return NoiseFloor(*[float("nan")] * 4)
+    per_backend = np.array([weight for weight in weights if weight > 0], dtype=float)
     shares = per_backend / per_backend.sum()
     drawn = np.random.default_rng(seed).multinomial(requests, shares, size=_DRAWS)
     x = drawn / per_backend
-    jains = x.sum(axis=1) ** 2 / (len(weights) * (x**2).sum(axis=1))
-    low, lowest = np.quantile(jains, [_LOW_PROBABILITY, _BIAS_PROBABILITY])
-    equal = len(set(weights)) == 1
-    mean = random_jain_mean(requests, len(weights)) if equal else jains.mean()
-    return NoiseFloor(float(mean), float(low), float(lowest))
+    jains = x.sum(axis=1) ** 2 / (len(per_backend) * (x**2).sum(axis=1))
+    low, lowest, highest = np.quantile(
+        jains, [_LOW_PROBABILITY, _BIAS_PROBABILITY, 1 - _BIAS_PROBABILITY]
+    )
+    equal = len(set(per_backend)) == 1
+    mean = random_jain_mean(requests, len(per_backend)) if equal else jains.mean()
+    return NoiseFloor(float(mean), float(low), float(lowest), float(highest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +103,18 @@ class FairnessVerdict:
         """Whether backends were used less evenly than chance explains (once in a thousand)."""
         return self.jain < self.floor.lowest
 
+    def __str__(self) -> str:
+        """`within chance`, or that it was not: once in a thousand each way if it was."""
+        if np.isnan(self.jain):
+            return "nothing to share"
+        if self.biased:
+            return "less even than chance"
+        return "more even than chance" if self.jain > self.floor.highest else "within chance"
+
 
 def fairness_verdict(
     counts: Sequence[int],
-    weights: Sequence[int] | None = None,
+    weights: Sequence[float] | None = None,
     *,
     decisions: int | None = None,
     seed: int = _SEED,
@@ -172,19 +185,21 @@ def _with_second(requests: pd.DataFrame, duration_s: float) -> pd.DataFrame:
 
 def jain_per_second(
     counts: pd.DataFrame,
-    weights: Sequence[int],
+    weights: Sequence[float] | Sequence[Sequence[float]],
     decisions: "Sequence[int] | pd.Series[int] | None" = None,
 ) -> pd.DataFrame:
     """Of `requests_per_second`: `jain`, and the noise floor's `random_mean` and `random_low`.
 
-    `decisions`: `connections_per_second` (None: every request came on its own). Seconds without
+    `weights`: of all seconds, or of each. `decisions`: `connections_per_second` (None: every
+    request came on its own). Seconds without
     any request are NaN. `random_low`: 5 % of random assignments are below it.
     """
     draws = counts.sum(axis=1) if decisions is None else decisions
-    floors = [noise_floor(int(n), tuple(weights)) for n in draws]
+    each = np.broadcast_to(np.asarray(weights, dtype=float), counts.shape)
+    floors = [noise_floor(int(n), tuple(row)) for n, row in zip(draws, each, strict=True)]
     return pd.DataFrame(
         {
-            "jain": [jain(row, weights) for row in counts.to_numpy()],
+            "jain": [jain(row, own) for row, own in zip(counts.to_numpy(), each, strict=True)],
             "random_mean": [floor.mean for floor in floors],
             "random_low": [floor.low for floor in floors],
         },
@@ -194,4 +209,8 @@ def jain_per_second(
 
 def _per_weight(amounts: ArrayLike, weights: ArrayLike | None) -> NDArray[np.float64]:
     x = np.asarray(amounts, dtype=float)
-    return x if weights is None else x / np.asarray(weights, dtype=float)
+    if weights is None:
+        return x
+    divisors = np.asarray(weights, dtype=float)
+    per_weight: NDArray[np.float64] = x[divisors > 0] / divisors[divisors > 0]
+    return per_weight

@@ -34,7 +34,8 @@ def summarise(run: Run) -> dict[str, float | str | bool]:
     requests = in_window(run.requests, where.window_s)
     load = load_per_backend(run.requests, run.connections, where.backends, where.window_s)
     decisions = connections_used(run.requests, where.window_s)
-    fairness = fairness_verdict(load["requests"].to_list(), where.weights, decisions=decisions)
+    could_take = where.capacities()
+    fairness = fairness_verdict(load["requests"].to_list(), could_take, decisions=decisions)
     latency = {
         f"p{100 * item.probability:g}_ms".replace(".", "_"): item.latency_ms
         for item in percentiles(requests, where.timeout_ms)
@@ -54,8 +55,9 @@ def summarise(run: Run) -> dict[str, float | str | bool]:
         "jain_random_mean": fairness.floor.mean,
         "jain_random_low": fairness.floor.lowest,
         "biased": fairness.biased,
-        "max_over_mean": max_over_mean(load["requests"], where.weights),
-        "jain_bytes": jain(load["bytes"], where.weights),
+        "evenness": str(fairness),
+        "max_over_mean": max_over_mean(load["requests"], could_take),
+        "jain_bytes": jain(load["bytes"], could_take),
     }
 
 

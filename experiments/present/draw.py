@@ -35,7 +35,8 @@ def draw_run(run: Run) -> list[Path]:
     where, caption = Conditions.of_manifest(run.manifest), run_caption(run)
     counts = requests_per_second(run.requests, where.backends, where.duration_s)
     decisions = connections_per_second(run.requests, where.duration_s)
-    fairness = jain_per_second(counts, where.weights, decisions)
+    could_take = [where.capacities((t_s, t_s + 1.0)) for t_s in counts.index]
+    fairness = jain_per_second(counts, could_take, decisions)
     measured = {where.algorithm: in_window(run.requests, where.window_s)}
     faults = markers(run.faults)
     drawn = {

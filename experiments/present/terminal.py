@@ -115,7 +115,7 @@ def _numbers(run: Run) -> Table:
     table.add_row("latency", latency)
     table.add_row(
         "fairness",
-        f"Jain {row['jain']:.4f} over requests (random assignment: {row['jain_random_mean']:.4f}), "
+        f"Jain {row['jain']:.4f} over requests: {row['evenness']}; "
         f"max/mean {row['max_over_mean']:.3f}",
     )
     return table

@@ -61,7 +61,8 @@ that the balancer's records name; null for a request that reached none. `wait_ms
 backend's own account of its queue. Of UDP only: `late_s` is when an answer came after its timeout,
 but within another one (status `timeout`, late; without it: lost), `copies` how often the answer
 came, `received_s` and `answered_s` when the backend got the request and sent the answer.
-`machine_ms`: how much of the latency was this machine's, as far as it is known (`judge/punctuality.py`)."""
+`machine_ms`: how much of the latency was this machine's, as far as is known
+(`judge/punctuality.py`)."""
 
 SAMPLES = _columns(t_s=REAL, source=TEXT, quantity=TEXT, value=REAL)
 """Long format, one row per number sampled. `source` is a backend's or client's name; quantities:
