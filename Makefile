@@ -21,13 +21,13 @@ endif
 # name:option pairs of `make experiment`; one that is not given keeps the scenario's own value
 override = $(if $($(1)),--$(2) '$($(1))')
 OVERRIDES = $(call override,SCENARIO,scenario) $(call override,PROTO,proto) \
-	$(call override,ALG,alg) $(call override,LOSS,loss) $(call override,DELAY,delay) \
+	$(call override,SYSTEM,system) $(call override,ALG,alg) $(call override,LOSS,loss) $(call override,DELAY,delay) \
 	$(call override,RATE,rate) $(call override,BACKENDS,backends) $(call override,CLIENTS,clients) \
 	$(call override,LOAD,load) $(call override,DURATION,duration) $(call override,SEED,seed) \
 	$(call override,PRECISION,precision) $(call override,FIGURES,figures)
 
 # A misspelt variable (LOS=1) would otherwise be ignored, and the run be another than was asked.
-VARIABLES := ALG PROTO SCENARIO LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION SEED PRECISION FIGURES SWEEP ONLY PYTHON
+VARIABLES := ALG SYSTEM PROTO SCENARIO LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION SEED PRECISION FIGURES SWEEP ONLY PYTHON
 SCENARIOS = $(basename $(notdir $(sort $(wildcard experiments/scenarios/*.yaml))))
 GIVEN := $(foreach given,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(given))))
 ifneq ($(filter-out $(VARIABLES),$(GIVEN)),)
@@ -42,6 +42,7 @@ help: ## this text
 	@echo "make experiment takes (defaults in experiments/scenarios/default.yaml, of UDP in udp.yaml):"
 	@echo "  ALG       round_robin | least_conn | random_two | ketama | least_time | peak_ewma | prequal"
 	@echo "            | adaptive | ...: .venv/bin/nginy algorithms lists all              ALG=least_conn"
+	@echo "  SYSTEM    nginy | nginx | direct (no balancer, clients choose: ALG=random)     SYSTEM=nginx"
 	@echo "  PROTO     tcp | udp                                                           PROTO=udp"
 	@echo "  SCENARIO  a file with more (faults, options of the algorithm, health checks,"
 	@echo "            weights), or the name of one: $(SCENARIOS)   SCENARIO=failover"
@@ -64,6 +65,7 @@ setup: ## install what is missing (Debian packages, .venv); the other targets do
 	@experiments/setup.sh
 
 experiment: setup ## one run in a virtual network: make experiment ALG=least_conn LOSS=1 DELAY=20
+	@$(if $(filter nginx,$(SYSTEM)),experiments/setup.sh --bench)
 	@$(ROOT) $(PY) -m experiments run $(OVERRIDES)
 
 SWEEP ?= default

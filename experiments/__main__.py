@@ -19,6 +19,7 @@ from experiments.judge.verdict import Verdict
 from experiments.lab.doctor import report, show
 from experiments.lab.ownership import hand_back
 from experiments.lab.processes import ProcessFailed
+from experiments.lab.systems import SYSTEMS
 from experiments.plan.scenario import Scenario, ScenarioError, load_scenario, named_file
 from experiments.plan.sweep import Cell, cells, load_sweep
 from experiments.present.draw import draw_all, draw_run, draw_sweep
@@ -65,6 +66,9 @@ def cli() -> None:
     "single values of it. Default: default, with --proto udp: udp.",
 )
 @click.option("--proto", type=click.Choice(["tcp", "udp"]), help="What clients speak.")
+@click.option(
+    "--system", type=click.Choice(sorted(SYSTEMS)), help="What is measured; direct: no balancer."
+)
 @click.option("--alg", type=click.Choice(sorted(ALGORITHMS)), help="Balancing algorithm.")
 @click.option(
     "--loss",
@@ -124,6 +128,7 @@ def run(path: str | None, figures: str, results: Path, **overrides: Any) -> None
 
 _KEYS = {
     "proto": "protocol",
+    "system": "system",
     "alg": "algorithm",
     "loss": "network.client_link.loss_pct",
     "delay": "network.client_link.delay_ms",
@@ -210,8 +215,9 @@ def _run_id(scenario: Scenario) -> str:
     link = scenario.network.client_link
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     udp = "-udp" if scenario.protocol == "udp" else ""
+    system = "" if scenario.system == "nginy" else f"-{scenario.system}"
     return (
-        f"{stamp}-{scenario.algorithm}{udp}-loss{link.loss_pct:g}-delay{link.delay_ms:g}"
+        f"{stamp}{system}-{scenario.algorithm}{udp}-loss{link.loss_pct:g}-delay{link.delay_ms:g}"
         f"-seed{scenario.seed}"
     )
 

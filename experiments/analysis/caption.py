@@ -32,7 +32,7 @@ def run_caption(run: Run) -> Caption:
     measured = in_window(run.requests, where.window_s)
     begin_s, end_s = where.window_s
     return Caption(
-        subject=f"{where.algorithm}{', UDP' if where.protocol == 'udp' else ''}, "
+        subject=f"{where.name}{', UDP' if where.protocol == 'udp' else ''}, "
         f"{counted(where.clients, 'client')}, "
         f"{counted(len(where.backends), 'backend')}, "
         f"open loop at load {where.load:g}",

@@ -25,6 +25,7 @@ class Conditions:
     warmup_s: float
     duration_s: float
     protocol: str = "tcp"
+    system: str = "nginy"
     speeds: tuple[float, ...] = ()
     """Empty: all alike."""
     faults: tuple[Fault, ...] = ()
@@ -33,6 +34,11 @@ class Conditions:
     def window_s(self) -> tuple[float, float]:
         """Measured interval [from, to), in seconds since the start of load."""
         return self.warmup_s, self.duration_s
+
+    @property
+    def name(self) -> str:
+        """What is compared: `least_conn`, `nginx least_conn`."""
+        return self.algorithm if self.system == "nginy" else f"{self.system} {self.algorithm}"
 
     def capacities(self, window_s: tuple[float, float] | None = None) -> tuple[float, ...]:
         """What each backend could take in that time (default: the measured one): in proportion to
@@ -62,6 +68,7 @@ class Conditions:
             warmup_s=scenario["warmup_s"],
             duration_s=scenario["duration_s"],
             protocol=scenario.get("protocol", "tcp"),  # runs of version 1 know no other
+            system=scenario.get("system", "nginy"),
             speeds=tuple(scenario["backends"].get("speeds", ())),
             faults=tuple(Fault.model_validate(fault) for fault in scenario.get("faults", ())),
         )

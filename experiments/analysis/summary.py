@@ -42,7 +42,7 @@ def summarise(run: Run) -> dict[str, float | str | bool]:
     }
     return {
         "run_id": run.run_id,
-        "algorithm": where.algorithm,
+        "algorithm": where.name,
         "loss_pct": where.loss_pct,
         "delay_ms": where.delay_ms,
         "seed": where.seed,

@@ -12,18 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
+from experiments.lab.systems import nginx
+
 HERE = Path(__file__).parents[2]
 """This checkout."""
 NGINX_NEEDS = {
     "nginx": "nginx-light",
     "/usr/lib/nginx/modules/ngx_stream_module.so": "libnginx-mod-stream",
 }
-NGINX_COMMON = """
-load_module /usr/lib/nginx/modules/ngx_stream_module.so;
-daemon off; worker_processes 1; worker_rlimit_nofile 16384;
-pid {directory}/{name}.pid; error_log {directory}/{name}.error.log;
-events {{ worker_connections 8000; }}
-"""
 HAPROXY = """
 global
     nbthread 1
@@ -97,7 +93,7 @@ class Nginx:
             f"{' proxy_requests 1; proxy_responses 1;' if one_answer else ''} }}"
             for port, protocol, one_answer in task.listeners
         )
-        return nginx_command(self.name, f"stream {{ {servers} }}", directory)
+        return nginx.command(self.name, f"stream {{ {servers} }}", directory)
 
 
 @dataclass(frozen=True)
@@ -151,13 +147,6 @@ class Nginy:
         # Before what is installed: an editable installation would lead to this checkout.
         place = ["env", "-C", str(self.checkout), f"PYTHONPATH={self.checkout}"]
         return [*place, sys.executable, "-m", "nginy", "run", "-c", str(path)]
-
-
-def nginx_command(name: str, blocks: str, directory: Path) -> list[str]:
-    """An nginx of this configuration, its files in `directory`."""
-    path = directory / f"{name}.conf"
-    path.write_text(NGINX_COMMON.format(directory=directory, name=name) + blocks)
-    return ["nginx", "-c", str(path), "-p", str(directory)]
 
 
 def require(needs: Iterable[Mapping[str, str]]) -> None:

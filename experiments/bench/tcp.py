@@ -22,13 +22,13 @@ from experiments.bench.peers import (
     Listener,
     Peer,
     Task,
-    nginx_command,
     require,
 )
 from experiments.bench.plan import Plan, Record, turns
 from experiments.bench.program import cpu_s, memory_bytes, running
 from experiments.bench.report import Sample
 from experiments.lab.processes import HostProcess, ProcessGroup
+from experiments.lab.systems import nginx
 
 RATES = ("requests", "connections", "bulk")
 MEMORY = "tcp-memory"
@@ -70,7 +70,7 @@ def measure(plan: Plan, record: Record) -> None:
         directory.chmod(0o755)  # nginx's worker is nobody, and reads the payload
         _write_bulk(directory, plan.bulk_mib if "bulk" in plan.workloads else 1)
         conf = BACKEND_CONF.format(port=BACKEND_PORT, directory=directory)
-        argv = nginx_command("backend", conf, directory)
+        argv = nginx.command("backend", conf, directory)
         with running(lab.popen, "backend", "backend", argv, directory):
             if plan.chosen(*RATES):
                 _measure_rates(plan, lab, directory, record)

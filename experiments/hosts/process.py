@@ -15,6 +15,10 @@ class HostPort(NamedTuple):
     host: str
     port: int
 
+    def __str__(self) -> str:
+        """`10.0.0.1:80` or `[2001:db8::1]:80`."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 def address(text: str) -> HostPort:
     """`10.0.0.1:80` or `[2001:db8::1]:80` as an argparse type."""

@@ -39,15 +39,20 @@ class CpuSampler:
 
 
 def _spent_s(pid: int) -> tuple[float, float] | None:
-    """On a processor and waiting for one, all threads together, from /proc/PID/task/*/schedstat
-    (Documentation/scheduler/sched-stats.rst); None where the kernel does not tell, or it has
-    ended."""
+    """On a processor and waiting for one, all threads and children together, from
+    /proc/PID/task/*/schedstat (Documentation/scheduler/sched-stats.rst); None where the kernel does
+    not tell, or it has ended."""
     ran_ns = waited_ns = 0
     try:
         for thread in Path(f"/proc/{pid}/task").iterdir():
             ran, waited, _ = (thread / "schedstat").read_text().split()
             ran_ns += int(ran)
             waited_ns += int(waited)
+            for child in (thread / "children").read_text().split():
+                own = _spent_s(int(child))
+                if own is not None:
+                    ran_ns += round(own[0] * 1e9)
+                    waited_ns += round(own[1] * 1e9)
     except (OSError, ValueError):
         return None
     return ran_ns / 1e9, waited_ns / 1e9

@@ -1,6 +1,7 @@
 """What sends: command lines of the load generators."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.lab.processes import HostProcess, ProcessGroup
@@ -8,7 +9,12 @@ from experiments.plan.scenario import Scenario
 
 
 def start_generators(
-    group: ProcessGroup, scenario: Scenario, clients: list[str], target: str, t0_s: float, raw: Path
+    group: ProcessGroup,
+    scenario: Scenario,
+    clients: list[str],
+    targets: Sequence[str],
+    t0_s: float,
+    raw: Path,
 ) -> list[HostProcess]:
     """Start one load generator in each client host; all send from `t0_s` (monotonic) on."""
     work = scenario.workload
@@ -19,7 +25,7 @@ def start_generators(
             "generator",
             [
                 *(sys.executable, "-m", "experiments.hosts.client.load_generator"),
-                *("--client", name, "--index", str(index), "--target", target),
+                *("--client", name, "--index", str(index), "--target", *targets),
                 *("--seed", str(scenario.seed), "--rate", repr(rate_rps)),
                 *("--duration-s", str(scenario.duration_s), "--start-at", repr(t0_s)),
                 *("--protocol", scenario.protocol),

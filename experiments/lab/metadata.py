@@ -4,9 +4,7 @@ A fact that cannot be read on this machine is null: a result without it is worth
 manifest says that it is not known.
 """
 
-import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
@@ -17,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from experiments.plan.scenario import digest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,15 +44,14 @@ def manifest(
     """The content of manifest.json.
 
     `scenario` is the resolved one, of JSON types, with its `seed`; its hash is that of its
-    canonical JSON (`Scenario.digest`). `network` is what `Network.facts` read inside
+    canonical JSON (`digest`). `network` is what `Network.facts` read inside
     the namespaces. Adds when, by which command, on what code and which machine.
     """
-    canonical = json.dumps(scenario, sort_keys=True)
     return {
         "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "argv": list(argv),
         "scenario": dict(scenario),
-        "scenario_sha256": hashlib.sha256(canonical.encode()).hexdigest(),
+        "scenario_sha256": digest(scenario),
         "seeds": {"scenario": scenario["seed"]},
         "network": dict(network),
         "git": git_state(ROOT),

@@ -28,6 +28,8 @@ from experiments.wire.datagrams import MAX_RESPONSE_BYTES
 from nginy.balancer.registry import ALGORITHMS
 from nginy.config.strategies import STRATEGIES
 
+ADDED_LATER = ("system",)
+
 
 class ScenarioError(Exception):
     """A scenario or sweep that cannot be used; the message names the file, the key and the fix."""
@@ -36,17 +38,19 @@ class ScenarioError(Exception):
 class Scenario(SettingsModel):
     """One run, wholly specified.
 
-    `algorithm_options`: the algorithm's parameters, as in nginy's `strategy` (`.venv/bin/nginy
-    algorithms NAME`). `faults`: see `experiments/plan/faults.py`. `capture`: hosts of these roles
-    are captured. `keep_captures`: leave the pcap files in the run folder (some 20 MB a minute)
-    after the flows have been read from them. `precision`: a machine that was late is stated with
-    the result and refuses it where it could change it (`experiments/judge/precision.py`); `strict`
-    has narrow bounds besides, whatever was asked.
+    `system`: what is measured; `direct`: no balancer, clients choose. `algorithm_options`: the
+    algorithm's parameters, as in nginy's `strategy` (`.venv/bin/nginy algorithms NAME`). `faults`:
+    see `experiments/plan/faults.py`. `capture`: hosts of these roles are captured. `keep_captures`:
+    leave the pcap files in the run folder (some 20 MB a minute) after the flows have been read from
+    them. `precision`: a machine that was late is stated with the result and refuses it where it
+    could change it (`experiments/judge/precision.py`); `strict` has narrow bounds besides, whatever
+    was asked.
     """
 
     schema_version: Literal[1] = 1
     name: str = Field("default", pattern=r"^[a-z0-9][a-z0-9_-]*$")
     protocol: Literal["tcp", "udp"] = "tcp"
+    system: Literal["nginy", "nginx", "direct"] = "nginy"
     algorithm: str = "round_robin"
     algorithm_options: dict[str, Any] = Field(default_factory=dict)
     network: NetworkSettings = NetworkSettings()
@@ -135,9 +139,23 @@ class Scenario(SettingsModel):
         return self.precision == "strict"
 
     def digest(self) -> str:
-        """SHA-256 of the canonical JSON: equal for equal scenarios."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        """See `digest`."""
+        return digest(self.model_dump(mode="json"))
+
+
+def digest(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of a scenario's canonical JSON: equal for equal scenarios.
+
+    Settings that came later count only where they are not the default, so that runs of before keep
+    their digests.
+    """
+    defaults = {name: Scenario.model_fields[name].default for name in ADDED_LATER}
+    counted = {
+        name: value
+        for name, value in settings.items()
+        if name not in defaults or value != defaults[name]
+    }
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
 
 
 def named_file(asked: str, shipped: Path) -> Path:

@@ -5,7 +5,9 @@ identical workload (common random numbers; see Law, "Simulation Modeling and Ana
 Arrivals and demands come from separate streams: changing the one leaves the other alone.
 """
 
+import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -17,6 +19,7 @@ DISTRIBUTIONS: tuple[Distribution, ...] = get_args(Distribution)
 
 _ARRIVALS_KEY = 0
 _DEMANDS_KEY = 1
+_TARGETS_KEY = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,15 @@ def client_stream(
     )
     demands_ms = _demands_ms(_stream(seed, client_index, _DEMANDS_KEY), demand, len(arrivals_s))
     return ClientStream(arrivals_s, np.rint(demands_ms * 1000).astype(np.int64))
+
+
+def choices(seed: int, client_index: int, count: int) -> Iterator[int]:
+    """From 0 to `count` - 1 at random for ever: where one client's connections go, in order."""
+    if count == 1:
+        yield from itertools.repeat(0)
+    rng = _stream(seed, client_index, _TARGETS_KEY)
+    while True:
+        yield from rng.integers(count, size=1024).tolist()
 
 
 def _stream(seed: int, client_index: int, key: int) -> np.random.Generator:

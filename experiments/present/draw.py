@@ -37,7 +37,7 @@ def draw_run(run: Run) -> list[Path]:
     decisions = connections_per_second(run.requests, where.duration_s)
     could_take = [where.capacities((t_s, t_s + 1.0)) for t_s in counts.index]
     fairness = jain_per_second(counts, could_take, decisions)
-    measured = {where.algorithm: in_window(run.requests, where.window_s)}
+    measured = {where.name: in_window(run.requests, where.window_s)}
     faults = markers(run.faults)
     drawn = {
         "latency_ccdf": figures.latency_ccdf(measured, where.timeout_ms, caption),

@@ -86,7 +86,7 @@ def _numbers(run: Run) -> Table:
     row = summarise(run)
     rate = "unlimited" if where.rate_mbps is None else f"{where.rate_mbps:g} Mbit/s"
     table = Table(
-        title=f"{where.algorithm}{', UDP' if where.protocol == 'udp' else ''}: "
+        title=f"{where.name}{', UDP' if where.protocol == 'udp' else ''}: "
         f"{counted(where.clients, 'client')}, "
         f"{counted(len(where.backends), 'backend')}; "
         f"client links {where.delay_ms:g} ms, {where.loss_pct:g} % loss, {rate}",

@@ -1,6 +1,6 @@
 """What a run left behind becomes its tables and its verdict."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -71,7 +71,8 @@ class Evidence:
     clients: list[str]
     addresses: Mapping[str, str]
     """IP address of every host."""
-    balancer_records: Path
+    balancer_records: Path | None
+    """None: the system keeps none."""
     captures: list[Capture]
     counters: CounterReadings
     load: HostLoad
@@ -92,9 +93,11 @@ def conclude(
     raw, t0_s = evidence.raw, evidence.t0_s
     generators = [raw / f"samples-{name}.jsonl" for name in evidence.clients]
     summaries = [orjson.loads((raw / f"summary-{c}.json").read_bytes()) for c in evidence.clients]
-    connections = connections_frame(read_lines([evidence.balancer_records]), t0_s)
+    recorded = [evidence.balancer_records] if evidence.balancer_records else []
+    connections = connections_frame(read_lines(recorded), t0_s)
+    at = {f"{evidence.addresses[n]}:{BACKEND_PORT}": n for n in scenario.backend_ids()}
     sent = read_lines(raw / f"requests-{name}.jsonl" for name in evidence.clients)
-    requests = name_backends(requests_frame(sent, t0_s), connections)
+    requests = name_backends(requests_frame(_sent_to(sent, at), t0_s), connections)
     ways, late = measured_ways(
         scenario.network, evidence.captures, evidence.addresses, BALANCER, t0_s
     )
@@ -170,6 +173,15 @@ def conclude(
         if name == BALANCER
     )
     return Verdict(tuple(checks), uncertainty, evidence.load, labels, slowest)
+
+
+def _sent_to(
+    records: Iterable[dict[str, Any]], backends: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """With the backend that a client chose itself, where none has answered."""
+    for record in records:
+        chosen = backends.get(record.get("target") or "")
+        yield {**record, "backend": record["backend"] or chosen} if chosen else record
 
 
 def _fault_row(applied: AppliedFault) -> dict[str, Any]:
@@ -261,10 +273,12 @@ def _conservation_check(
     killed = {fault.backend for fault in scenario.faults if fault.action == "kill"}
     whole = {name: final for name, final in finals.items() if name not in killed}
     problems = conserved(requests, whole)
-    if scenario.protocol == "tcp" and scenario.workload.mode == "per_request":
+    single = scenario.protocol == "tcp" and scenario.workload.mode == "per_request"
+    if single and scenario.system != "direct":
         problems += carried(requests, connections)
     answered = int((requests["status"] == "ok").sum())
-    said = f"clients, balancer and {len(whole)} backends agree on {answered} answers"
+    who = "clients" if scenario.system == "direct" else "clients, balancer"
+    said = f"{who} and {len(whole)} backends agree on {answered} answers"
     return problems_check("conservation", problems, said)
 
 
@@ -275,8 +289,10 @@ def _little_check(
     samples: pd.DataFrame,
 ) -> Check:
     """L = lambda W of the connections at each backend. Not over UDP, which backends know no
-    sessions of, and not where the balancer's record leaves out when a connection was made."""
-    if scenario.protocol == "udp" or scenario.balancer.queue != QueueSettings():
+    sessions of, and only with records that are exact and tell when a connection was made: nginx's
+    are to the millisecond, nginy's leave out the time in a queue."""
+    exact = scenario.system == "nginy" and scenario.balancer.queue == QueueSettings()
+    if scenario.protocol == "udp" or not exact:
         return problems_check("little's law", [], "nothing to compare")
     window_s = scenario.warmup_s, scenario.duration_s
     laws = {name: little_at(name, connections, samples, window_s) for name in backends}

@@ -19,9 +19,8 @@ from experiments.lab.generators import start_generators
 from experiments.lab.host_load import HostLoad, HostMeter
 from experiments.lab.kernel_counters import CounterReadings, host_counters
 from experiments.lab.metadata import manifest
-from experiments.lab.ports import PORT
 from experiments.lab.processes import HostProcess, ProcessFailed, ProcessGroup
-from experiments.lab.systems.nginy import NginySystem, check_config
+from experiments.lab.systems import SYSTEMS
 from experiments.plan.scenario import Scenario
 from experiments.present.progress import RunProgress
 from experiments.run.conclude import BALANCER, Evidence, conclude
@@ -47,7 +46,9 @@ def run_experiment(scenario: Scenario, folder: Path, progress: RunProgress) -> V
         NetworkError, ProcessFailed, CaptureError: something did not start or died; the folder
             has no verdict and counts as unfinished.
     """
-    check_config(scenario)
+    kind = SYSTEMS[scenario.system]
+    kind.check(scenario)
+    facts = kind.facts()
     progress.stage("building the network")
     settings = scenario.network
     with Network(
@@ -56,7 +57,8 @@ def run_experiment(scenario: Scenario, folder: Path, progress: RunProgress) -> V
         writer = RunWriter(folder)
         raw = folder / "raw"
         raw.mkdir()
-        writer.write_manifest(manifest(scenario.model_dump(mode="json"), network.facts()))
+        asked = scenario.model_dump(mode="json")
+        writer.write_manifest(manifest(asked, network.facts()) | {"system": facts})
         progress.stage("calibrating every link")
         meter = HostMeter()
         calibration = calibrate(network)
@@ -87,7 +89,7 @@ def _carry(scenario: Scenario, network: Network, raw: Path, progress: RunProgres
     addresses = {host.name: network.address(host.name) for host in network.shape.hosts}
     progress.stage("starting backends and balancer")
     with ProcessGroup(network.popen, raw) as group:
-        system = NginySystem(scenario, addresses, raw)
+        system = SYSTEMS[scenario.system].make(scenario, addresses, BALANCER, raw)
         backends = Backends(group, scenario, network.address, BALANCER, raw)
         backends.start()
         balancer = system.start(group, BALANCER)
@@ -100,9 +102,9 @@ def _carry(scenario: Scenario, network: Network, raw: Path, progress: RunProgres
             ]
             counters = [host_counters(network, interfaces)]
             t0_s = time.monotonic() + _LEAD_S + _LEAD_PER_CLIENT_S * len(clients)
-            target = f"{network.address(BALANCER)}:{PORT}"
             network.restart_draws()
-            generators = start_generators(group, scenario, clients, target, t0_s, raw)
+            targets = system.targets()
+            generators = start_generators(group, scenario, clients, targets, t0_s, raw)
             servers = _Servers(network, backends, balancer)
             cpu = CpuSampler(lambda: _pids(servers, generators))
             load = _watch(scenario, servers, generators, cpu, t0_s, progress)
@@ -110,8 +112,10 @@ def _carry(scenario: Scenario, network: Network, raw: Path, progress: RunProgres
             dropped = network.link_counters()
         counters.append(host_counters(network, interfaces))
         dropped_after = network.link_counters()
-        balancer.stop()
+        if balancer is not None:
+            balancer.stop()
         backends.stop()
+        system.stopped(time.time() - time.monotonic())
     return Evidence(
         raw=raw,
         t0_s=t0_s,
@@ -153,12 +157,14 @@ class _Servers:
 
     network: Network
     backends: Backends
-    balancer: HostProcess
+    balancer: HostProcess | None
+    """None: there is none."""
 
     def check_alive(self) -> None:
         """Raise LinkDead or ProcessFailed."""
         self.network.check_alive()
-        if not (self.backends.all_running() and self.balancer.running()):
+        up = self.balancer is None or self.balancer.running()
+        if not (self.backends.all_running() and up):
             raise ProcessFailed("a backend or the balancer ended while load was on")
 
 
@@ -167,7 +173,7 @@ def _pids(servers: _Servers, generators: list[HostProcess]) -> dict[str, int]:
     links = servers.network.link_pids
     return {
         **{f"links{number or ''}": pid for number, pid in enumerate(links)},
-        BALANCER: servers.balancer.pid,
+        **({} if servers.balancer is None else {BALANCER: servers.balancer.pid}),
         **servers.backends.pids,
         **{generator.host: generator.pid for generator in generators},
     }
@@ -206,7 +212,7 @@ def _watch(
         return any(states)
 
     wait_while(lambda: time.monotonic() < t0_s)
-    meter = HostMeter(servers.balancer.pid)
+    meter = HostMeter(None if servers.balancer is None else servers.balancer.pid)
     wait_while(lambda: time.monotonic() < end_s and sending())
     load = meter.read()
     progress.stage("waiting for the last answers")

@@ -55,6 +55,7 @@ class ClientConnection:
     def send(self, record: RequestRecord) -> None:
         """Send the request, on a first call after connecting. The end is told to `on_end`."""
         self._pending[record.seq] = record
+        record.target = str(self._target)
         self.usable = self._persistent
         if self._stream is not None:
             self._write(record)

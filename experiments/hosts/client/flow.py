@@ -51,6 +51,7 @@ class ClientFlow:
         """Send the request. The end is told to `on_end`."""
         self._records[record.seq] = record
         self._pending.add(record.seq)
+        record.target = str(self._target)
         self.usable = self._persistent
         try:
             if self._sock is None:

@@ -38,7 +38,13 @@ from experiments.hosts.process import (
     raise_open_files_limit,
     realtime_priority,
 )
-from experiments.plan.workload import DISTRIBUTIONS, ClientStream, Demand, client_stream
+from experiments.plan.workload import (
+    DISTRIBUTIONS,
+    ClientStream,
+    Demand,
+    choices,
+    client_stream,
+)
 from experiments.wire.datagrams import MAX_RESPONSE_BYTES
 
 SAMPLE_INTERVAL_S = 0.1
@@ -56,6 +62,7 @@ class LoadGenerator:
         # Plain Python numbers: a numpy scalar costs more at each touch.
         self._arrivals_s: list[float] = stream.arrivals_s.tolist()
         self._demands_ms: list[float] = (stream.demands_us / 1000).tolist()
+        self._choices = choices(options.seed, options.index, len(options.target))
         self._end_s = 0.0
         self._slots: list[ClientConnection | ClientFlow | None] = [None] * options.connections
         self._timeouts: dict[int, asyncio.TimerHandle] = {}  # of the requests in flight
@@ -104,14 +111,15 @@ class LoadGenerator:
 
     def _new_connection(self) -> ClientConnection | ClientFlow:
         options, loop = self._options, self._loop
+        target = options.target[next(self._choices)]
         persistent = options.mode == "persistent"
         if options.protocol == "tcp":
             return ClientConnection(
-                loop, options.target, options.source, self._ended, persistent=persistent
+                loop, target, options.source, self._ended, persistent=persistent
             )
         return ClientFlow(
             loop,
-            options.target,
+            target,
             options.source,
             self._ended,
             persistent=persistent,
@@ -213,7 +221,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="experiments.hosts.client.load_generator")
     parser.add_argument("--client", required=True, help="name in the records, like c1")
     parser.add_argument("--index", required=True, type=int, help="of the client's random streams")
-    parser.add_argument("--target", required=True, type=address, metavar="ADDRESS:PORT")
+    parser.add_argument(
+        "--target",
+        required=True,
+        nargs="+",
+        type=address,
+        metavar="ADDRESS:PORT",
+        help="of several, each connection goes to one at random, by the seed",
+    )
     parser.add_argument("--source", metavar="ADDRESS", help="own address (the kernel's choice)")
     parser.add_argument("--seed", required=True, type=int)
     parser.add_argument("--rate", required=True, type=float, help="requests/s of this client")

@@ -46,6 +46,8 @@ class RequestRecord:
     service_ms: float | None = None
     bytes_received: int = 0
     """Payload received; the response's header is not counted."""
+    target: str | None = None
+    """Where it was sent to, `ip:port`."""
     local: str | None = None
     """The client's own end of the connection, `ip:port`."""
     protocol: Literal["tcp", "udp"] = "tcp"

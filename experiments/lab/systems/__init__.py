@@ -1,1 +1,12 @@
-"""Systems under test: how each is configured, started and stopped inside the balancer's host."""
+"""Systems under test, by their names in scenarios. A new one is a file and a line here."""
+
+from experiments.lab.systems.contract import SystemKind
+from experiments.lab.systems.direct import DirectKind
+from experiments.lab.systems.nginx import NginxKind
+from experiments.lab.systems.nginy import NginyKind
+
+SYSTEMS: dict[str, SystemKind] = {
+    "nginy": NginyKind(),
+    "nginx": NginxKind(),
+    "direct": DirectKind(),
+}

@@ -3,7 +3,8 @@
 import io
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,17 @@ AGENT_CHECK = {"interval_s": 0.5, "timeout_s": 0.5, "port": AGENT_PORT}
 class NginySystem:
     """One nginy process in the balancer's host."""
 
-    def __init__(self, scenario: Scenario, addresses: Mapping[str, str], folder: Path) -> None:
-        """Write `nginy.yaml` into `folder`; `addresses` gives every backend's IP address."""
-        self.records = folder / "connections.jsonl"
+    def __init__(
+        self, scenario: Scenario, addresses: Mapping[str, str], balancer: str, folder: Path
+    ) -> None:
+        """Write `nginy.yaml` into `folder`; `addresses` gives every host's IP address."""
+        self.records: Path | None = folder / "connections.jsonl"
+        self._at = f"{addresses[balancer]}:{PORT}"
         self._config = folder / "nginy.yaml"
         self._seed = scenario.seed
         with self._config.open("w") as stream:
-            YAML(typ="safe").dump(_config(scenario, addresses, self.records), stream)
+            records = folder / "connections.jsonl"
+            YAML(typ="safe").dump(_config(scenario, addresses, records), stream)
 
     def start(self, group: ProcessGroup, host: str) -> HostProcess:
         """Start it in `host` and wait until it listens; ProcessFailed if it does not."""
@@ -52,6 +57,31 @@ class NginySystem:
         process = group.start(host, "nginy", [*argv, "--seed", str(self._seed)])
         process.wait_ready("nginy ready", time.monotonic() + _READY_TIMEOUT_S)
         return process
+
+    def targets(self) -> Sequence[str]:
+        """The one address it listens at."""
+        return [self._at]
+
+    def stopped(self, realtime_offset_s: float) -> None:
+        """Its access log is in form."""
+
+
+class NginyKind:
+    """See `SystemKind`."""
+
+    def check(self, scenario: Scenario) -> None:
+        """See `check_config`."""
+        check_config(scenario)
+
+    def facts(self) -> Mapping[str, Any]:
+        """That of this checkout."""
+        return {"name": "nginy", "version": version("nginy")}
+
+    def make(
+        self, scenario: Scenario, addresses: Mapping[str, str], balancer: str, folder: Path
+    ) -> NginySystem:
+        """See `SystemKind`."""
+        return NginySystem(scenario, addresses, balancer, folder)
 
 
 def check_config(scenario: Scenario) -> None:

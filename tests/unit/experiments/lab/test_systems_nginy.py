@@ -12,12 +12,14 @@ from nginy.balancer.registry import ALGORITHMS
 from nginy.config.load import load
 from nginy.config.model import Config
 
+HOSTS = {"lb": "10.0.0.1", "b1": "10.0.2.1", "b2": "10.0.2.2"}
+
 
 def test_the_balancer_is_configured_as_the_scenario_says_and_ends_when_it_is_told(
     tmp_path: Path,
 ) -> None:
     asked = {"network": {"backends": 2}, "backends": {"weights": [3, 1]}, "algorithm": "random"}
-    NginySystem(parse_scenario(asked, "test"), {"b1": "10.0.2.1", "b2": "10.0.2.2"}, tmp_path)
+    NginySystem(parse_scenario(asked, "test"), HOSTS, "lb", tmp_path)
     config = load(tmp_path / "nginy.yaml")
     assert [(each.id, each.weight) for each in config.backends] == [("b1", 3), ("b2", 1)]
     assert [rule.strategy.type for rule in config.rules] == ["random"]
@@ -29,7 +31,7 @@ def test_the_balancer_is_configured_as_the_scenario_says_and_ends_when_it_is_tol
 def config(folder: Path, **asked: object) -> Config:
     scenario = parse_scenario({"network": {"backends": 2}, **asked}, "test")
     check_config(scenario)
-    NginySystem(scenario, {"b1": "10.0.2.1", "b2": "10.0.2.2"}, folder)
+    NginySystem(scenario, HOSTS, "lb", folder)
     return load(folder / "nginy.yaml")
 
 

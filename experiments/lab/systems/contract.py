@@ -1,0 +1,43 @@
+"""What is measured: one contract for balancers, and for none at all."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from experiments.lab.processes import HostProcess, ProcessGroup
+from experiments.plan.scenario import Scenario
+
+
+class SystemUnderTest(Protocol):
+    """One run's. Made with the scenario and the addresses of all hosts; nothing runs yet."""
+
+    records: Path | None
+    """Its own log of connections, in the form of nginy's access log once it has stopped; None: it
+    keeps none."""
+
+    def start(self, group: ProcessGroup, host: str) -> HostProcess | None:
+        """Start it in the balancer's host and wait until it serves; None: there is nothing to
+        start. Raises ProcessFailed."""
+
+    def targets(self) -> Sequence[str]:
+        """`ip:port` where clients connect; of several, each connection goes to one at random, drawn
+        from the seed."""
+
+    def stopped(self, realtime_offset_s: float) -> None:
+        """It has ended: bring its records into form. `realtime_offset_s` is CLOCK_REALTIME less
+        CLOCK_MONOTONIC."""
+
+
+class SystemKind(Protocol):
+    """A class of systems, by its name in scenarios."""
+
+    def check(self, scenario: Scenario) -> None:
+        """Raise ScenarioError, saying what it can do, if it cannot do what the scenario asks."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """Name and version, for the manifest."""
+
+    def make(
+        self, scenario: Scenario, addresses: Mapping[str, str], balancer: str, folder: Path
+    ) -> SystemUnderTest:
+        """For one run; `balancer` is its host, its files go to `folder`."""
