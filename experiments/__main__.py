@@ -14,6 +14,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from experiments.analysis.compare import distrusted, same_twice, widest_pct
 from experiments.analysis.summary import sweep_table
 from experiments.judge.verdict import Verdict
 from experiments.lab.doctor import report, show
@@ -21,7 +22,7 @@ from experiments.lab.ownership import hand_back
 from experiments.lab.processes import ProcessFailed
 from experiments.lab.systems import SYSTEMS
 from experiments.plan.scenario import Scenario, ScenarioError, load_scenario, named_file
-from experiments.plan.sweep import Cell, cells, load_sweep
+from experiments.plan.sweep import Cell, Sweep, cells, column, load_sweep
 from experiments.present.draw import draw_all, draw_run, draw_sweep
 from experiments.present.progress import RunProgress
 from experiments.present.terminal import show_reasons, show_repeat, show_run, show_sweep
@@ -29,7 +30,7 @@ from experiments.run.emulated import run_experiment
 from experiments.run.repeat import run_patiently
 from experiments.run.sweep import alone_in, run_sweep
 from experiments.tables.dataset import load_run
-from experiments.tables.sweep import SWEEP_FILE, runs_of
+from experiments.tables.sweep import SWEEP_FILE, made_of, runs_of
 from nginy.balancer.registry import ALGORITHMS
 from nginy.errors import NginyError
 from topologies.errors import NetworkError
@@ -157,20 +158,24 @@ def sweep(asked: str, results: Path) -> None:
     """
     path = named_file(asked, HERE / "sweeps")
     matrix = load_sweep(path)
-    todo = cells(matrix, str(path))
+    cells(matrix, str(path))  # all that is wrong with it is said before anything else
     _need_root("sweep")
     folder = results / matrix.name
     try:
         with alone_in(folder):
             (folder / SWEEP_FILE).write_bytes(path.read_bytes())
-            invalid = _make_runs(todo, folder)
-        runs = runs_of(matrix, folder)
-        table = sweep_table(runs)
-        show_sweep(table, draw_sweep(runs, table, folder), console)
+            invalid = _make_until_known(matrix, str(path), folder)
+        runs, made = runs_of(matrix, folder), made_of(matrix, folder)
+        table = sweep_table(runs, matrix.factors)
+        drawn = draw_sweep(runs, table, folder, matrix, made)
+        show_sweep(table, drawn, console, matrix, made)
+    except KeyboardInterrupt:
+        made = made_of(matrix, folder)
+        console.print(f"\nstopped: {made}; the same command goes on from there")
+        raise
     finally:
         hand_back(results)
-    if invalid:
-        console.print(f"{invalid} of {len(todo)} runs are invalid and in no figure")
+    if invalid or distrusted(same_twice(table)):
         sys.exit(EXIT_INVALID)
 
 
@@ -187,6 +192,28 @@ def figures(figures: str, results: Path) -> None:
 def doctor() -> None:
     """Say what this machine has and lacks, and what will be used instead."""
     sys.exit(0 if show(report(), console) else EXIT_FAILED)
+
+
+def _make_until_known(matrix: Sweep, source: str, folder: Path) -> int:
+    """Its replicates, and more where it asks for that and they do not suffice; how many runs came
+    out invalid. Says what was not reached."""
+    replicates = matrix.replicates
+    while True:
+        invalid = _make_runs(cells(matrix, source, replicates), folder)
+        if matrix.most_replicates is None:
+            return invalid
+        table = sweep_table(runs_of(matrix, folder), matrix.factors)
+        width_pct = widest_pct(table, [column(name) for name in matrix.factors])
+        reached = width_pct <= matrix.half_width_pct
+        console.print(
+            f"{replicates} replicates: mean p99 known within {width_pct:.1f} % in every cell "
+            f"(wanted {matrix.half_width_pct:g} %)"
+        )
+        if reached or replicates >= matrix.most_replicates:
+            if not reached:
+                console.print("[yellow]not reached[/]: more replicates than most_replicates needed")
+            return invalid
+        replicates += 1
 
 
 def _make_runs(todo: list[Cell], folder: Path) -> int:

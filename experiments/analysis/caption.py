@@ -8,6 +8,7 @@ from typing import Any
 from experiments.analysis.conditions import Conditions
 from experiments.analysis.throughput import in_window
 from experiments.tables.dataset import Run
+from experiments.tables.sweep import Made
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +44,16 @@ def run_caption(run: Run) -> Caption:
     )
 
 
-def sweep_caption(runs: Sequence[Run]) -> Caption:
-    """For a figure over replicates of several cells; what varies is on the axes, not here."""
+def sweep_caption(runs: Sequence[Run], made: Made | None = None) -> Caption:
+    """For a figure over replicates of several cells; what varies is on the axes, not here. `made`:
+    of all that were planned."""
     conditions = [Conditions.of_manifest(run.manifest) for run in runs]
     seeds = sorted({where.seed for where in conditions})
     invalid = sum(not run.verdict["valid"] for run in runs)
     return Caption(
         subject=f"open loop at load {_span([where.load for where in conditions], '')}",
-        n=f"n = {len(runs)} runs; points are means over replicates (one seed each), bars their "
-        "95 % t intervals",
+        n=f"n = {len(runs)} runs{f' ({made})' if made else ''}; points are means over replicates "
+        "(one seed each), bars their 95 % t intervals",
         seeds=f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}",
         links=measured_links([run.calibration for run in runs]),
         verdict=(f"{invalid} runs INVALID" if invalid else "all runs valid")

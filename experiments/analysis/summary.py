@@ -1,7 +1,8 @@
 """A run in one row, a sweep in one table, its cells with intervals over replicates."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from typing import Any
 
 import pandas as pd
 
@@ -18,9 +19,12 @@ from experiments.analysis.faults import fault_table
 from experiments.analysis.intervals import t_interval
 from experiments.analysis.latency import censored_share, percentiles
 from experiments.analysis.throughput import in_window, total
+from experiments.plan.scenario import digest
+from experiments.plan.sweep import AGAIN, column
 from experiments.tables.dataset import Run
 
 CELL = ["algorithm", "loss_pct", "delay_ms"]
+"""Columns that every sweep's table has; the columns of other factors are added to them."""
 
 
 def summarise(run: Run) -> dict[str, float | str | bool]:
@@ -46,6 +50,8 @@ def summarise(run: Run) -> dict[str, float | str | bool]:
         "loss_pct": where.loss_pct,
         "delay_ms": where.delay_ms,
         "seed": where.seed,
+        "cell": cell_of(run.manifest),
+        "again": run.run_id.endswith(AGAIN),
         "requests": len(requests),
         **asdict(total(run.requests, where.window_s)),
         "unanswered_share": censored_share(requests),
@@ -61,18 +67,51 @@ def summarise(run: Run) -> dict[str, float | str | bool]:
     }
 
 
-def sweep_table(runs: Iterable[Run]) -> pd.DataFrame:
-    """One row of `summarise` per run."""
-    return pd.DataFrame([summarise(run) for run in runs])
+def cell_of(manifest: Mapping[str, Any]) -> str:
+    """Equal for runs that differ in nothing but the seed: only those are replicates."""
+    scenario = manifest["scenario"]
+    return digest({key: scenario[key] for key in scenario if key not in ("seed", "name")})[:12]
 
 
-def cell_intervals(table: pd.DataFrame, value: str, confidence: float = 0.95) -> pd.DataFrame:
-    """Per algorithm, loss and delay: mean, low, high, n of column `value` over replicates."""
+def sweep_table(runs: Iterable[Run], factors: Iterable[str] = ()) -> pd.DataFrame:
+    """One row of `summarise` per run, with a column for each of `factors` (dotted names).
+
+    The same scenario with the same seed is one run, however often it was made; the second run of
+    an A/A pair is a row of its own, marked `again`.
+    """
     rows = [
-        {**dict(zip(CELL, key, strict=True)), **asdict(t_interval(group[value], confidence))}
-        for key, group in table.groupby(CELL, sort=True)
+        summarise(run) | {column(name): _level(run.manifest, name) for name in factors}
+        for run in runs
     ]
-    return pd.DataFrame(rows, columns=[*CELL, "mean", "low", "high", "n"])
+    table = pd.DataFrame(rows)
+    if table.empty:
+        return table
+    return table.drop_duplicates(["cell", "seed", "again"], keep="last", ignore_index=True)
+
+
+def _level(manifest: Mapping[str, Any], factor: str) -> float | str:
+    value: Any = manifest["scenario"]
+    for key in factor.split("."):
+        value = value[key]
+    return value if isinstance(value, int | float | str) else str(value)
+
+
+def cell_intervals(
+    table: pd.DataFrame, value: str, confidence: float = 0.95, *, factors: Iterable[str] = ()
+) -> pd.DataFrame:
+    """Per cell, with its algorithm, loss, delay and columns `factors`: mean, low, high, n of column
+    `value` over its replicates."""
+    names = [*CELL, *factors]
+    first = table[~table["again"].astype(bool)] if "again" in table else table
+    cell = ["cell"] if "cell" in table else []
+    rows = [
+        {
+            **dict(zip(names, key[: len(names)], strict=True)),
+            **asdict(t_interval(group[value], confidence)),
+        }
+        for key, group in first.groupby([*names, *cell], sort=True)
+    ]
+    return pd.DataFrame(rows, columns=[*names, "mean", "low", "high", "n"])
 
 
 def fault_summary(run: Run) -> pd.DataFrame:

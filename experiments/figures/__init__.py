@@ -3,7 +3,10 @@
 The only package that draws.
 """
 
+from matplotlib.figure import Figure
+
 from experiments.figures.against import GOODPUT, JAIN, P99, THROUGHPUT, Quantity, sweep_against
+from experiments.figures.forest import forest
 from experiments.figures.latency import latency_ccdf
 from experiments.figures.over_time import backend_load, datagrams_over_time, throughput_over_time
 from experiments.figures.page import mark_not_valid, save
@@ -14,10 +17,12 @@ __all__ = [
     "JAIN",
     "P99",
     "THROUGHPUT",
+    "Figure",
     "Marker",
     "Quantity",
     "backend_load",
     "datagrams_over_time",
+    "forest",
     "latency_ccdf",
     "mark_not_valid",
     "save",

@@ -1,4 +1,4 @@
-"""The figures of a sweep: a quantity against loss or delay."""
+"""The figures of a sweep: a quantity against a factor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,10 +30,11 @@ THROUGHPUT = Quantity("throughput_mbps", "throughput (Mbit/s)")
 P99 = Quantity("p99_ms", "p99 latency (ms)")
 
 _FACTORS = {
-    "loss_pct": "loss, each way (%)",
-    "delay_ms": "delay, one way (ms)",
+    "loss_pct": ("loss, each way (%)", "loss", " %"),
+    "delay_ms": ("delay, one way (ms)", "delay", " ms"),
+    "load": ("offered load, of the backends' capacity", "load", ""),
 }
-_FACTOR_UNITS = {"loss_pct": ("loss", "%"), "delay_ms": ("delay", "ms")}
+"""By column: the axis, and how a level is named above a panel."""
 
 
 def sweep_against(
@@ -43,23 +44,25 @@ def sweep_against(
     caption: Caption,
     *,
     floor: float | None = None,
+    others: Sequence[str] = ("loss_pct", "delay_ms"),
 ) -> Figure:
-    """`quantity` against `factor` (loss_pct or delay_ms), one line per algorithm with intervals.
+    """`quantity` against the column `factor`, one mark per algorithm and level, with intervals.
 
-    `cells` from `cell_intervals`; one panel per value of the other factor. `floor`: a level to
+    `cells` from `cell_intervals`; one panel per combination of levels of `others` (but `factor`).
+    Levels stand side by side and are not joined: nothing is known between them. `floor`: a level to
     compare with, such as what random assignment reaches. Means that are infinite (a percentile of
     requests that were never answered) are drawn as arrows at the top; the interval of an index
     that cannot exceed 1 is cut there.
     """
-    other = next(name for name in _FACTORS if name != factor)
-    panels = sorted(cells[other].unique())
+    rest = [name for name in others if name != factor]
+    panels = sorted(cells[rest].drop_duplicates().itertuples(index=False, name=None))
     with mpl.rc_context(STYLE):
         figure, all_axes = page(len(panels), 3.4, caption, side_by_side=True)
-        for axes, value in zip(all_axes, panels, strict=True):
-            _sweep_panel(axes, cells[cells[other] == value], factor, quantity)
-            name, unit = _FACTOR_UNITS[other]
-            axes.set_title(f"{name} {value:g} {unit}", loc="left")
-            axes.set_xlabel(_FACTORS[factor])
+        for axes, levels in zip(all_axes, panels, strict=True):
+            here = (cells[rest] == list(levels)).all(axis="columns")
+            _sweep_panel(axes, cells[here], factor, quantity)
+            axes.set_title(_named(rest, levels), loc="left")
+            axes.set_xlabel(_FACTORS.get(factor, (factor,))[0])
             if floor is not None:
                 axes.axhline(
                     floor, color=GREY, linestyle=":", label="chance: mean of\nrandom assignment"
@@ -70,8 +73,17 @@ def sweep_against(
     return figure
 
 
+def _named(factors: Sequence[str], levels: Sequence[object]) -> str:
+    """`delay 25 ms, load 0.7`."""
+    parts = []
+    for factor, level in zip(factors, levels, strict=True):
+        _, name, unit = _FACTORS.get(factor, (factor, factor, ""))
+        parts.append(f"{name} {level:g}{unit}" if isinstance(level, float | int) else f"{level}")
+    return ", ".join(parts)
+
+
 def _sweep_panel(axes: Axes, cells: pd.DataFrame, factor: str, quantity: Quantity) -> None:
-    """Lines are moved apart a little, or their intervals would hide each other."""
+    """Marks are moved apart a little, or their intervals would hide each other."""
     levels = sorted(cells[factor].unique())
     place = {level: position for position, level in enumerate(levels)}
     algorithms = sorted(cells["algorithm"].unique())
@@ -89,7 +101,7 @@ def _sweep_panel(axes: Axes, cells: pd.DataFrame, factor: str, quantity: Quantit
             capsize=2.5,
             elinewidth=1,
             color=style.color,
-            linestyle=style.linestyle,
+            linestyle="none",
             marker=style.marker,
         )
         axes.plot(
@@ -102,8 +114,12 @@ def _sweep_panel(axes: Axes, cells: pd.DataFrame, factor: str, quantity: Quantit
             linestyle="none",
             label=None if finite.all() else "no less than\nthe timeout",
         )
-    axes.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
+    axes.set_xticks(range(len(levels)), [_word(level) for level in levels])
     axes.set_xlim(-0.4, len(levels) - 0.6)
+
+
+def _word(level: object) -> str:
+    return f"{level:g}" if isinstance(level, float | int) else str(level)
 
 
 def _sweep_scale(

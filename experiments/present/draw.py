@@ -1,12 +1,14 @@
 """Stored runs to figure files: which figures a run and a sweep have. No root, no network."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 
 from experiments import figures
-from experiments.analysis.caption import run_caption, sweep_caption
+from experiments.analysis.caption import Caption, run_caption, sweep_caption
+from experiments.analysis.compare import differences
 from experiments.analysis.conditions import Conditions
 from experiments.analysis.datagrams import datagrams_per_second
 from experiments.analysis.fairness import (
@@ -16,9 +18,9 @@ from experiments.analysis.fairness import (
 )
 from experiments.analysis.summary import cell_intervals, sweep_table
 from experiments.analysis.throughput import in_window, per_second
-from experiments.plan.sweep import load_sweep
+from experiments.plan.sweep import Sweep, column, load_sweep
 from experiments.tables.dataset import Run, load_runs
-from experiments.tables.sweep import SWEEP_FILE, runs_of
+from experiments.tables.sweep import SWEEP_FILE, Made, made_of, runs_of
 
 FOLDER = "figures"
 
@@ -66,30 +68,64 @@ def markers(faults: pd.DataFrame) -> list[figures.Marker]:
     ]
 
 
-def draw_sweep(runs: Sequence[Run], table: pd.DataFrame, folder: Path) -> list[Path]:
-    """Fairness, throughput, goodput, p99 against every factor that varies, into `folder/figures`.
+def draw_sweep(
+    runs: Sequence[Run],
+    table: pd.DataFrame,
+    folder: Path,
+    sweep: Sweep | None = None,
+    made: Made | None = None,
+) -> list[Path]:
+    """Fairness, throughput, goodput, p99 against every factor that varies, and the algorithms'
+    paired differences, into `folder/figures`.
 
-    `table` from `sweep_table(runs)`. Nothing is drawn of no runs.
+    `table` from `sweep_table(runs, sweep.factors)`. Nothing is drawn of no runs.
     """
     if not runs:
         return []
-    caption = sweep_caption(runs)
+    caption = sweep_caption(runs, made)
+    columns = [column(name) for name in sweep.factors] if sweep else []
+    varied = [name for name in ("loss_pct", "delay_ms", *columns) if table[name].nunique() > 1]
+    into = _made(folder / FOLDER)
+    return [
+        path
+        for name, figure in chain(
+            _against(table, columns, varied, caption),
+            _differences(table, columns, sweep.baseline if sweep else None, caption),
+        )
+        for path in figures.save(figure, into / name)
+    ]
+
+
+_QUANTITIES = (figures.JAIN, figures.THROUGHPUT, figures.GOODPUT, figures.P99)
+
+
+def _against(
+    table: pd.DataFrame, columns: Sequence[str], varied: Sequence[str], caption: Caption
+) -> Iterator[tuple[str, figures.Figure]]:
     floor = float(table["jain_random_mean"].mean())
-    paths: list[Path] = []
-    for factor in ("loss_pct", "delay_ms"):
-        if table[factor].nunique() < 2:
-            continue
-        for quantity in (figures.JAIN, figures.THROUGHPUT, figures.GOODPUT, figures.P99):
-            figure = figures.sweep_against(
-                cell_intervals(table, quantity.column),
-                factor,
-                quantity,
-                caption,
-                floor=floor if quantity is figures.JAIN else None,
+    for factor in varied:
+        for quantity in _QUANTITIES:
+            yield (
+                f"{quantity.column}_against_{factor}",
+                figures.sweep_against(
+                    cell_intervals(table, quantity.column, factors=columns),
+                    factor,
+                    quantity,
+                    caption,
+                    floor=floor if quantity is figures.JAIN else None,
+                    others=varied,
+                ),
             )
-            name = f"{quantity.column}_against_{factor}"
-            paths += figures.save(figure, _made(folder / FOLDER) / name)
-    return paths
+
+
+def _differences(
+    table: pd.DataFrame, columns: Sequence[str], baseline: str | None, caption: Caption
+) -> Iterator[tuple[str, figures.Figure]]:
+    if table["algorithm"].nunique() < 2:
+        return
+    for quantity in (figures.P99, figures.GOODPUT):
+        found = differences(table, quantity.column, factors=columns, baseline=baseline)
+        yield f"{quantity.column}_differences", figures.forest(found, quantity.label, caption)
 
 
 def draw_all(results: Path, *, anyway: bool = False) -> Iterator[Path]:
@@ -100,8 +136,10 @@ def draw_all(results: Path, *, anyway: bool = False) -> Iterator[Path]:
     for run in load_runs(results, valid_only=not anyway):
         yield from draw_run(run)
     for path in sorted(results.glob(f"*/{SWEEP_FILE}")):
-        runs = runs_of(load_sweep(path), path.parent)
-        yield from draw_sweep(runs, sweep_table(runs), path.parent)
+        sweep = load_sweep(path)
+        runs = runs_of(sweep, path.parent)
+        table = sweep_table(runs, sweep.factors)
+        yield from draw_sweep(runs, table, path.parent, sweep, made_of(sweep, path.parent))
 
 
 def _made(folder: Path) -> Path:

@@ -12,12 +12,15 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.analysis.caption import counted
+from experiments.analysis.compare import differences, distrusted, same_twice
 from experiments.analysis.conditions import Conditions
 from experiments.analysis.fairness import load_per_backend
 from experiments.analysis.summary import CELL, cell_intervals, fault_summary, summarise
 from experiments.judge.verdict import STOLEN
+from experiments.plan.sweep import Sweep, column
 from experiments.present.draw import markers
 from experiments.tables.dataset import Run
+from experiments.tables.sweep import Made
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +64,53 @@ def show_run(run: Run, figures: Sequence[Path], console: Console) -> None:
     console.print(f"  run      {_short(run.path)}", highlight=False, soft_wrap=True)
 
 
-def show_sweep(table: pd.DataFrame, figures: Sequence[Path], console: Console) -> None:
-    """One row per cell of a sweep: means over replicates with 95 % intervals; the paths."""
+def show_sweep(
+    table: pd.DataFrame,
+    figures: Sequence[Path],
+    console: Console,
+    sweep: Sweep | None = None,
+    made: Made | None = None,
+) -> None:
+    """One row per cell of a sweep: means over replicates with 95 % intervals; the algorithms'
+    paired differences; whether the same twice was the same; how many runs were what; the paths."""
     if table.empty:
         console.print("no valid run yet: nothing to show")
         return
     title = "means over n replicates, ± half of the 95 % interval"
     shown = Table(title=title, box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    headings = ("loss %", "ms", "n", *(column.heading for column in _COLUMNS))
+    factors = [column(name) for name in sweep.factors] if sweep else []
+    headings = ("loss %", "ms", *factors, "n", *(column.heading for column in _COLUMNS))
     shown.add_column("algorithm", no_wrap=True)
     for heading in headings:
         shown.add_column(heading, justify="right", no_wrap=True)
-    intervals = [cell_intervals(table, column.name).set_index(CELL) for column in _COLUMNS]
-    for cell in intervals[0].index:
-        rows = [frame.loc[cell] for frame in intervals]
-        values = [column.show(row) for column, row in zip(_COLUMNS, rows, strict=True)]
-        shown.add_row(cell[0], f"{cell[1]:g}", f"{cell[2]:g}", f"{rows[0]['n']:.0f}", *values)
+    intervals = [cell_intervals(table, each.name, factors=factors) for each in _COLUMNS]
+    for rows in zip(*(frame.iterrows() for frame in intervals), strict=True):
+        cells = [row for _, row in rows]
+        algorithm, *levels = (cells[0][name] for name in (*CELL, *factors))
+        values = [each.show(row) for each, row in zip(_COLUMNS, cells, strict=True)]
+        named = [level if isinstance(level, str) else f"{level:g}" for level in levels]
+        shown.add_row(algorithm, *named, f"{cells[0]['n']:.0f}", *values)
     console.print(shown)
+    for each in differences(table, factors=factors, baseline=sweep.baseline if sweep else None):
+        told = "" if each.decided else ": cannot be told apart"
+        console.print(f"  paired   {each}{told}", highlight=False, markup=False, soft_wrap=True)
+    _show_same_twice(table, console)
+    if made is not None:
+        console.print(f"  runs     {made}", highlight=False)
     _show_paths(figures, console)
+
+
+def _show_same_twice(table: pd.DataFrame, console: Console) -> None:
+    pairs = same_twice(table)
+    if not pairs:
+        return
+    apart = distrusted(pairs)
+    said = (
+        f"[red]differs[/] ({'; '.join(apart)}): this sweep is not to be trusted"
+        if apart
+        else f"the same twice ({', '.join(pairs)})"
+    )
+    console.print(f"  A/A pair {said}", highlight=False, soft_wrap=True)
 
 
 def _numbers(run: Run) -> Table:

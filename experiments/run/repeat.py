@@ -5,6 +5,7 @@ from itertools import count
 from pathlib import Path
 
 from experiments.judge.verdict import Verdict
+from experiments.tables.sweep import DISTURBED
 
 
 def run_patiently(
@@ -27,5 +28,5 @@ def run_patiently(
 
 def _beside(folder: Path) -> Path:
     """A name that is free: an earlier try of the same run may have been disturbed, too."""
-    names = (f"{folder.name}-disturbed{number or ''}" for number in count())
+    names = (f"{folder.name}{DISTURBED}{number or ''}" for number in count())
     return next(path for name in names if not (path := folder.with_name(name)).exists())

@@ -5,6 +5,7 @@ where it stopped and a changed sweep repeats only what changed.
 """
 
 import fcntl
+import itertools
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Literal
 
 from experiments.plan.sweep import Cell
 from experiments.tables.dataset import is_complete, load_run
+from experiments.tables.sweep import INVALID
 from nginy.errors import NginyError
 
 
@@ -36,6 +38,11 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
 
 
+def _kept_beside(path: Path) -> Path:
+    numbers = (path.with_name(f"{path.name}{INVALID}{number}") for number in itertools.count(1))
+    return next(name for name in numbers if not name.exists())
+
+
 def run_sweep(
     todo: list[Cell], folder: Path, run: Callable[[int, Cell, Path], bool]
 ) -> Iterator[tuple[Cell, Literal["skipped", "valid", "invalid"]]]:
@@ -43,13 +50,16 @@ def run_sweep(
 
     `run` is given the cell's place in `todo`, from 1, the cell and its folder.
 
-    An unfinished folder of an interrupted run, and an invalid run, are made anew.
+    An unfinished folder of an interrupted run, and an invalid run, are made anew; the invalid one
+    is kept beside, with its reasons.
     """
     for number, cell in enumerate(todo, start=1):
         path = folder / cell.run_id
         if is_complete(path) and load_run(path).verdict["valid"]:
             yield cell, "skipped"
             continue
-        if path.exists():
+        if is_complete(path):
+            path.rename(_kept_beside(path))
+        elif path.exists():
             shutil.rmtree(path)
         yield cell, "valid" if run(number, cell, path) else "invalid"

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from experiments.plan.scenario import ScenarioError
-from experiments.plan.sweep import Cell, Sweep, cells, load_sweep
+from experiments.plan.sweep import AGAIN, Cell, Sweep, cells, load_sweep
 from experiments.run.sweep import SweepAtWork, alone_in, run_sweep
-from experiments.tables.dataset import RunWriter
+from experiments.tables.dataset import RunWriter, load_run
+from experiments.tables.sweep import INVALID, made_of
 
 SWEEPS = sorted(Path("experiments/sweeps").glob("*.yaml"))
 SMALL = Sweep(algorithms=("random", "least_conn"), loss_pct=(0, 1), delay_ms=(5, 20), replicates=3)
@@ -31,17 +32,42 @@ def test_every_shipped_sweep_expands(path: Path) -> None:
 
 def test_the_matrix_is_complete_and_every_run_has_a_folder_of_its_own() -> None:
     made = cells(SMALL, "here")
-    assert len(made) == 2 * 2 * 2 * 3
+    once = [cell for cell in made if not cell.again]
+    assert len(once) == 2 * 2 * 2 * 3
     assert len({cell.run_id for cell in made}) == len(made)
-    assert Counter(cell.scenario.algorithm for cell in made) == {"random": 12, "least_conn": 12}
+    assert Counter(cell.scenario.algorithm for cell in once) == {"random": 12, "least_conn": 12}
+
+
+def test_one_cell_is_made_twice_with_the_same_seeds() -> None:
+    made = cells(SMALL, "here")
+    again = [cell for cell in made if cell.again]
+    assert [cell.replicate for cell in again] == [0, 1, 2]
+    for cell in again:
+        first = next(each for each in made if each.run_id == cell.run_id.removesuffix(AGAIN))
+        assert first.scenario == cell.scenario
+
+
+def test_any_setting_is_a_factor() -> None:
+    factors = {"workload.load": (0.5, 0.7), "backends.speeds": ([1, 1], [1, 4])}
+    shared = {"network": {"backends": 2}}
+    sweep = Sweep(algorithms=("random",), factors=factors, replicates=1, scenario=shared)
+    once = [cell for cell in cells(sweep, "here") if not cell.again]
+    found = {(cell.scenario.workload.load, cell.scenario.backends.speeds) for cell in once}
+    assert found == {(0.5, (1, 1)), (0.5, (1, 4)), (0.7, (1, 1)), (0.7, (1, 4))}
+    assert any("-load0.5-speeds1_4-r0-" in cell.run_id for cell in once)
+
+
+def test_more_replicates_append() -> None:
+    fewer = cells(SMALL, "here")
+    assert cells(SMALL, "here", 5)[: len(fewer)] == fewer
 
 
 def test_order_is_shuffled_within_replicates_and_repeatable() -> None:
     made = cells(SMALL, "here")
     assert made == cells(SMALL, "here")
     assert made != cells(SMALL.model_copy(update={"seed": 2}), "here")
-    assert [cell.replicate for cell in made] == [0] * 8 + [1] * 8 + [2] * 8
-    blocks = [[cell.run_id.split("-r")[0] for cell in made[i : i + 8]] for i in (0, 8, 16)]
+    assert [cell.replicate for cell in made] == [0] * 9 + [1] * 9 + [2] * 9
+    blocks = [[cell.run_id.split("-r")[0] for cell in made[i : i + 9]] for i in (0, 9, 18)]
     assert blocks[0] != blocks[1], "each replicate has an order of its own"
     assert sorted(blocks[0]) == sorted(blocks[1]) == sorted(blocks[2])
 
@@ -63,7 +89,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         list(run_sweep(todo, tmp_path, run))
     outcomes = [outcome for _, outcome in run_sweep(todo, tmp_path, finish)]
-    assert outcomes == ["skipped"] * 4 + ["valid"] * 20
+    assert outcomes == ["skipped"] * 4 + ["valid"] * 23
     assert {outcome for _, outcome in run_sweep(todo, tmp_path, finish)} == {"skipped"}
 
 
@@ -72,6 +98,9 @@ def test_an_invalid_run_is_made_again(tmp_path: Path) -> None:
     first = list(run_sweep(todo, tmp_path, partial(finish, valid=False)))
     again = list(run_sweep(todo, tmp_path, finish))
     assert [first[0][1], again[0][1]] == ["invalid", "valid"]
+    kept = load_run(tmp_path / f"{todo[0].run_id}{INVALID}1")
+    assert kept.verdict["reasons"] == ["late"]
+    assert made_of(SMALL.model_copy(update={"scenario": {}}), tmp_path) == (27, 1, 0, 1)
 
 
 def test_a_changed_scenario_is_another_run(tmp_path: Path) -> None:
@@ -88,6 +117,9 @@ def test_a_changed_scenario_is_another_run(tmp_path: Path) -> None:
         ("algorithms: []", "algorithms"),
         ("algorithms: [random]\nlosses: [1]", "losses"),
         ("algorithms: [random]\nreplicates: 0", "replicates"),
+        ("algorithms: [random]\nfactors: {seed: [1, 2]}", "factors: seed"),
+        ("algorithms: [random]\nfactors: {workload.load: []}", "factors: workload.load"),
+        ("algorithms: [random]\nbaseline: least_conn", "baseline least_conn: not one"),
         ("algorithms: [random]\nscenario: {seed: 4, name: x}", "scenario: name, seed"),
     ],
 )

@@ -144,7 +144,9 @@ def test_a_sweep_is_drawn_against_what_varies(tmp_path: Path, screen: Console) -
     figures = draw_sweep(runs, table, tmp_path)
     values = ("jain", "throughput_mbps", "goodput_mbps", "p99_ms")
     factors = ("loss_pct", "delay_ms")
-    expected = {f"{v}_against_{f}.{k}" for v in values for f in factors for k in ("png", "svg")}
+    names = [f"{v}_against_{f}" for v in values for f in factors]
+    names += [f"{v}_differences" for v in ("p99_ms", "goodput_mbps")]
+    expected = {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
     assert {path.name for path in figures} == expected
     show_sweep(table, figures, screen)
     for algorithm in table["algorithm"].unique():
@@ -153,7 +155,8 @@ def test_a_sweep_is_drawn_against_what_varies(tmp_path: Path, screen: Console) -
 
 def test_what_does_not_vary_is_not_an_axis(tmp_path: Path) -> None:
     runs = [run for run in load_runs(RUNS) if "-loss0-delay5-" in run.run_id]
-    assert draw_sweep(runs, sweep_table(runs), tmp_path) == []
+    drawn = draw_sweep(runs, sweep_table(runs), tmp_path)
+    assert {path.stem for path in drawn} == {"p99_ms_differences", "goodput_mbps_differences"}
 
 
 def test_a_sweep_without_a_valid_run_says_so(screen: Console) -> None:
