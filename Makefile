@@ -20,14 +20,14 @@ endif
 
 # name:option pairs of `make experiment`; one that is not given keeps the scenario's own value
 override = $(if $($(1)),--$(2) '$($(1))')
-OVERRIDES = $(call override,SCENARIO,scenario) $(call override,PROTO,proto) \
+OVERRIDES = $(call override,PROTO,proto) \
 	$(call override,SYSTEM,system) $(call override,ALG,alg) $(call override,LOSS,loss) $(call override,DELAY,delay) \
 	$(call override,RATE,rate) $(call override,BACKENDS,backends) $(call override,CLIENTS,clients) \
 	$(call override,LOAD,load) $(call override,DURATION,duration) $(call override,SEED,seed) \
-	$(call override,PRECISION,precision) $(call override,FIGURES,figures)
+	$(call override,WARMUP,warmup) $(call override,PRECISION,precision)
 
 # A misspelt variable (LOS=1) would otherwise be ignored, and the run be another than was asked.
-VARIABLES := ALG SYSTEM PROTO SCENARIO LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION SEED PRECISION FIGURES SWEEP ONLY PYTHON
+VARIABLES := ALG SYSTEM PROTO SCENARIO LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION WARMUP SEED PRECISION FIGURES SWEEP ONLY PYTHON
 SCENARIOS = $(basename $(notdir $(sort $(wildcard experiments/scenarios/*.yaml))))
 GIVEN := $(foreach given,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(given))))
 ifneq ($(filter-out $(VARIABLES),$(GIVEN)),)
@@ -53,24 +53,26 @@ help: ## this text
 	@echo "  CLIENTS   number of client hosts                                              CLIENTS=3"
 	@echo "  LOAD      offered load as a fraction of the backends' capacity                LOAD=0.7"
 	@echo "  DURATION  seconds during which requests are sent                              DURATION=30"
+	@echo "  WARMUP    seconds of them at the start that do not count                      WARMUP=3"
 	@echo "  SEED      of arrivals, service demands, drops; same seed, same workload       SEED=1"
 	@echo "  PRECISION normal | strict: normal states by how much latencies may be too high because this"
 	@echo "            machine was late, and refuses a run only where that could change the result;"
 	@echo "            strict has narrow bounds whatever was asked, for precision work   PRECISION=strict"
 	@echo "  FIGURES   anyway: draw the figures of an invalid run, too, with NOT VALID across them"
 	@echo "            (also: make figures FIGURES=anyway)                               FIGURES=anyway"
-	@echo "make sweep takes SWEEP=FILE or a name in experiments/sweeps (default); make test needs root for its network tests"
+	@echo "make sweep takes SWEEP=FILE or a name in experiments/sweeps (default), and the variables above (but SCENARIO,"
+	@echo "FIGURES) for all of its runs: of what it varies itself, one level is left. make test needs root for its network tests"
 
 setup: ## install what is missing (Debian packages, .venv); the other targets do it themselves
 	@experiments/setup.sh
 
 experiment: setup ## one run in a virtual network: make experiment ALG=least_conn LOSS=1 DELAY=20
 	@$(if $(filter nginx,$(SYSTEM)),experiments/setup.sh --bench)
-	@$(ROOT) $(PY) -m experiments run $(OVERRIDES)
+	@$(ROOT) $(PY) -m experiments run $(call override,SCENARIO,scenario) $(OVERRIDES) $(call override,FIGURES,figures)
 
 SWEEP ?= default
 sweep: setup ## a matrix of runs (algorithms x loss x delay, replicates); resumes where it stopped
-	@$(ROOT) $(PY) -m experiments sweep $(SWEEP)
+	@$(ROOT) $(PY) -m experiments sweep $(SWEEP) $(OVERRIDES)
 
 figures: setup ## draw all figures of all results again (no root, no network)
 	@$(PY) -m experiments figures $(call override,FIGURES,figures)

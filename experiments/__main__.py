@@ -7,6 +7,7 @@ again by itself, that is said of the second one); 130 Ctrl-C.
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,15 @@ from experiments.lab.ownership import hand_back
 from experiments.lab.processes import ProcessFailed
 from experiments.lab.systems import SYSTEMS
 from experiments.plan.scenario import Scenario, ScenarioError, load_scenario, named_file
-from experiments.plan.sweep import Cell, Sweep, cells, column, load_sweep
+from experiments.plan.sweep import (
+    Cell,
+    Sweep,
+    cells,
+    column,
+    load_sweep,
+    narrowed,
+    write_sweep,
+)
 from experiments.present.draw import draw_all, draw_run, draw_sweep
 from experiments.present.progress import RunProgress
 from experiments.present.terminal import show_reasons, show_repeat, show_run, show_sweep
@@ -54,6 +63,63 @@ _figures = click.option(
 )
 
 
+_OPTIONS = (
+    click.option("--proto", type=click.Choice(["tcp", "udp"]), help="What clients speak."),
+    click.option(
+        "--system",
+        type=click.Choice(sorted(SYSTEMS)),
+        help="What is measured; direct: no balancer.",
+    ),
+    click.option("--alg", type=click.Choice(sorted(ALGORITHMS)), help="Balancing algorithm."),
+    click.option(
+        "--loss",
+        type=click.FloatRange(0, 100, max_open=True),
+        help="Packet loss of every client link, in percent, each direction.",
+    ),
+    click.option(
+        "--delay",
+        type=click.FloatRange(0, 10_000),
+        help="One-way delay of every client link in ms, each direction.",
+    ),
+    click.option(
+        "--rate",
+        type=click.FloatRange(0.1, 10_000),
+        help="Rate of every client link in Mbit/s, each direction.",
+    ),
+    click.option("--backends", type=click.IntRange(1, 50), help="Number of backends."),
+    click.option("--clients", type=click.IntRange(1, 50), help="Number of client hosts."),
+    click.option(
+        "--load",
+        type=click.FloatRange(0, 2, min_open=True),
+        help="Offered load as a fraction of the backends' capacity.",
+    ),
+    click.option(
+        "--duration",
+        type=click.FloatRange(1, 86_400),
+        help="Seconds during which requests are sent.",
+    ),
+    click.option(
+        "--seed", type=click.IntRange(0, 2**32 - 1), help="Of arrivals, demands and packet drops."
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["normal", "strict"]),
+        help="normal: what this machine adds to latencies is stated, and refuses a run only where it "
+        "could change the result; strict: narrow bounds, whatever was asked.",
+    ),
+    click.option(
+        "--warmup", type=click.FloatRange(0, 86_400), help="Seconds at the start that do not count."
+    ),
+)
+
+
+def _overrides(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that stand for single settings (`_KEYS`)."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Experiments with a real balancer in a virtual network."""
@@ -66,54 +132,13 @@ def cli() -> None:
     help="Scenario file, or the name of one in experiments/scenarios; the options below override "
     "single values of it. Default: default, with --proto udp: udp.",
 )
-@click.option("--proto", type=click.Choice(["tcp", "udp"]), help="What clients speak.")
-@click.option(
-    "--system", type=click.Choice(sorted(SYSTEMS)), help="What is measured; direct: no balancer."
-)
-@click.option("--alg", type=click.Choice(sorted(ALGORITHMS)), help="Balancing algorithm.")
-@click.option(
-    "--loss",
-    type=click.FloatRange(0, 100, max_open=True),
-    help="Packet loss of every client link, in percent, each direction.",
-)
-@click.option(
-    "--delay",
-    type=click.FloatRange(0, 10_000),
-    help="One-way delay of every client link in ms, each direction.",
-)
-@click.option(
-    "--rate",
-    type=click.FloatRange(0.1, 10_000),
-    help="Rate of every client link in Mbit/s, each direction.",
-)
-@click.option("--backends", type=click.IntRange(1, 50), help="Number of backends.")
-@click.option("--clients", type=click.IntRange(1, 50), help="Number of client hosts.")
-@click.option(
-    "--load",
-    type=click.FloatRange(0, 2, min_open=True),
-    help="Offered load as a fraction of the backends' capacity.",
-)
-@click.option(
-    "--duration", type=click.FloatRange(1, 86_400), help="Seconds during which requests are sent."
-)
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), help="Of arrivals, demands and packet drops."
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["normal", "strict"]),
-    help="normal: what this machine adds to latencies is stated, and refuses a run only where it "
-    "could change the result; strict: narrow bounds, whatever was asked.",
-)
+@_overrides
 @_figures
 @_results
 def run(path: str | None, figures: str, results: Path, **overrides: Any) -> None:
     """Make one run, draw its figures, print its summary."""
     asked = path or ("udp" if overrides["proto"] == "udp" else "default")
-    given = {_KEYS[name]: value for name, value in overrides.items() if value is not None}
-    if "duration_s" in given:
-        given["warmup_s"] = min(3.0, 0.1 * given["duration_s"])
-    scenario = load_scenario(named_file(asked, SCENARIOS), given)
+    scenario = load_scenario(named_file(asked, SCENARIOS), _given(overrides))
     _need_root("run")
     folder = results / scenario.name / _run_id(scenario)
     try:
@@ -138,10 +163,16 @@ _KEYS = {
     "clients": "network.clients",
     "load": "workload.load",
     "duration": "duration_s",
+    "warmup": "warmup_s",
     "seed": "seed",
     "precision": "precision",
 }
-"""Option of `run` -> the scenario's setting that it overrides."""
+"""Option -> the scenario's setting that it overrides."""
+
+
+def _given(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """By dotted name, what the command line says."""
+    return {_KEYS[name]: value for name, value in overrides.items() if value is not None}
 
 
 @cli.command()
@@ -150,20 +181,22 @@ _KEYS = {
     metavar="[FILE|NAME]",
     default="default",
 )
+@_overrides
 @_results
-def sweep(asked: str, results: Path) -> None:
+def sweep(asked: str, results: Path, **overrides: Any) -> None:
     """Make all runs of a sweep that are not there yet, then draw its figures.
 
-    It is a file, or the name of one in experiments/sweeps (default: default).
+    It is a file, or the name of one in experiments/sweeps (default: default). The options hold for
+    all of its cells; of a factor of the sweep they leave one level.
     """
     path = named_file(asked, HERE / "sweeps")
-    matrix = load_sweep(path)
+    matrix = narrowed(load_sweep(path), _given(overrides), str(path))
     cells(matrix, str(path))  # all that is wrong with it is said before anything else
     _need_root("sweep")
     folder = results / matrix.name
     try:
         with alone_in(folder):
-            (folder / SWEEP_FILE).write_bytes(path.read_bytes())
+            write_sweep(matrix, folder / SWEEP_FILE)
             invalid = _make_until_known(matrix, str(path), folder)
         runs, made = runs_of(matrix, folder), made_of(matrix, folder)
         table = sweep_table(runs, matrix.factors)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
 
 from experiments.plan.scenario import (
     Scenario,
@@ -121,11 +122,42 @@ def load_sweep(path: Path) -> Sweep:
     Raises:
         ScenarioError: naming file, key and what was expected.
     """
+    return _validated(read_yaml(path), str(path))
+
+
+def _validated(content: Mapping[str, Any], source: str) -> Sweep:
     try:
-        return Sweep.model_validate(read_yaml(path))
+        return Sweep.model_validate(content)
     except ValidationError as error:
-        problems = "\n".join(f"{path}: {explain(problem)}" for problem in error.errors())
+        problems = "\n".join(f"{source}: {explain(problem)}" for problem in error.errors())
         raise ScenarioError(problems) from error
+
+
+def narrowed(sweep: Sweep, given: Mapping[str, Any], source: str) -> Sweep:
+    """The sweep with these settings (by dotted name) in all cells: of a factor one level is left.
+
+    A baseline that is not among what is left is none any more. Raises ScenarioError as
+    `load_sweep` does.
+    """
+    own = {ALGORITHM: "algorithms", LOSS: "loss_pct", DELAY: "delay_ms"}
+    changed: dict[str, Any] = {own[name]: (given[name],) for name in given if name in own}
+    changed["factors"] = {
+        name: (given[name],) if name in given else levels for name, levels in sweep.factors.items()
+    }
+    if "seed" in given:
+        changed["seed"] = given["seed"]
+    fixed = {*own, *sweep.factors, "seed"}
+    shared = {name: value for name, value in given.items() if name not in fixed}
+    changed["scenario"] = overridden(sweep.scenario, shared)
+    if sweep.baseline not in changed.get("algorithms", sweep.algorithms):
+        changed["baseline"] = None
+    return _validated({**sweep.model_dump(), **changed}, source)
+
+
+def write_sweep(sweep: Sweep, path: Path) -> None:
+    """As a file that `load_sweep` reads."""
+    with path.open("w") as stream:
+        YAML(typ="safe").dump(sweep.model_dump(mode="json"), stream)
 
 
 def cells(sweep: Sweep, source: str, replicates: int | None = None) -> list[Cell]:
