@@ -104,8 +104,8 @@ _OPTIONS = (
     click.option(
         "--precision",
         type=click.Choice(["normal", "strict"]),
-        help="normal: what this machine adds to latencies is stated, and refuses a run only where it "
-        "could change the result; strict: narrow bounds, whatever was asked.",
+        help="normal: what this machine adds to latencies is stated, and refuses a run only where "
+        "it could change the result; strict: narrow bounds, whatever was asked.",
     ),
     click.option(
         "--warmup", type=click.FloatRange(0, 86_400), help="Seconds at the start that do not count."

@@ -194,6 +194,15 @@ def test_precision_is_a_setting_of_the_scenario(
     assert scenario_of(monkeypatch, tmp_path, "--precision", "strict").precision == "strict"
 
 
+def test_a_duration_leaves_the_warm_up_of_the_scenario(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = scenario_of(monkeypatch, tmp_path, "--duration", "10")
+    assert (asked.duration_s, asked.warmup_s) == (10, 3)
+    asked = scenario_of(monkeypatch, tmp_path, "--duration", "10", "--warmup", "1")
+    assert asked.warmup_s == 1
+
+
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "runs" / "golden"
 
 

@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from experiments.plan.scenario import ScenarioError
-from experiments.plan.sweep import AGAIN, Cell, Sweep, cells, load_sweep
+from experiments.plan.sweep import (
+    AGAIN,
+    Cell,
+    Sweep,
+    cells,
+    load_sweep,
+    narrowed,
+    write_sweep,
+)
 from experiments.run.sweep import SweepAtWork, alone_in, run_sweep
 from experiments.tables.dataset import RunWriter, load_run
 from experiments.tables.sweep import INVALID, made_of
@@ -55,6 +63,33 @@ def test_any_setting_is_a_factor() -> None:
     found = {(cell.scenario.workload.load, cell.scenario.backends.speeds) for cell in once}
     assert found == {(0.5, (1, 1)), (0.5, (1, 4)), (0.7, (1, 1)), (0.7, (1, 4))}
     assert any("-load0.5-speeds1_4-r0-" in cell.run_id for cell in once)
+
+
+def test_a_setting_from_the_command_line_holds_in_all_cells_and_leaves_one_level() -> None:
+    sweep = SMALL.model_copy(update={"factors": {"workload.load": (0.5, 0.7)}})
+    given = {
+        "algorithm": "random",
+        "network.client_link.loss_pct": 5.0,
+        "workload.load": 0.9,
+        "duration_s": 7.0,
+    }
+    scenarios = [cell.scenario for cell in cells(narrowed(sweep, given, "here"), "here")]
+    assert {each.algorithm for each in scenarios} == {"random"}
+    assert {each.network.client_link.loss_pct for each in scenarios} == {5.0}
+    assert {each.network.client_link.delay_ms for each in scenarios} == {5.0, 20.0}
+    assert {(each.workload.load, each.duration_s) for each in scenarios} == {(0.9, 7.0)}
+
+
+def test_nothing_given_is_the_same_sweep_and_a_sweep_can_be_stored(tmp_path: Path) -> None:
+    assert narrowed(SMALL, {}, "here") == SMALL
+    sweep = SMALL.model_copy(update={"factors": {"workload.load": (0.5,)}, "baseline": "random"})
+    write_sweep(sweep, tmp_path / "sweep.yaml")
+    assert load_sweep(tmp_path / "sweep.yaml") == sweep
+
+
+def test_a_baseline_that_is_left_out_is_none() -> None:
+    sweep = SMALL.model_copy(update={"baseline": "least_conn"})
+    assert narrowed(sweep, {"algorithm": "random"}, "here").baseline is None
 
 
 def test_more_replicates_append() -> None:
