@@ -40,6 +40,11 @@ class Conditions:
         """What is compared: `least_conn`, `nginx least_conn`."""
         return self.algorithm if self.system == "nginy" else f"{self.system} {self.algorithm}"
 
+    @property
+    def overloaded(self) -> bool:
+        """Whether queues grow without end, so that no mean and no percentile of latency exists."""
+        return self.load >= 1
+
     def capacities(self, window_s: tuple[float, float] | None = None) -> tuple[float, ...]:
         """What each backend could take in that time (default: the measured one): in proportion to
         its weight, or where none is set to its speed, and only while it was up."""

@@ -30,7 +30,8 @@ CELL = ["algorithm", "loss_pct", "delay_ms"]
 def summarise(run: Run) -> dict[str, float | str | bool]:
     """The figures of merit of one run over its measured interval, units in the names.
 
-    Percentiles are infinite where censored; `jain` is over requests, `jain_random_low` what an
+    Percentiles are infinite where censored, and NaN from load 1 on, where they only say how long
+    the run was; `jain` is over requests, `jain_random_low` what an
     honest random balancer falls below once in a thousand runs. With UDP also the counts of
     `experiments.analysis.datagrams.DatagramCounts`.
     """
@@ -41,7 +42,9 @@ def summarise(run: Run) -> dict[str, float | str | bool]:
     could_take = where.capacities()
     fairness = fairness_verdict(load["requests"].to_list(), could_take, decisions=decisions)
     latency = {
-        f"p{100 * item.probability:g}_ms".replace(".", "_"): item.latency_ms
+        f"p{100 * item.probability:g}_ms".replace(".", "_"): (
+            float("nan") if where.overloaded else item.latency_ms
+        )
         for item in percentiles(requests, where.timeout_ms)
     }
     return {
@@ -55,6 +58,7 @@ def summarise(run: Run) -> dict[str, float | str | bool]:
         "requests": len(requests),
         **asdict(total(run.requests, where.window_s)),
         "unanswered_share": censored_share(requests),
+        "shed_share": float((requests["status"] == "rejected").mean()) if len(requests) else 0.0,
         **(asdict(count_datagrams(requests)) if where.protocol == "udp" else {}),
         **latency,
         "jain": fairness.jain,

@@ -144,6 +144,10 @@ def _numbers(run: Run) -> Table:
         "completed", f"{row['completed_rps']:.1f} of {row['offered_rps']:.1f} offered per s"
     )
     table.add_row("goodput", f"{row['goodput_mbps']:.2f} Mbit/s")
+    if where.overloaded:
+        table.add_row("shed", f"{row['shed_share']:.2%} (full queues at the backends)")
+        table.add_row("queue", f"{_queued(run):.0f} waiting at the backends at the end")
+        latency = f"none: at load {where.load:g} it only says how long the run was"
     table.add_row("latency", latency)
     table.add_row(
         "fairness",
@@ -151,6 +155,13 @@ def _numbers(run: Run) -> Table:
         f"max/mean {row['max_over_mean']:.3f}",
     )
     return table
+
+
+def _queued(run: Run) -> float:
+    """Requests that waited in all backends when each was sampled last before the load ended."""
+    where = Conditions.of_manifest(run.manifest)
+    queues = run.samples[run.samples["quantity"] == "queue_length"]
+    return float(queues[queues["t_s"] <= where.duration_s].groupby("source")["value"].last().sum())
 
 
 def _backends(run: Run) -> Table:

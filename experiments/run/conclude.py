@@ -14,6 +14,7 @@ from experiments.judge.laws import carried, conserved, little_at
 from experiments.judge.precision import assess, generators_ms
 from experiments.judge.punctuality import added_ms, tail
 from experiments.judge.saturation import busiest_seconds, saturated
+from experiments.judge.stationarity import settling_label
 from experiments.judge.verdict import (
     BUSY,
     Check,
@@ -172,6 +173,8 @@ def conclude(
         for name, second in saturated(busiest).items()
         if name == BALANCER
     )
+    if unsettled := settling_label(scenario):
+        labels += (unsettled,)
     return Verdict(tuple(checks), uncertainty, evidence.load, labels, slowest)
 
 
