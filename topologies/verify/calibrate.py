@@ -8,7 +8,7 @@ import re
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from topologies.build.network import Network
@@ -22,6 +22,7 @@ from topologies.verify.checks import Calibration, Check
 from topologies.verify.saturate import measure_rates
 
 PROBES = 20
+JITTER_PROBES = 200
 _MAX_PROBES = 400
 _INTERVAL_S = 0.010
 _PING_S = 30
@@ -37,7 +38,11 @@ def calibrate(network: Network) -> Calibration:
     try:
         network.restart_counters()
         before = _wire_baseline(network)
-        tried = [*_patiently(_round_trips, network), *_patiently(_rates, network)]
+        tried = [
+            *_patiently(_round_trips, network),
+            *_patiently(_jitters, network),
+            *_patiently(_rates, network),
+        ]
         rows += map(checks.best, tried)
         _await_quiet(network)
         # Not the emulator's lateness: calibration starts dozens of processes and fills links
@@ -112,12 +117,8 @@ def _patiently(measure: _Measure, network: Network) -> list[list[Check]]:
 
 def _round_trips(network: Network, ports: Sequence[Port], attempt: int) -> list[Check]:
     """Ping the meter from every host at once: a few hundred small packets a second in all."""
-    reachable = [port for port in ports if port.link.spec.loss_pct < 100]
-    pings = [_ping(network, port, PROBES * attempt) for port in reachable]
     rows = []
-    for port, ping in zip(reachable, pings, strict=True):
-        out, _ = ping.communicate()
-        times = [float(found) for found in re.findall(r"time=([\d.]+) ms", out)]
+    for port, times in _pinged(network, ports, PROBES * attempt):
         spec = port.link.spec
         median = statistics.median(times) if times else None
         bounds = checks.rtt_bounds_ms(spec)
@@ -125,6 +126,26 @@ def _round_trips(network: Network, ports: Sequence[Port], attempt: int) -> list[
             checks.between(port.link.name, "median RTT", 2 * spec.delay_ms, median, bounds, " ms")
         )
     return rows
+
+
+def _jitters(network: Network, ports: Sequence[Port], attempt: int) -> list[Check]:
+    """Of the links that have any: whether round trips are distributed as asked."""
+    varied = [port for port in ports if port.link.spec.jitter_ms]
+    return [
+        checks.jitter_check(port.link.name, port.link.spec, times)
+        for port, times in _pinged(network, varied, JITTER_PROBES * attempt)
+    ]
+
+
+def _pinged(
+    network: Network, ports: Sequence[Port], probes: int
+) -> Iterator[tuple[Port, list[float]]]:
+    """Round trips to the meter (ms), all ports at once; not of a link that loses everything."""
+    reachable = [port for port in ports if port.link.spec.loss_pct < 100]
+    pings = [_ping(network, port, probes) for port in reachable]
+    for port, ping in zip(reachable, pings, strict=True):
+        out, _ = ping.communicate()
+        yield port, [float(found) for found in re.findall(r"time=([\d.]+) ms", out)]
 
 
 def _ping(network: Network, port: Port, probes: int) -> "subprocess.Popen[str]":

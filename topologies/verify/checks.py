@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from scipy.stats import binom
+import numpy as np
+from scipy.stats import binom, kstest, kstwo, triang
 
 from topologies.shapes.shape import MAX_MBPS, LinkSpec
 
@@ -17,8 +18,14 @@ SCHEMA_VERSION = 1
 
 RTT_ABSOLUTE_MS = 1.0
 RTT_RELATIVE = 0.10
+RTT_LEAST_MS = 0.3
 """A median of 20 round trips is late by the wake-ups of two processes on a busy machine (some
-0.1 ms); a link without its delay is off by all of it, so this catches every delay above 1 ms."""
+0.1 ms, so 0.3 ms are always accepted); a link without its delay is off by all of it. Never accepted
+is half of the round trip asked, up to 1 ms: 0.5 ms of delay are not 1 ms."""
+
+JITTER = "distance from the jitter asked"
+JITTER_FALSE_ALARM = 1e-6
+"""Of each link's check. Of 200 round trips a third of the jitter, or three times as much, fails it."""
 
 RATE_RELATIVE = 0.10
 """A token bucket keeps its rate within 2 %; the rest is the window of 0.2 s it is observed in."""
@@ -47,6 +54,7 @@ between the two counters."""
 TOO_LOW, TOO_HIGH = "too low", "too high"
 _DISTURBED = {
     "median RTT": TOO_HIGH,
+    JITTER: TOO_HIGH,
     "rate": TOO_LOW,
     "p99 lateness": TOO_HIGH,
     "overflow": TOO_HIGH,
@@ -198,8 +206,25 @@ def rtt_bounds_ms(spec: LinkSpec) -> tuple[float, float]:
     of 20 such sums 0.23 jitter: one jitter of allowance is over four of these.
     """
     asked = 2 * spec.delay_ms
-    slack = max(RTT_ABSOLUTE_MS, RTT_RELATIVE * asked) + spec.jitter_ms
+    most = min(RTT_ABSOLUTE_MS, max(RTT_LEAST_MS, asked / 2)) if asked else RTT_ABSOLUTE_MS
+    slack = max(most, RTT_RELATIVE * asked) + spec.jitter_ms
     return max(0.0, asked - slack), asked + slack
+
+
+def jitter_check(link: str, spec: LinkSpec, rtts_ms: Sequence[float]) -> Check:
+    """Kolmogorov and Smirnov's distance of round trips from the distribution that was asked.
+
+    Each way is uniform within ± jitter, so a round trip is triangular, 4 jitter wide. Its mean is
+    taken from the data: what the machine adds to all is judged by the median.
+    """
+    quantity = JITTER
+    if len(rtts_ms) < 2:
+        return between(link, quantity, 0, None, (0, 0), "")
+    wide_ms = 4 * spec.jitter_ms
+    centred = np.asarray(rtts_ms) - np.mean(rtts_ms)
+    found = kstest(centred, triang(0.5, loc=-wide_ms / 2, scale=wide_ms).cdf)
+    bound = float(kstwo.isf(JITTER_FALSE_ALARM, len(rtts_ms)))
+    return between(link, quantity, 0, float(found.statistic), (0, bound), "")
 
 
 def rate_bounds_mbps(spec: LinkSpec) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 import json
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,6 +62,8 @@ def test_round_trips_without_their_delay_are_outside():
     assert (low, high) == (18, 22)
     low, high = checks.rtt_bounds_ms(LinkSpec(delay_ms=1))
     assert low == 1
+    assert checks.rtt_bounds_ms(LinkSpec(delay_ms=0.5)) == (0.5, 1.5)
+    assert checks.rtt_bounds_ms(LinkSpec(delay_ms=0.1)) == pytest.approx((0, 0.5))
     assert checks.rtt_bounds_ms(LinkSpec()) == (0, 1)
     low, high = checks.rtt_bounds_ms(LinkSpec(delay_ms=10, jitter_ms=5))
     assert (low, high) == (13, 27)
@@ -162,3 +165,18 @@ def test_what_is_only_told_never_fails():
     told = checks.told("c1->s1", "p99 lateness", 900.0, " ms")
     assert told.ok
     assert (told.low, told.high, told.measured) == (None, None, 900.0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    ("really_ms", "ok"), [(4.0, True), (0.0, False), (1.5, False), (10.0, False)]
+)
+def test_jitter_is_held_against_its_distribution(seed, really_ms, ok):
+    rng = np.random.default_rng(seed)
+    rtts_ms = 20.2 + rng.uniform(-really_ms, really_ms, (200, 2)).sum(axis=1)
+    found = checks.jitter_check("c1-s1", LinkSpec(delay_ms=10, jitter_ms=4), rtts_ms)
+    assert found.ok is ok
+
+
+def test_jitter_that_was_not_measured_is_not_right():
+    assert not checks.jitter_check("c1-s1", LinkSpec(delay_ms=10, jitter_ms=4), []).ok
