@@ -16,7 +16,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(HOME)/.cache/nginy/hypothesis
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup experiment sweep figures doctor check test bench stress quality notebook clean
+.PHONY: help setup experiment sweep compare figures doctor check test bench stress quality notebook clean
 
 # name:option pairs of `make experiment`; one that is not given keeps the scenario's own value
 override = $(if $($(1)),--$(2) '$($(1))')
@@ -27,7 +27,7 @@ OVERRIDES = $(call override,PROTO,proto) \
 	$(call override,WARMUP,warmup) $(call override,PRECISION,precision)
 
 # A misspelt variable (LOS=1) would otherwise be ignored, and the run be another than was asked.
-VARIABLES := ALG SYSTEM PROTO SCENARIO LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION WARMUP SEED PRECISION FIGURES SWEEP ONLY PYTHON
+VARIABLES := ALG SYSTEM PROTO SCENARIO LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION WARMUP SEED PRECISION FIGURES SWEEP RUNS ONLY PYTHON
 SCENARIOS = $(basename $(notdir $(sort $(wildcard experiments/scenarios/*.yaml))))
 GIVEN := $(foreach given,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(given))))
 ifneq ($(filter-out $(VARIABLES),$(GIVEN)),)
@@ -73,6 +73,9 @@ experiment: setup ## one run in a virtual network: make experiment ALG=least_con
 SWEEP ?= default
 sweep: setup ## a matrix of runs (algorithms x loss x delay, replicates); resumes where it stopped
 	@$(ROOT) $(PY) -m experiments sweep $(SWEEP) $(OVERRIDES)
+
+compare: setup ## runs against each other: make compare RUNS="least_conn round_robin" (or folders); no root
+	@$(PY) -m experiments compare $(RUNS)
 
 figures: setup ## draw all figures of all results again (no root, no network)
 	@$(PY) -m experiments figures $(call override,FIGURES,figures)

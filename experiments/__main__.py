@@ -1,4 +1,4 @@
-"""The testbed's command line: `python -m experiments run | sweep | figures | doctor`.
+"""The testbed's command line: `python -m experiments run | sweep | compare | figures | doctor`.
 
 Exit codes: 0 all well; 1 something could not be started or died; 2 wrong usage, scenario or
 sweep; 3 a run is invalid (its network or its measurement was not what it claims; if it was made
@@ -32,6 +32,7 @@ from experiments.plan.sweep import (
     narrowed,
     write_sweep,
 )
+from experiments.present.compare import chosen_runs, draw_comparison, other_differences
 from experiments.present.draw import draw_all, draw_run, draw_sweep
 from experiments.present.progress import RunProgress
 from experiments.present.terminal import show_reasons, show_repeat, show_run, show_sweep
@@ -219,6 +220,24 @@ def figures(figures: str, results: Path) -> None:
     """Draw the figures of all valid runs and of all sweeps again; needs no root, no network."""
     for path in draw_all(results, anyway=figures == "anyway"):
         console.print(str(path), highlight=False, soft_wrap=True)
+
+
+@cli.command()
+@click.argument("names", nargs=-1, required=True, metavar="RUN|ALGORITHM...")
+@_results
+def compare(names: tuple[str, ...], results: Path) -> None:
+    """Stored runs against each other: a table, one picture, and the differences seed by seed.
+
+    Each is a run's folder, or an algorithm: all its valid runs under the same conditions.
+    """
+    runs = chosen_runs(names, results)
+    for difference in other_differences(runs):
+        console.print(
+            f"[yellow]no comparison of algorithms alone[/]: {difference}", highlight=False
+        )
+    table = sweep_table(runs)
+    show_sweep(table, draw_comparison(runs, results / "compare"), console)
+    hand_back(results)
 
 
 @cli.command()

@@ -62,6 +62,16 @@ def show_run(run: Run, figures: Sequence[Path], console: Console) -> None:
     _show_verdict(run, console)
     _show_paths(figures, console)
     console.print(f"  run      {_short(run.path)}", highlight=False, soft_wrap=True)
+    if run.verdict["valid"]:
+        name = Conditions.of_manifest(run.manifest).name
+        other = "round_robin" if name != "round_robin" else "least_conn"
+        console.print(
+            f"  next     make experiment ALG={other}, then make compare RUNS='{name} {other}'; "
+            "make notebook",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def show_sweep(

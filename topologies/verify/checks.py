@@ -25,7 +25,7 @@ is half of the round trip asked, up to 1 ms: 0.5 ms of delay are not 1 ms."""
 
 JITTER = "distance from the jitter asked"
 JITTER_FALSE_ALARM = 1e-6
-"""Of each link's check. Of 200 round trips a third of the jitter, or three times as much, fails it."""
+"""Of each link's check. Of 200 round trips a third of the jitter fails it, or three times."""
 
 RATE_RELATIVE = 0.10
 """A token bucket keeps its rate within 2 %; the rest is the window of 0.2 s it is observed in."""

@@ -1,0 +1,101 @@
+"""Stored runs against each other: which ones, in what they differ, and their figure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from experiments import figures
+from experiments.analysis.caption import sweep_caption
+from experiments.analysis.conditions import Conditions
+from experiments.analysis.throughput import in_window
+from experiments.plan.scenario import digest
+from experiments.tables.dataset import Run, load_run, load_runs
+from nginy.errors import NginyError
+
+COMPARED = ("name", "seed", "system", "algorithm", "algorithm_options")
+"""Settings in which compared runs may differ."""
+
+
+class NoSuchRun(NginyError):
+    """What is to be compared is not there; the message lists what is."""
+
+
+def chosen_runs(names: Sequence[str], results: Path) -> list[Run]:
+    """Of every name: the run of that folder, or all valid runs of that algorithm (`nginx
+    least_conn`: of nginx) under the same conditions as the newest run of the first one.
+
+    Raises:
+        NoSuchRun: neither a run nor an algorithm that was run.
+    """
+    stored = sorted(load_runs(results), key=lambda run: run.manifest.get("started_utc", ""))
+    chosen: list[Run] = []
+    for name in names:
+        folder = _folder(name, results)
+        if folder is not None:
+            chosen.append(load_run(folder))
+            continue
+        own = [run for run in stored if Conditions.of_manifest(run.manifest).name == name]
+        if not own:
+            known = sorted({Conditions.of_manifest(run.manifest).name for run in stored})
+            raise NoSuchRun(
+                f"{name}: neither a run below {results} nor an algorithm that was run "
+                f"(there are: {', '.join(known) or 'none'})"
+            )
+        like = conditions_of((chosen or own[-1:])[0])
+        alike = [run for run in own if conditions_of(run) == like]
+        if not alike:
+            raise NoSuchRun(f"{name}: was not run under the conditions of {chosen[0].run_id}")
+        chosen += alike
+    return chosen
+
+
+def conditions_of(run: Run) -> str:
+    """Equal for runs that differ in nothing but `COMPARED`."""
+    scenario = run.manifest["scenario"]
+    return digest({key: value for key, value in scenario.items() if key not in COMPARED})
+
+
+def other_differences(runs: Sequence[Run]) -> list[str]:
+    """Settings in which the runs differ beside `COMPARED`: `network.client_link.delay_ms: 10, 20`.
+    Then they are no comparison of algorithms."""
+    flat = [dict(_settings(run.manifest["scenario"])) for run in runs]
+    names = sorted({name for each in flat for name in each})
+    found = []
+    for name in names:
+        levels = list(dict.fromkeys(str(each.get(name, "default")) for each in flat))
+        if len(levels) > 1 and name.partition(".")[0] not in COMPARED:
+            found.append(f"{name}: {', '.join(levels)}")
+    return found
+
+
+def draw_comparison(runs: Sequence[Run], folder: Path) -> list[Path]:
+    """The latencies of all of them in one picture; replicates are pooled."""
+    by_name: dict[str, list[pd.DataFrame]] = {}
+    for run in runs:
+        where = Conditions.of_manifest(run.manifest)
+        by_name.setdefault(where.name, []).append(in_window(run.requests, where.window_s))
+    pooled = {name: pd.concat(frames, ignore_index=True) for name, frames in by_name.items()}
+    timeout_ms = max(Conditions.of_manifest(run.manifest).timeout_ms for run in runs)
+    figure = figures.latency_ccdf(pooled, timeout_ms, sweep_caption(runs))
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = "-".join(name.replace(" ", "_") for name in pooled)
+    return figures.save(figure, folder / f"latency_ccdf-{stem}")
+
+
+def _folder(name: str, results: Path) -> Path | None:
+    """A path to a run, or the name of its folder anywhere below `results`."""
+    for path in (Path(name), *results.glob(f"*/{name}")):
+        if (path / "manifest.json").is_file():
+            return path
+    return None
+
+
+def _settings(scenario: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, Any]]:
+    """By dotted name."""
+    for key, value in scenario.items():
+        if isinstance(value, dict):
+            yield from _settings(value, f"{inside}{key}.")
+        else:
+            yield f"{inside}{key}", value
