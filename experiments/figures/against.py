@@ -32,7 +32,7 @@ P99 = Quantity("p99_ms", "p99 latency (ms)")
 _FACTORS = {
     "loss_pct": ("loss, each way (%)", "loss", " %"),
     "delay_ms": ("delay, one way (ms)", "delay", " ms"),
-    "load": ("offered load, of the backends' capacity", "load", ""),
+    "load": ("offered load", "load", ""),
 }
 """By column: the axis, and how a level is named above a panel."""
 
@@ -55,7 +55,7 @@ def sweep_against(
     that cannot exceed 1 is cut there.
     """
     rest = [name for name in others if name != factor]
-    panels = sorted(cells[rest].drop_duplicates().itertuples(index=False, name=None))
+    panels = sorted(set(cells[rest].itertuples(index=False, name=None)))
     with mpl.rc_context(STYLE):
         figure, all_axes = page(len(panels), 3.4, caption, side_by_side=True)
         for axes, levels in zip(all_axes, panels, strict=True):

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from experiments import figures
 from experiments.analysis import fairness, throughput
 from experiments.analysis.caption import Caption
+from experiments.analysis.compare import Difference
 from experiments.figures import page
 from experiments.tables.schema import empty_frame
 
@@ -157,6 +158,27 @@ def test_a_sweep_has_a_panel_per_level_of_the_other_factor(factor: str, panels: 
     assert ("delay 25 ms" if factor == "loss_pct" else "loss 2 %") in drawn
     assert "least_conn" in drawn
     assert "chance" in drawn
+
+
+def test_what_alone_varies_has_one_panel() -> None:
+    loads = cells().query("loss_pct == 0").rename(columns={"delay_ms": "load"})
+    figure = figures.sweep_against(loads, "load", figures.P99, CAPTION, others=("load",))
+    assert len(figure.axes) == 1
+    assert "offered load" in texts(figure)
+
+
+def test_paired_differences_have_a_row_each_the_open_ones_hollow() -> None:
+    rows = [
+        Difference("a", "b", "load 0.5", "p99_ms", -41.0, -63.0, -19.0, 8, 0.001),
+        Difference("a", "b", "load 0.9", "p99_ms", -4.0, -23.0, 15.0, 8, 0.6),
+        Difference("a", "c", "", "p99_ms", np.nan, np.nan, np.nan, 2, np.nan),
+    ]
+    figure = figures.forest(rows, "p99 latency (ms)", CAPTION)
+    drawn = texts(figure)
+    for part in ("a - b (load 0.5), n = 8", "a - c, n = 2", "censored or not paired"):
+        assert part in drawn
+    marks = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [line.get_markerfacecolor() == "white" for line in marks] == [False, True]
 
 
 def test_an_infinite_mean_is_an_arrow_and_not_left_out(tmp_path: Path) -> None:
