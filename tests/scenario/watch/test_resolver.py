@@ -151,7 +151,7 @@ class Scene:
         zone: Zone,
         backend: str = "",
         dns: str = "",
-        timeout_s: float = 0.2,
+        timeout_s: float = 1.0,
     ) -> None:
         self.zone = zone
         config = parse(
