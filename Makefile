@@ -29,7 +29,8 @@ OVERRIDES = $(call override,PROTO,proto) \
 # A misspelt variable (LOS=1) would otherwise be ignored, and the run be another than was asked.
 VARIABLES := ALG SYSTEM PROTO SCENARIO LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION WARMUP SEED PRECISION FIGURES SWEEP RUNS ONLY PYTHON
 SCENARIOS = $(basename $(notdir $(sort $(wildcard experiments/scenarios/*.yaml))))
-GIVEN := $(foreach given,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(given))))
+# A value with a blank (RUNS) is several words here, of which only the first has a name.
+GIVEN := $(foreach given,$(MAKEOVERRIDES),$(if $(findstring =,$(given)),$(firstword $(subst =, ,$(given)))))
 ifneq ($(filter-out $(VARIABLES),$(GIVEN)),)
 $(error unknown variable $(filter-out $(VARIABLES),$(GIVEN)); there are: $(VARIABLES))
 endif

@@ -37,8 +37,8 @@ class Conditions:
 
     @property
     def name(self) -> str:
-        """What is compared: `least_conn`, `nginx least_conn`."""
-        return self.algorithm if self.system == "nginy" else f"{self.system} {self.algorithm}"
+        """What is compared: `least_conn`, `nginx:least_conn`."""
+        return self.algorithm if self.system == "nginy" else f"{self.system}:{self.algorithm}"
 
     @property
     def overloaded(self) -> bool:

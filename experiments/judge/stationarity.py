@@ -1,9 +1,9 @@
 """Whether a queue had the time to settle. Pure.
 
 The relaxation time of an M/M/1 queue, in which its memory of the beginning fades by a factor e, is
-1 / (mu (1 - sqrt(rho))^2) (Morse, "Stochastic properties of waiting lines", 1955; Cohen, "The
-Single Server Queue", III.3): 3 services at load 0.2, 37 at 0.7, 1 560 at 0.95. Demands that vary
-more take longer in proportion to (1 + cv^2) / 2.
+1 / (mu (1 - sqrt(rho))^2) (Morse, "Stochastic properties of waiting lines", J. ORSA 3, 1955): 3
+services at load 0.2, 37 at 0.7, 1 560 at 0.95. Demands that vary more take longer, by
+(1 + cv^2) / 2 as in the mean wait of an M/G/1 queue: a rule of thumb.
 """
 
 import math

@@ -23,8 +23,8 @@ class NoSuchRun(NginyError):
 
 
 def chosen_runs(names: Sequence[str], results: Path) -> list[Run]:
-    """Of every name: the run of that folder, or all valid runs of that algorithm (`nginx
-    least_conn`: of nginx) under the same conditions as the newest run of the first one.
+    """Of every name: the run of that folder, or all valid runs of that algorithm
+    (`nginx:least_conn`: of nginx) under the same conditions as the newest run of the first one.
 
     Raises:
         NoSuchRun: neither a run nor an algorithm that was run.
@@ -80,7 +80,7 @@ def draw_comparison(runs: Sequence[Run], folder: Path) -> list[Path]:
     timeout_ms = max(Conditions.of_manifest(run.manifest).timeout_ms for run in runs)
     figure = figures.latency_ccdf(pooled, timeout_ms, sweep_caption(runs))
     folder.mkdir(parents=True, exist_ok=True)
-    stem = "-".join(name.replace(" ", "_") for name in pooled)
+    stem = "-".join(name.replace(":", "_") for name in pooled)
     return figures.save(figure, folder / f"latency_ccdf-{stem}")
 
 

@@ -66,7 +66,7 @@ def show_run(run: Run, figures: Sequence[Path], console: Console) -> None:
         name = Conditions.of_manifest(run.manifest).name
         other = "round_robin" if name != "round_robin" else "least_conn"
         console.print(
-            f"  next     make experiment ALG={other}, then make compare RUNS='{name} {other}'; "
+            f"  next     the same with ALG={other}, then make compare RUNS='{name} {other}'; "
             "make notebook",
             highlight=False,
             markup=False,

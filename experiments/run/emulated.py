@@ -23,7 +23,8 @@ from experiments.lab.processes import HostProcess, ProcessFailed, ProcessGroup
 from experiments.lab.systems import SYSTEMS
 from experiments.plan.scenario import Scenario
 from experiments.present.progress import RunProgress
-from experiments.run.conclude import BALANCER, Evidence, conclude
+from experiments.run.conclude import conclude
+from experiments.run.evidence import BALANCER, Evidence
 from experiments.tables.dataset import RunWriter
 from topologies.build.network import Network
 from topologies.errors import LinkDead
@@ -122,6 +123,7 @@ def _carry(scenario: Scenario, network: Network, raw: Path, progress: RunProgres
         clients=clients,
         addresses=addresses,
         balancer_records=system.records,
+        records_exact=system.records_exact,
         captures=captures,
         counters=CounterReadings(*counters),
         load=load,

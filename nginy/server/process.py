@@ -81,7 +81,7 @@ async def _serve(config: Config, seed: int, status_path: Path | None) -> None:
 
 def pause_collector() -> None:
     """While a file is read and its rules are made nearly all that is made stays: the collector
-    would look at it again and again, half a second of 2.4 with 10 000 rules. See
+    would look at it again and again, 0.6 s of 2.3 with 10 000 rules. See
     `_relieve_collector`."""
     gc.disable()
 

@@ -15,6 +15,9 @@ class SystemUnderTest(Protocol):
     """Its own log of connections, in the form of nginy's access log once it has stopped; None: it
     keeps none."""
 
+    records_exact: bool
+    """Whether they tell when a connection to a backend was made, to a fraction of a millisecond."""
+
     def start(self, group: ProcessGroup, host: str) -> HostProcess | None:
         """Start it in the balancer's host and wait until it serves; None: there is nothing to
         start. Raises ProcessFailed."""

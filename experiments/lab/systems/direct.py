@@ -20,6 +20,7 @@ class Direct:
     def __init__(self, scenario: Scenario, addresses: Mapping[str, str]) -> None:
         """`addresses` gives every backend's IP address."""
         self.records: Path | None = None
+        self.records_exact = False
         self._targets = [f"{addresses[name]}:{BACKEND_PORT}" for name in scenario.backend_ids()]
 
     def start(self, group: ProcessGroup, host: str) -> HostProcess | None:

@@ -65,6 +65,7 @@ class Nginx:
     ) -> None:
         """`addresses` gives every host's IP address; its files go to `folder`."""
         self.records: Path | None = folder / "connections.jsonl"
+        self.records_exact = False  # its clock in the log has milliseconds
         self._log = folder / "nginx.access.jsonl"
         self._scenario = scenario
         self._at = f"{addresses[balancer]}:{PORT}"

@@ -44,6 +44,7 @@ class NginySystem:
     ) -> None:
         """Write `nginy.yaml` into `folder`; `addresses` gives every host's IP address."""
         self.records: Path | None = folder / "connections.jsonl"
+        self.records_exact = True
         self._at = f"{addresses[balancer]}:{PORT}"
         self._config = folder / "nginy.yaml"
         self._seed = scenario.seed

@@ -203,6 +203,15 @@ def test_a_duration_leaves_the_warm_up_of_the_scenario(
     assert asked.warmup_s == 1
 
 
+@pytest.mark.parametrize(("given", "code"), [("RUNS=least_conn nginx:random", 0), ("LOS=1", 2)])
+def test_make_takes_values_with_blanks_and_refuses_variables_it_does_not_know(
+    given: str, code: int
+) -> None:
+    done = subprocess.run(["make", "-n", "compare", given], capture_output=True, text=True)
+    assert done.returncode == code
+    assert ("unknown variable LOS" in done.stderr) is (code == 2)
+
+
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "runs" / "golden"
 
 
