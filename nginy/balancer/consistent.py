@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from nginy.address import Address
 from nginy.backend.backend import Backend
@@ -29,13 +29,21 @@ class Table(Protocol[_HashedT]):
         """All members (or all that are up), some of them repeatedly."""
 
 
+class _Made(NamedTuple, Generic[HashedT]):
+    """A table, and all that may be in it."""
+
+    table: Table[HashedT]
+    known: frozenset[Backend]
+
+
 class ConsistentHash(Balancer[ConsistentT], Generic[ConsistentT, HashedT]):
     """A table gives each client an order of all members; the first usable one gets it.
 
     The table is of all members by `place_weight`, usable or not: so nobody's keys move but those of
-    the member that is away, and they come back with it. A weight changed at run time makes another
-    table from the next pick on, in steps (`Renewal`), and until it is ready picks use the old one,
-    which has the same members; slow start does not (keys would move twice). With `load_factor` the
+    the member that is away, and they come back with it. Weights and members changed at run time
+    make another table from the next pick on, in steps (`Renewal`), and until it is ready picks use
+    the old one, as long as somebody in it can be chosen (a member that has gone is not usable);
+    slow start makes none (keys would move twice). With `load_factor` the
     first usable member is chosen that its LoadBound admits as well; if there is none, which only
     retries of one connection can bring about, the first usable one.
     """
@@ -48,11 +56,15 @@ class ConsistentHash(Balancer[ConsistentT], Generic[ConsistentT, HashedT]):
         self._weights: dict[Backend, int] = {}
         """Those in the table, or in the one that is being made."""
         self._table = None
-        self._outdated = True
+        self._known: frozenset[Backend] = frozenset()
+        """Those that may be in `_table`."""
+        self._outdated = self._behind = True
+        """Something has changed since the making of the latest table began; since that of `_table`
+        did."""
         self._renewal = Renewal(self._slices, self._use)
 
     def work_later(self, later: Later) -> None:
-        """Tables for new weights."""
+        """Tables for other weights and members."""
         self._renewal.later = later
 
     @abstractmethod
@@ -68,16 +80,19 @@ class ConsistentHash(Balancer[ConsistentT], Generic[ConsistentT, HashedT]):
         """Where the table has the client, in words."""
 
     def members_changed(self, members: Sequence[Backend], now: float) -> None:
-        """Another table at the next pick."""
-        self._renewal.give_up()
-        self._weights.clear()
-        self._table = None
-        self._outdated = True
+        """Another table from the next pick on."""
+        self._weights = {who: self._weights[who] for who in members if who in self._weights}
+        self._known = self._known.intersection(members)
+        self.changed()
 
     def reweighed(self, backend: Backend, now: float) -> None:
         """Another place in the table, if it is more than slow start or draining."""
         if self._weights.get(backend) != backend.place_weight:
-            self._outdated = True
+            self.changed()
+
+    def changed(self) -> None:
+        """The table is to be another one."""
+        self._outdated = self._behind = True
 
     def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
         """The first in the client's order that is eligible and within its bound."""
@@ -86,13 +101,20 @@ class ConsistentHash(Balancer[ConsistentT], Generic[ConsistentT, HashedT]):
         owner = table.owner(hashed, usable)
         if owner in eligible and (bound is None or bound.admits(owner)):
             return owner
+        chosen = self._next(table, hashed, eligible)
+        if chosen is None:  # whoever is left is newer than the table
+            chosen = self._next(self._table_at_once(now), hashed, eligible)
+        assert chosen is not None
+        return chosen
+
+    def _next(self, table: Table[HashedT], hashed: HashedT, eligible: Eligible) -> Backend | None:
+        bound = self._bound
         beyond: Backend | None = None
-        for backend in table.walk(hashed, usable):
+        for backend in table.walk(hashed, self.roster.usable):
             if backend in eligible:
                 if bound is None or bound.admits(backend):
                     return backend
                 beyond = beyond or backend
-        assert beyond is not None
         return beyond
 
     def scores(self, client: Address | None, now: float) -> Mapping[Backend, str]:
@@ -118,22 +140,28 @@ class ConsistentHash(Balancer[ConsistentT], Generic[ConsistentT, HashedT]):
 
     def _present_table(self, now: float) -> Table[HashedT]:
         """The one to choose by; if it is outdated, the next is under way."""
+        if self._behind and self._known.isdisjoint(self.roster.usable):
+            return self._table_at_once(now)
         if self._outdated:
-            if self._table is None:
-                self._renewal.at_once(now)
-            else:
-                self._renewal.soon(now)
+            self._renewal.soon(now)
         assert self._table is not None
         return self._table
 
-    def _slices(self, now: float) -> Slices[Table[HashedT]]:
+    def _table_at_once(self, now: float) -> Table[HashedT]:
+        self._renewal.at_once(now)
+        assert self._table is not None
+        return self._table
+
+    def _slices(self, now: float) -> Slices[_Made[HashedT]]:
         members = self.roster.members
         self._weights = {backend: backend.place_weight for backend in members}
         self._outdated = False
-        return self.slices(members, now)
+        table = yield from self.slices(members, now)
+        return _Made(table, frozenset(members))
 
-    def _use(self, table: Table[HashedT]) -> None:
-        self._table = table
+    def _use(self, made: _Made[HashedT]) -> None:
+        self._table, self._known = made
+        self._behind = self._outdated
 
     def _order(self, client: Address, now: float) -> list[Backend]:
         """The members in the client's order, each once, up to the last usable one."""

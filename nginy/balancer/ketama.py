@@ -38,9 +38,9 @@ class Ketama(Balancer[KetamaSettings]):
     Cost: O(log(160 W)) per pick, 2 to 3 us at 10 000 backends. With `load_factor`,
     members/(those with room) points besides, each about 1.5 us at 10 000 backends, where no cache
     holds them all: with 1.25 and one connection per backend, of 1 000 clients, 5 to 8 points, 8 to
-    12 us. The ring, 8 bytes per point, is built in O(160 W log(160 W)) with the membership (about
-    1 us per point), and again, in steps, from the first pick on after a weight has changed; until
-    it is ready, the one before serves.
+    12 us. The ring, 8 bytes per point, is built in O(160 W log(160 W)) with the first membership
+    (about 1 us per point), and again, in steps, from the first pick on after weights or members
+    have changed; until it is ready, the one before serves.
     Source: ngx_stream_upstream_hash_module.c (nginx 1.22.1); the points are those of Perl's
     Cache::Memcached::Fast.
     """
@@ -52,7 +52,7 @@ class Ketama(Balancer[KetamaSettings]):
         self._bound = load_bound(self.settings.load_factor, self.roster)
 
     def work_later(self, later: Later) -> None:
-        """Rings for new weights."""
+        """Rings for other weights and members."""
         self._ring.renewal.later = later
 
     def choose(self, client: Address, now: float, eligible: Eligible, tried: Tried) -> Backend:
@@ -183,7 +183,7 @@ class KetamaRing(Follower):
         self._weights: dict[Backend, int] = {}
         """Those laid out, or being laid out."""
         self._outdated = False
-        """Weights are others than those: seen to at the next `place`."""
+        """Weights or members are others than those: seen to at the next `place`."""
         self.renewal = Renewal(self._lay_out, self._use)
         self._use(_LaidOut(_Points(), ()))
 
@@ -194,13 +194,18 @@ class KetamaRing(Follower):
         self._low_bits, self._index = self._laid_out.low_bits, self._laid_out.index
 
     def members_changed(self, members: Sequence[Backend], now: float) -> None:
-        """Lay out `members` by `hash_name` and `place_weight`."""
+        """Lay out `members` by `hash_name` and `place_weight`: at once, if none is laid out."""
         self._of = members
-        self.renewal.at_once(now)
+        weights = self._weights
+        self._weights = {who: weights[who] for who in members if who in weights}
+        if self._weights:
+            self._outdated = True
+        else:
+            self.renewal.at_once(now)
 
     def reweighed(self, backend: Backend, now: float) -> None:
         """Other points, if it is more than slow start or draining."""
-        if self._weights[backend] != backend.place_weight:
+        if self._weights.get(backend) != backend.place_weight:
             self._outdated = True
 
     def _lay_out(self, now: float) -> Slices[_LaidOut]:

@@ -15,7 +15,7 @@ from nginy.address import Address
 from nginy.backend.backend import Backend, Obstacle
 from nginy.balancer.consistent import ConsistentHash
 from nginy.balancer.hash_key import plain_host
-from nginy.balancer.renewal import Later, Slices, sorted_pieces
+from nginy.balancer.renewal import STEP, Slices, finished, sorted_pieces
 from nginy.config.strategies import SourceSettings
 
 ID_DIGITS = 10
@@ -76,25 +76,19 @@ class Source(ConsistentHash[SourceSettings, int]):
     def joined(self, backend: Backend, now: float) -> None:
         """Another map, unless it was only full. (Only the roster hears of a penalty that ends.)"""
         if backend not in self._placed:
-            self._outdated = True
+            self.changed()
 
     def state_changed(self, backend: Backend, now: float) -> None:
         """Another map, if it went up or down; the roster has heard of it before."""
         in_map = backend in self._placed
         if self.settings.method == "map" and self._is_up(backend, now) is not in_map:
-            self._outdated = True
+            self.changed()
 
     def share_changed(self, backend: Backend, now: float) -> None:
         """`reweighed` sees to it."""
 
-    def work_later(self, later: Later) -> None:
-        """Rings only: just those who are up are in a map, so one before may have nobody to choose
-        from."""
-        if self.settings.method == "consistent":
-            super().work_later(later)
-
     def slices(self, members: Sequence[Backend], now: float) -> "Slices[ServerMap | NearestRing]":
-        """The map: at once, O(total weight log n). The ring: O(points log points)."""
+        """The map: O(total weight log n). The ring: O(points log points)."""
         weights = haproxy_weights(members)
         yield
         if self.settings.method == "consistent":
@@ -105,11 +99,15 @@ class Source(ConsistentHash[SourceSettings, int]):
         up = [at for at, backend in enumerate(members) if self._is_up(backend, now)]
         self._placed = frozenset(members[at] for at in up)
         servers = tuple(members[at] for at in up)
-        return self._map_of(servers, tuple(weights[at] // divisor for at in up))
+        return (yield from self._map_of(servers, tuple(weights[at] // divisor for at in up)))
 
-    def _map_of(self, servers: tuple[Backend, ...], weights: tuple[int, ...]) -> "ServerMap":
+    def _map_of(
+        self, servers: tuple[Backend, ...], weights: tuple[int, ...]
+    ) -> "Slices[ServerMap]":
         """One that was made lately, or a new one."""
-        known = self._maps.pop((servers, weights), None) or ServerMap(servers, weights)
+        known = self._maps.pop((servers, weights), None)
+        if known is None:
+            known = ServerMap(servers, (yield from map_slices(weights)))
         self._maps[servers, weights] = known
         if len(self._maps) > MAPS_KEPT:
             del self._maps[next(iter(self._maps))]
@@ -176,10 +174,10 @@ class ServerMap:
     """Servers interleaved by weight, found by a number modulo the map's length: static-rr walks it,
     map-based hashes index it."""
 
-    def __init__(self, servers: Sequence[Backend], weights: Sequence[int]) -> None:
-        """Weights are at least 1; a common divisor makes another map. O(total weight log n)."""
+    def __init__(self, servers: Sequence[Backend], places: "array[int]") -> None:
+        """Places as `server_map` gives them for the servers' weights."""
         self.servers = tuple(servers)
-        self.places = server_map(weights)
+        self.places = places
 
     def owner(self, hashed: int, usable: Set[Backend]) -> Backend:
         """Of place `hashed` modulo length, usable or not."""
@@ -196,7 +194,13 @@ class ServerMap:
 
 
 def server_map(weights: Sequence[int]) -> "array[int]":
-    """Indexes of `weights` (each at least 1), interleaved; index i occurs weights[i] times.
+    """See `map_slices`: all at once."""
+    return finished(map_slices(weights))
+
+
+def map_slices(weights: Sequence[int]) -> "Slices[array[int]]":
+    """The making of: indexes of `weights` (each at least 1; a common divisor makes another map),
+    interleaved; index i occurs weights[i] times.
 
     HAProxy's rule (recalc_server_map): at each place every server's score grows by its weight, the
     first with the largest (score + total) // total has the place, and its score shrinks by the
@@ -224,6 +228,8 @@ def server_map(weights: Sequence[int]) -> "array[int]":
         credits[chosen] -= 1
         heapreplace(best, (-credits[chosen], chosen))
         places.append(chosen)
+        if not place % STEP:
+            yield
     return places
 
 

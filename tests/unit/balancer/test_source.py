@@ -10,12 +10,13 @@ from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.backend.wishes import Admin, Origin
 from nginy.balancer import source as source_module
+from nginy.balancer.renewal import Slices
 from nginy.balancer.roster import RosterPolicy
 from nginy.balancer.source import (
     MAPS_KEPT,
     Source,
     haproxy_weights,
-    server_map,
+    map_slices,
     server_numbers,
     source_number,
 )
@@ -55,11 +56,11 @@ def test_the_map_is_that_of_those_who_are_up() -> None:
 def test_a_backend_that_flaps_makes_no_map_again(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[list[int]] = []
 
-    def count(weights: list[int]) -> "array[int]":
+    def count(weights: list[int]) -> "Slices[array[int]]":
         made.append(list(weights))
-        return server_map(weights)
+        return (yield from map_slices(weights))
 
-    monkeypatch.setattr(source_module, "server_map", count)
+    monkeypatch.setattr(source_module, "map_slices", count)
     source, backends = make([1, 2, 3])
     home, others = ids(source), without([1, 2, 3], 1)
     made.clear()
