@@ -3,6 +3,8 @@
 import fcntl
 import os
 
+from nginy.engine.descriptors import first_reserved
+
 PIPE_BYTES = 1 << 20
 """More than a turn moves: a pipe has a place per 4 KiB, and packets fill theirs to a third."""
 LEAST_PIPE_BYTES = 128 * 1024
@@ -46,7 +48,8 @@ class PipePool:
             pipe = Pipe()
         except OSError:  # out of descriptors: copying needs none
             return None
-        if pipe.capacity_bytes >= LEAST_PIPE_BYTES:
+        newest = max(pipe.read_end, pipe.write_end)
+        if pipe.capacity_bytes >= LEAST_PIPE_BYTES and newest < first_reserved():
             return pipe
         pipe.close()
         return None

@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import os
 import socket
 from collections.abc import Callable
 from time import monotonic
@@ -10,6 +9,7 @@ from typing import Any
 
 from nginy.address import Address, ipv4_or_ipv6
 from nginy.complaints import Complaints
+from nginy.engine.descriptors import first_reserved, try_descriptor
 from nginy.engine.poller import Poller
 from nginy.engine.timers import Timer, TimerWheel
 
@@ -33,8 +33,9 @@ def _ipv4(peer: tuple[Any, ...]) -> Address:
 class Listener:
     """Accepts connections from one listening socket, as long as there are descriptors for them.
 
-    A connection takes two, its own and one towards its backend. When there are none, those that
-    wait stay in the kernel's queue until a connection closes.
+    A connection takes two, its own and one towards its backend. When there are none, or only the
+    reserved ones (`nginy/engine/descriptors.py`), those that wait stay in the kernel's queue until
+    a connection closes.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Listener:
         self._wheel = wheel
         self._accepted = accepted
         self._clock = clock
+        self._first_reserved = first_reserved()
         self._family = sock.family
         self._who = ipv4_or_ipv6 if sock.family == socket.AF_INET6 else _ipv4
         self._halfway: tuple[socket.SocketType, Address] | None = None
@@ -141,8 +143,9 @@ class Listener:
         self._serve_halfway()
 
     def _try_descriptor(self) -> None:
-        """Raises OSError if there is none left. 0.3 us, of the 100 that a connection costs."""
-        os.close(os.dup(self._socket.fileno()))
+        """Raises OSError if there is none left that a connection may have."""
+        if not try_descriptor(self._socket.fileno(), self._first_reserved):
+            raise OSError(errno.EMFILE, "the last ones are kept for checks and the operator")
 
     def _serve_halfway(self) -> None:
         if self._halfway is not None:

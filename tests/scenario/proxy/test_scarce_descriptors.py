@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import subprocess
+import sys
+from contextlib import ExitStack
 
 import pytest
 
@@ -96,3 +98,22 @@ def test_one_datagram_clients_leave_descriptors_for_connections(
     with socket.create_connection(("127.0.0.1", port), TIMEOUT_S):
         tcp.accept().close()
     assert f"8192, but at most {limit // 2} may" in log.read_text()
+
+
+def test_connections_leave_descriptors_for_checks_and_status(
+    peer, write_config, start, tmp_path, wait_until
+):
+    backend, checked, limit = peer(), peer(), 128
+    checks = {"type": "tcp", "interval_s": 0.1, "timeout_s": 0.05, "fall": 1}
+    checks["port"] = int(checked.address.rpartition(":")[2])
+    path, port = write_config(backend.address, health_check=checks, status_socket=None)
+    _, log = start(path, prefix=("prlimit", f"--nofile={limit}:{limit}"))
+    with ExitStack() as own:
+        for _ in range(limit):
+            own.enter_context(socket.create_connection(("127.0.0.1", port), TIMEOUT_S))
+        wait_until(lambda: "no accepting until" in log.read_text(), "all taken")
+        checked.listener.close()
+        wait_until(lambda: "down after" in log.read_text(), "a failed check")
+        command = (sys.executable, "-m", "nginy", "status", "--json", "-c", str(path))
+        asked = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=True)
+    assert json.loads(asked.stdout)
