@@ -58,7 +58,7 @@ class Attempt(ConnectionContext):
     admitted_in: int | None = None
     """The epoch of the admission; None: it is not counted there (yet)."""
     last_byte_s: float | None = None
-    """When the backend's last byte so far was passed on, if that is known (TCP)."""
+    """When the backend's last byte, or answer, so far was passed on, if there was one."""
     on_trial = True
     """No backend has proved itself since the last one was left."""
     closed = False

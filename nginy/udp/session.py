@@ -260,6 +260,7 @@ class Session:
         except OSError:
             self._drop(Drop.NOT_SENT)
         else:
+            attempt.last_byte_s = now
             attempt.datagrams_down += 1
             attempt.bytes_down += len(datagram)
         if self._progresses:

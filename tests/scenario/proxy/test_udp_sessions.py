@@ -1,6 +1,7 @@
 """UDP sessions: whose datagram goes where, and when a session ends."""
 
 import errno
+import re
 import resource
 import socket
 from contextlib import ExitStack, suppress
@@ -76,6 +77,19 @@ def test_an_idle_session_ends(udp_proxy, udp_peer):
     client.send(b"2")
     b1.answer()
     assert server.records(2)[1]["upstream_local"] != f"127.0.0.1:{first[1]}"
+
+
+def test_the_time_to_the_last_byte_is_not_that_to_the_idle_timeout(udp_proxy, udp_peer):
+    b1, idle_ms = udp_peer(), 1_000
+    strategy = {"type": "least_time", "metric": "last_byte"}
+    server = udp_proxy([b1, udp_peer()], udp={"idle_timeout_ms": idle_ms}, strategy=strategy)
+    client = server.client()
+    client.send(b"1")
+    b1.answer()
+    assert server.record()["duration_ms"] >= idle_ms
+    (rule,) = server.server.rules
+    (said,) = [text for who, text in rule.balancer.scores(None, 0.0).items() if who.id == "b1"]
+    assert float(re.search(r"([0-9.]+) ms", said)[1]) < idle_ms
 
 
 def test_after_so_many_requests_a_new_session_begins(udp_proxy, udp_peer):
