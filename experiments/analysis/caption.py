@@ -83,7 +83,7 @@ def _worst_uncertainty(verdicts: Iterable[Mapping[str, Any]]) -> str:
 
 
 def measured_links(calibrations: Iterable[Mapping[str, Any]]) -> str:
-    """The client links as calibration measured them: RTT, loss, rate (least to most).
+    """The client links as calibration measured them: one-way delay, loss, rate (least to most).
 
     Loss is that of the run itself, which is checked after the few packets of calibration. A rate
     that was not asked for has only been offered so much, and is not that of the link.
@@ -100,7 +100,8 @@ def measured_links(calibrations: Iterable[Mapping[str, Any]]) -> str:
         return [row["measured"] for row in rows if wanted(row["quantity"])]
 
     parts = (
-        _named("RTT", values(lambda quantity: quantity == "median RTT"), " ms"),
+        _named("RTT", values(lambda quantity: quantity == "median RTT"), " ms"),  # of old runs
+        _named("delay", values(lambda quantity: quantity == "median delay"), " ms"),
         _named("loss", values(lambda quantity: quantity.startswith("loss of")), " %"),
         _named("rate", values(lambda quantity: quantity == "rate"), " Mbit/s"),
     )

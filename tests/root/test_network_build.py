@@ -45,7 +45,7 @@ from topologies.shapes.star import star
 with Network(star(1, 1, client_link=LinkSpec(delay_ms=5)), seed=1) as network:
     child = network.popen("b1", ["sh", "-c", "sleep 1000 & echo $!; wait"], stdout=-1, text=True)
     pids = [child.pid, int(child.stdout.readline())]
-    pids += [pid for port in network.ports for pid in (port.host_pid, port.switch_pid)]
+    pids += [pid for port in network.ports for pid in (port.end_pid, port.switch_pid)]
     inodes = [namespace_inode(pid) for pid in pids]
     print(json.dumps({"pids": pids, "inodes": inodes}), flush=True)
     time.sleep(100)
@@ -65,7 +65,7 @@ def private_state(tmp_path, monkeypatch):
 
 
 def _members_of(network):
-    pids = [pid for port in network.ports for pid in (port.host_pid, port.switch_pid)]
+    pids = [pid for port in network.ports for pid in (port.end_pid, port.switch_pid)]
     return pids, {namespace_inode(pid) for pid in pids}
 
 

@@ -73,7 +73,7 @@ def test_sabotaged_links_are_found_and_named():
         assert healthy.reasons == []
 
         port = network.port("c1")
-        execute(port.host_pid, ["tc", "qdisc", "del", "dev", port.host_interface, "root"])
+        execute(port.end_pid, ["tc", "qdisc", "del", "dev", port.end_interface, "root"])
         found = calibrate(network)
         assert not found.valid
         assert [reason.split(" asked")[0] for reason in found.reasons] == ["c1->s1: rate"]

@@ -13,9 +13,12 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self, get_args
 
 from topologies.machine import tuning
 from topologies.errors import MachineLacks
@@ -23,13 +26,31 @@ from topologies.emulate.choose import make_links
 from topologies.emulate.method import DirectionCounters, LinkMethod
 from topologies.emulate.port import Port
 from topologies.emulate.probe import scratch_namespace
-from topologies.emulate.rate import limit_host
+from topologies.emulate.rate import change_rate, limit_end
 from topologies.machine.namespaces import execute, inside
 from topologies.machine.record import Record, kill, remove_leftovers
-from topologies.shapes.shape import Shape
+from topologies.shapes.routes import Edge
+from topologies.shapes.shape import Link, LinkSpec, Role, Shape
 from topologies.build.wiring import empty_mininet, meter_name, wire
 
 _POLITE_S = 2.0
+
+
+@dataclass(frozen=True)
+class LinkChange:
+    """What a direction does from a moment on (CLOCK_MONOTONIC seconds), and its counters then."""
+
+    direction: Edge
+    spec: LinkSpec
+    changed_s: float
+    counted: DirectionCounters
+
+
+class Period(NamedTuple):
+    """What a direction was to do between two changes, and its counts of that time."""
+
+    spec: LinkSpec
+    counted: DirectionCounters
 
 
 class Network:
@@ -44,18 +65,22 @@ class Network:
         shape: Shape,
         *,
         seed: int,
-        congestion_control: str = "cubic",
+        congestion_control: str | Mapping[Role, str] = "cubic",
         link_method: str | None = None,
     ) -> None:
         """Only remember what to build; nothing exists before `__enter__`."""
         self.shape = shape
         self.seed = seed
-        self.congestion_control = congestion_control
+        if isinstance(congestion_control, str):
+            congestion_control = dict.fromkeys(get_args(Role), congestion_control)
+        self._congestion_control = congestion_control
         self._wanted_method = link_method
         self._stack = contextlib.ExitStack()
         self._children: list[subprocess.Popen[Any]] = []
         self._lock = threading.Lock()
         self.ports: tuple[Port, ...] = ()
+        self.changes: list[LinkChange] = []
+        """In order of time, since the network was built."""
         self._net: Any = None
         self._record: Record
         self._links: LinkMethod
@@ -91,10 +116,11 @@ class Network:
         self._stack.callback(self._net.stop)
         self._stack.callback(self._stop_children)
         self.ports = tuple(wire(self._net, self.shape, self._record))
-        hosts = [port.host_pid for port in self.ports]
-        tuning.set_congestion_control(hosts, self.congestion_control)
+        for algorithm in sorted(set(self._congestion_control.values())):
+            pids = [self.port(name).end_pid for name, asked in self.hosts.items() if asked == algorithm]
+            tuning.set_congestion_control(pids, algorithm)
         for port in self.ports:
-            limit_host(port)
+            limit_end(port)
         self._links = make_links(self.ports, self.seed, self._popen_in, self._wanted_method)
         self._stack.callback(self._links.stop)
 
@@ -129,24 +155,45 @@ class Network:
         self._record.add_process(process.pid, what)
         return process
 
+    @property
+    def hosts(self) -> Mapping[str, str]:
+        """Which congestion control each host is to have."""
+        return {host.name: self._congestion_control[host.role] for host in self.shape.hosts}
+
     def address(self, host: str) -> str:
         """The IPv4 address of a host or meter."""
         return str(self._net[host].IP())
 
     def interface(self, host: str) -> str:
         """The name of the host's interface, inside the host."""
-        return self.port(host).host_interface
+        return self.port(host).end_interface
 
     def port(self, host: str) -> Port:
         """The link of `host` (or of a meter), as realised; KeyError where there is none."""
         for port in self.ports:
-            if port.link.host == host:
+            if port.link.end == host and host not in self.shape.switches:
                 return port
         raise KeyError(host)
 
     def meter(self, switch: str) -> str:
         """The measuring host on `switch`: idle except during calibration."""
         return meter_name(self.shape, switch)
+
+    def ends(self, link: Link) -> tuple[str, str]:
+        """The two hosts between which this link alone is measured: its own and the meter, or the
+        meters at both ends of a trunk."""
+        trunk = link.end in self.shape.switches
+        return self.meter(link.end) if trunk else link.end, self.meter(link.switch)
+
+    def periods(self, direction: Edge, total: DirectionCounters) -> list[Period]:
+        """What a direction was to do since `restart_counters`, change by change, and did."""
+        changes = [change for change in self.changes if change.direction == direction]
+        specs = [self.shape.specs[direction], *(change.spec for change in changes)]
+        readings = [DirectionCounters(), *(change.counted for change in changes), total]
+        return [
+            Period(spec, after.since(before))
+            for spec, (before, after) in zip(specs, pairwise(readings), strict=True)
+        ]
 
     @property
     def link_method(self) -> str:
@@ -171,6 +218,26 @@ class Network:
         the load's packets depends on the seed alone."""
         self._links.restart_draws()
 
+    def change_links(self, specs: Mapping[Edge, LinkSpec]) -> None:
+        """From now on these directions do this; their links must have been `changing` in the shape,
+        and their rate is changed as well. What waits keeps the time it was given."""
+        counted = self.link_counters()
+        for port in self.ports:
+            mine = {name: specs[name] for name in port.link.directions if name in specs}
+            if mine:
+                self._change(port, mine)
+        changed_s = time.monotonic()
+        self.changes += [LinkChange(name, spec, changed_s, counted[name]) for name, spec in specs.items()]
+
+    def _change(self, port: Port, specs: Mapping[Edge, LinkSpec]) -> None:
+        """Emulator first: a rate that falls must not fill a queue that is still the old one's."""
+        changed = replace(port, link=port.link.with_specs(specs))
+        self._links.change(changed, specs)
+        for name, spec in specs.items():
+            if spec.rate_mbps != port.link.specs[name].rate_mbps:
+                change_rate(changed, name)
+        self.ports = tuple(changed if each is port else each for each in self.ports)
+
     def check_alive(self) -> None:
         """Raise LinkDead, naming the links, if they no longer do what was asked."""
         self._links.check_alive()
@@ -181,8 +248,9 @@ class Network:
             "link_method": self.link_method,
             "seed": self.seed,
             "hosts": {
-                port.link.host: {"address": self.address(port.link.host), **_facts_of_host(port)}
+                port.link.end: {"address": self.address(port.link.end), **_facts_of_host(port)}
                 for port in self.ports
+                if port.link.end not in self.shape.switches
             },
             "switch_ports": {
                 port.link.name: _facts_of_interface(port.switch_pid, port.switch_interface)
@@ -239,9 +307,9 @@ def _signals_held() -> Any:
 
 def _facts_of_host(port: Port) -> dict[str, Any]:
     return {
-        "congestion_control": tuning.congestion_control(port.host_pid),
-        "sysctls": tuning.sysctls(port.host_pid, tuning.HOST_SETTINGS),
-        **_facts_of_interface(port.host_pid, port.host_interface),
+        "congestion_control": tuning.congestion_control(port.end_pid),
+        "sysctls": tuning.sysctls(port.end_pid, tuning.HOST_SETTINGS),
+        **_facts_of_interface(port.end_pid, port.end_interface),
     }
 
 

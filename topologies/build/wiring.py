@@ -8,6 +8,7 @@ namespace and two networks may be built at the same time.
 import ipaddress
 import json
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from topologies.errors import NetworkError
 from topologies.emulate.port import Port
 from topologies.machine.namespaces import execute
 from topologies.machine.record import Record
-from topologies.shapes.shape import METERS, SUBNET, Link, LinkSpec, Shape
+from topologies.shapes.routes import forwarding
+from topologies.shapes.shape import METERS, SUBNET, Link, Shape
 
 _CARRIER_WITHIN_S = 5.0
 
@@ -49,17 +51,18 @@ def wire(net: Any, shape: Shape, record: Record) -> list[Port]:
     for index, switch in enumerate(shape.switches):
         meter = meter_name(shape, switch)
         addresses[meter] = str(METERS[index + 1])
-        links.append(Link(meter, switch, LinkSpec()))
+        links.append(Link(meter, switch))
     for name, address in addresses.items():
         node = net.addHost(name, ip=f"{address}/{SUBNET.prefixlen}")
         _prepare(node, record, tuning.quiet() | tuning.HOST_SETTINGS)
     for name in shape.switches:
         _prepare(net.addSwitch(name, inNamespace=True), record, tuning.quiet())
         _unfiltered(net[name].pid)
-    ports = [_cable(net, link, addresses[link.host]) for link in links]
+    ports = [_cable(net, link, place, addresses) for place, link in enumerate(links)]
     net.build()
     net.start()
     _silence_bridges(net, shape)
+    _set_ways(net, shape, ports, addresses)
     _stop_offloading(ports)
     _know_neighbours(net, addresses)
     for name in shape.switches:
@@ -80,10 +83,14 @@ def _unfiltered(pid: int) -> None:
         tuning.set_sysctls(pid, {f"net.bridge.bridge-nf-call-{table}": "0" for table in off})
 
 
-def _cable(net: Any, link: Link, address: str) -> Port:
-    host, switch = net[link.host], net[link.switch]
-    cable = net.addLink(host, switch, addr1=_mac(2, address), addr2=_mac(6, address))
-    return Port(link, host.pid, cable.intf1.name, switch.pid, cable.intf2.name)
+def _cable(net: Any, link: Link, place: int, addresses: Mapping[str, str]) -> Port:
+    """The ends of a trunk, which have no address, get MACs by its place in the shape."""
+    end, switch = net[link.end], net[link.switch]
+    address, first = addresses.get(link.end), 2
+    if address is None:
+        address, first = str(ipaddress.IPv4Address(place)), 10
+    cable = net.addLink(end, switch, addr1=_mac(first, address), addr2=_mac(first + 4, address))
+    return Port(link, end.pid, cable.intf1.name, switch.pid, cable.intf2.name)
 
 
 def _mac(first: int, address: str) -> str:
@@ -97,9 +104,27 @@ def _silence_bridges(net: Any, shape: Shape) -> None:
         execute(net[name].pid, ["ip", "link", "set", name, *quiet])
 
 
+def _set_ways(
+    net: Any, shape: Shape, ports: Sequence[Port], addresses: Mapping[str, str]
+) -> None:
+    """Every switch knows beforehand which port leads to each host and meter; it learns nothing and
+    floods nothing, so trunks may form circles, and nobody sees what is for another."""
+    cables = [(port.link.end, port.link.switch) for port in ports]
+    for switch, ways in forwarding(list(addresses), shape.switches, cables).items():
+        leads_to = {port.link.end: port.switch_interface for port in ports if port.link.switch == switch}
+        leads_to |= {port.link.switch: port.end_interface for port in ports if port.link.end == switch}
+        off = "learning off flood off mcast_flood off bcast_flood off"
+        lines = [f"link set dev {interface} {off}" for interface in leads_to.values()]
+        lines += [
+            f"fdb replace {_mac(2, addresses[host])} dev {leads_to[following]} master static"
+            for host, following in ways.items()
+        ]
+        execute(net[switch].pid, ["bridge", "-batch", "-"], text="\n".join(lines) + "\n")
+
+
 def _stop_offloading(ports: list[Port]) -> None:
     for port in ports:
-        tuning.switch_offloads_off(port.host_pid, [port.host_interface])
+        tuning.switch_offloads_off(port.end_pid, [port.end_interface])
     for pid in {port.switch_pid for port in ports}:
         here = [port.switch_interface for port in ports if port.switch_pid == pid]
         tuning.switch_offloads_off(pid, here)

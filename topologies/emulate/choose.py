@@ -13,7 +13,7 @@ def make_links(ports: tuple[Port, ...], seed: int, popen: Popen, wanted: str | N
 
     Raises MachineLacks where no method works and a link needs one.
     """
-    if any(port.link.spec.impaired for port in ports):
+    if any(port.link.emulated for port in ports):
         if probe.choose(wanted) == "netem":
             return NetemLinks(ports, seed)
         return NfqueueLinks(ports, seed, popen)

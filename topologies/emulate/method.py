@@ -1,7 +1,11 @@
 """The seam between a network and the way its links get their delay and loss."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Protocol
+
+from topologies.emulate.port import Port
+from topologies.shapes.shape import LinkSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +22,34 @@ class DirectionCounters:
     dropped: int = 0
     late: int = 0
     overflow: int = 0
+    reordered: int | None = None
+    """Sent ahead of those that are held; None where the kernel does not tell, as with `bursts`."""
+    bursts: int | None = None
+    """Rows of packets lost one after the other."""
     lateness_p50_ms: float | None = None
     lateness_p99_ms: float | None = None
     lateness_p999_ms: float | None = None
     lateness_max_ms: float | None = None
 
+    def since(self, before: "DirectionCounters") -> "DirectionCounters":
+        """What was counted between two readings; of the lateness, that of all."""
+        return replace(
+            self,
+            seen=self.seen - before.seen,
+            dropped=self.dropped - before.dropped,
+            late=self.late - before.late,
+            overflow=self.overflow - before.overflow,
+            bursts=_less(self.bursts, before.bursts),
+            reordered=_less(self.reordered, before.reordered),
+        )
+
     def to_json(self) -> dict[str, int | float | None]:
         """Plain values under the field names."""
         return asdict(self)
+
+
+def _less(now: int | None, before: int | None) -> int | None:
+    return None if now is None else now - (before or 0)
 
 
 class LinkMethod(Protocol):
@@ -45,6 +69,10 @@ class LinkMethod(Protocol):
 
     def restart_draws(self) -> None:
         """Begin every direction's seeded sequence again, so that a run depends on its seed."""
+
+    def change(self, port: Port, specs: Mapping[str, LinkSpec]) -> None:
+        """From now on the directions of `port`, which are emulated, do this (the rate is not its
+        affair); their seeded sequences go on. Raises LinkDead."""
 
     def check_alive(self) -> None:
         """Raise LinkDead, naming the links, if packets are no longer treated as asked."""
@@ -68,6 +96,10 @@ class PlainLinks:
 
     def restart_draws(self) -> None:
         """Nothing is drawn."""
+
+    def change(self, port: Port, specs: Mapping[str, LinkSpec]) -> None:
+        """Nothing is emulated, so nothing was announced as changing."""
+        raise ValueError(f"link {port.link.name} was not to be changed")
 
     def check_alive(self) -> None:
         """Nothing can die."""

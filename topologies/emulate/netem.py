@@ -42,7 +42,7 @@ class NetemLinks:
         self._places: dict[str, tuple[Port, str]] = {}
         self._before: dict[str, DirectionCounters] = {}
         for port in ports:
-            if port.link.spec.impaired:
+            if port.link.emulated:
                 self._impair(port)
             else:
                 limit_switch(port, ["root"])
@@ -51,23 +51,27 @@ class NetemLinks:
     def _impair(self, port: Port) -> None:
         leaving, reaching = port.link.directions
         device = f"{port.switch_interface}i"
-        execute(port.switch_pid, ["ip", "link", "add", device, "type", "ifb"])
-        execute(port.switch_pid, ["ip", "link", "set", device, "up"])
-        _tc(port, f"qdisc add dev {port.switch_interface} ingress")
-        _tc(
-            port,
-            f"filter add dev {port.switch_interface} parent ffff: protocol all prio 1 "
-            f"matchall action mirred egress redirect dev {device}",
-        )
-        self._places[leaving] = (port, device)
-        self._places[reaching] = (port, port.switch_interface)
-        for direction in port.link.directions:
+        if leaving in port.link.emulated:
+            execute(port.switch_pid, ["ip", "link", "add", device, "type", "ifb"])
+            execute(port.switch_pid, ["ip", "link", "set", device, "up"])
+            _tc(port, f"qdisc add dev {port.switch_interface} ingress")
+            _tc(
+                port,
+                f"filter add dev {port.switch_interface} parent ffff: protocol all prio 1 "
+                f"matchall action mirred egress redirect dev {device}",
+            )
+            self._places[leaving] = (port, device)
+        if reaching in port.link.emulated:
+            self._places[reaching] = (port, port.switch_interface)
+        for direction in port.link.emulated:
             self._netem(direction)
-        limit_switch(port, ["parent", "1:1"])
+        limit_switch(port, ["parent", "1:1"] if reaching in port.link.emulated else ["root"])
 
     def _netem(self, direction: str) -> None:
         port, device = self._places[direction]
-        words = f"qdisc add dev {device} root handle 1: netem {words_for(port.link.spec)}"
+        words = (
+            f"qdisc add dev {device} root handle 1: netem {words_for(port.link.specs[direction])}"
+        )
         try:
             _tc(port, f"{words} {self._seed_words(direction)}")
         except NetworkError:
@@ -101,8 +105,15 @@ class NetemLinks:
         if not self._seeded:
             return
         for direction, (port, device) in self._places.items():
-            words = f"netem {words_for(port.link.spec)} {self._seed_words(direction)}"
+            words = f"netem {words_for(port.link.specs[direction])} {self._seed_words(direction)}"
             _tc(port, f"qdisc change dev {device} root handle 1: {words}")
+
+    def change(self, port: Port, specs: Mapping[str, LinkSpec]) -> None:
+        """A change that names no seed leaves the generator where it is (sch_netem.c)."""
+        for direction, spec in specs.items():
+            _, device = self._places[direction]
+            self._places[direction] = port, device
+            _tc(port, f"qdisc change dev {device} root handle 1: netem {words_for(spec)}")
 
     def check_alive(self) -> None:
         """Nothing: a qdisc does not die by itself, and `counters`, asked at the end of every run,
@@ -125,8 +136,14 @@ def words_for(spec: LinkSpec) -> str:
     words.append(f"delay {round(spec.delay_ms * 1e3)}us")
     if spec.jitter_ms:
         words.append(f"{round(spec.jitter_ms * 1e3)}us")
-    if spec.loss_pct:
+    if spec.loss_burst_packets is not None:
+        ends = 1 / spec.loss_burst_packets
+        begins = ends * spec.loss_pct / (100 - spec.loss_pct)
+        words.append(f"loss gemodel {100 * begins:.6f}% {100 * ends:.6f}%")
+    elif spec.loss_pct:
         words.append(f"loss {spec.loss_pct:.6f}%")
+    if spec.reorder_pct:
+        words.append(f"reorder {spec.reorder_pct:.6f}%")
     return " ".join([*words, f"rate {_ORDER_KEEPING_RATE}"])
 
 

@@ -12,10 +12,10 @@ import select
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from topologies.emulate.method import DirectionCounters
 from topologies.emulate.port import Port
@@ -23,6 +23,7 @@ from topologies.emulate.rate import limit_switch
 from topologies.errors import LinkDead
 from topologies.machine import tuning
 from topologies.machine.namespaces import execute
+from topologies.shapes.shape import LinkSpec
 
 _ANSWER_WITHIN_S = 5.0
 _ROOT = Path(__file__).resolve().parents[2]
@@ -39,8 +40,9 @@ class NfqueueLinks:
         """Start the emulators, then send the packets to them."""
         self._emulators = []
         try:
-            for pid in sorted({port.switch_pid for port in ports}):
-                here = [port for port in ports if port.switch_pid == pid]
+            emulated = [port for port in ports if port.link.emulated]
+            for pid in sorted({port.switch_pid for port in emulated}):
+                here = [port for port in emulated if port.switch_pid == pid]
                 self._emulators.append(_Emulator(here, seed, popen))
             for port in ports:
                 limit_switch(port, ["root"])
@@ -71,6 +73,13 @@ class NfqueueLinks:
         for emulator in self._emulators:
             emulator.ask("restart-draws")
 
+    def change(self, port: Port, specs: Mapping[str, LinkSpec]) -> None:
+        """Tell the emulator of the switch."""
+        for emulator in self._emulators:
+            if emulator.serves(port):
+                values = {name: asdict(spec) for name, spec in specs.items()}
+                emulator.ask(f"change {json.dumps(values, separators=(',', ':'))}")
+
     def check_alive(self) -> None:
         """Ask every emulator for an answer."""
         self.counters()
@@ -83,19 +92,24 @@ class NfqueueLinks:
 
 class _Emulator:
     def __init__(self, ports: list[Port], seed: int, popen: Popen) -> None:
-        impaired = [port for port in ports if port.link.spec.impaired]
-        pid = ports[0].switch_pid
-        self._links = ", ".join(port.link.name for port in impaired)
+        directions = [Direction(port, name) for port in ports for name in port.link.emulated]
+        self._switch_pid = pid = ports[0].switch_pid
+        self._links = ", ".join(dict.fromkeys(each.port.link.name for each in directions))
         self._lock = threading.Lock()
         pipe = subprocess.PIPE
-        argv = [sys.executable, "-m", "topologies.emulate.nfqueue_loop", _arguments(impaired, seed)]
+        argv = [
+            sys.executable,
+            "-m",
+            "topologies.emulate.nfqueue_loop",
+            _arguments(directions, seed),
+        ]
         self._process = popen(
             pid, "link emulator", argv, cwd=_ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True
         )
         try:
             self._answer()
             tuning.set_sysctls(pid, {"net.bridge.bridge-nf-call-iptables": "1"})
-            execute(pid, ["iptables-restore", "-w", "5", "--noflush"], text=rules(impaired))
+            execute(pid, ["iptables-restore", "-w", "5", "--noflush"], text=rules(directions))
         except BaseException:
             self.stop()
             raise
@@ -103,6 +117,9 @@ class _Emulator:
     @property
     def pid(self) -> int:
         return int(self._process.pid)
+
+    def serves(self, port: Port) -> bool:
+        return port.switch_pid == self._switch_pid
 
     def ask(self, command: str) -> dict[str, Any]:
         with self._lock:
@@ -140,31 +157,32 @@ class _Emulator:
             self._process.wait()
 
 
-def _arguments(ports: list[Port], seed: int) -> str:
-    directions = {}
-    for queue, (port, name) in enumerate(_directions(ports)):
-        spec = asdict(port.link.spec)
-        directions[name] = {"queue": queue} | spec
-    return json.dumps({"seed": seed, "directions": directions})
+class Direction(NamedTuple):
+    """One that is emulated; queue numbers are places in lists of these."""
+
+    port: Port
+    name: str
 
 
-def _directions(ports: list[Port]) -> list[tuple[Port, str]]:
-    """Queue numbers are places in this list: host to switch is even, switch to host odd."""
-    return [(port, name) for port in ports for name in port.link.directions]
+def _arguments(directions: list[Direction], seed: int) -> str:
+    specs = {
+        each.name: {"queue": queue} | asdict(each.port.link.specs[each.name])
+        for queue, each in enumerate(directions)
+    }
+    return json.dumps({"seed": seed, "directions": specs})
 
 
-def rules(ports: list[Port]) -> str:
+def rules(directions: list[Direction]) -> str:
     """The switch's iptables rules, in the form of iptables-restore.
 
     FORWARD and not POSTROUTING: beyond it the kernel does not say when a packet came.
     """
     lines = ["*mangle"]
-    for index, port in enumerate(ports):
+    for queue, (port, name) in enumerate(directions):
         place = port.switch_interface
-        arriving, leaving = 2 * index, 2 * index + 1
-        lines += [
-            f"-A PREROUTING -m physdev --physdev-in {place} -j NFQUEUE --queue-num {arriving}",
-            "-A FORWARD -m physdev --physdev-is-bridged "
-            f"--physdev-out {place} -j NFQUEUE --queue-num {leaving}",
-        ]
+        if name == port.link.directions[0]:
+            where = f"PREROUTING -m physdev --physdev-in {place}"
+        else:
+            where = f"FORWARD -m physdev --physdev-is-bridged --physdev-out {place}"
+        lines.append(f"-A {where} -j NFQUEUE --queue-num {queue}")
     return "\n".join([*lines, "COMMIT", ""])

@@ -7,12 +7,13 @@ which processor `nfqueue_loop`.
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from topologies.emulate import nfqueue_protocol as protocol
-from topologies.emulate.nfqueue_schedule import BATCH, Schedule, arrival_s
+from topologies.emulate.nfqueue_schedule import BATCH, Fate, Schedule, arrival_s
+from topologies.shapes.shape import LinkSpec
 
 _SO_RCVBUFFORCE = 33
 _SO_TIMESTAMP = 29
@@ -21,6 +22,8 @@ _RECEIVE_BUFFER_BYTES = 64 * 2**20
 _QUEUE_PACKETS = 200_000
 _READ_WITHIN_S = 0.001
 _OVERFLOWS = Path("/proc/self/net/netfilter/nfnetlink_queue")
+
+_VERDICTS = {Fate.LOST: protocol.NF_DROP, Fate.AHEAD: protocol.NF_ACCEPT}
 
 Clock = Callable[[], float]
 
@@ -54,8 +57,9 @@ class Emulator:
         self._schedules = schedules
         self._names = names
         self._rows = [(queue, each, each.held) for queue, each in schedules.items()]
-        self._hold_s = min(each.hold_s for each in schedules.values())
-        self._may_wait = self._hold_s >= 2 * _READ_WITHIN_S
+        self._stamped = True
+        """The kernel says when packets came."""
+        self._plan_reading()
         self._socket = sock
         self._monotonic, self._wall = monotonic, wall
         self._buffer = bytearray(protocol.BUFFER_BYTES)
@@ -63,6 +67,10 @@ class Emulator:
         self._drained = False
         self._empty_s = self._released_s = monotonic()
         self._lost_before: dict[int, int] = {}
+
+    def _plan_reading(self) -> None:
+        self._hold_s = min(each.hold_s for each in self._schedules.values())
+        self._may_wait = self._stamped and self._hold_s >= 2 * _READ_WITHIN_S
 
     def fileno(self) -> int:
         """Of the socket: readable when packets wait."""
@@ -120,12 +128,21 @@ class Emulator:
                 places[queue] = place
                 stamp_s = protocol.timestamp_s(buffer, place)
             if stamp_s is None:
-                self._may_wait, came_s = False, woken_s
+                self._stamped = self._may_wait = False
+                came_s = woken_s
             else:
                 came_s = arrival_s(stamp_s - ahead_s, self._empty_s, self._released_s, now)
-            if not self._schedules[queue].admit(packet_id, came_s):
-                self._socket.send(protocol.verdict(queue, packet_id, protocol.NF_DROP))
+            fate = self._schedules[queue].admit(packet_id, came_s)
+            if fate is not Fate.HELD:
+                self._socket.send(protocol.verdict(queue, packet_id, _VERDICTS[fate]))
             woken_s = now
+
+    def change(self, specs: Mapping[str, LinkSpec]) -> None:
+        """These directions, by name, do something else from now on."""
+        for queue, schedule in self._schedules.items():
+            if (spec := specs.get(self._names[queue])) is not None:
+                schedule.change(spec)
+        self._plan_reading()
 
     def restart_counts(self) -> None:
         """Count from now on."""
@@ -147,6 +164,8 @@ class Emulator:
                 "dropped": schedule.dropped,
                 "late": schedule.lateness.late,
                 "overflow": lost.get(queue, 0) - self._lost_before.get(queue, 0),
+                "reordered": schedule.reordered,
+                "bursts": schedule.bursts,
                 **schedule.lateness.to_json(),
             }
             for queue, schedule in self._schedules.items()

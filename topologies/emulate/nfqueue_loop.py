@@ -1,8 +1,9 @@
 """The link emulator's process: serves the queues of one switch, punctually.
 
 Runs inside a switch's namespace, started by `topologies.emulate.nfqueue` with the directions as
-JSON in argv. One line in (`report`, `restart-counts` or `restart-draws`), one line of JSON out. It
-ends when its input closes, so it cannot outlive the run that started it.
+JSON in argv. One line in (`report`, `restart-counts`, `restart-draws`, or `change` and specs by
+direction as JSON), one line of JSON out. It ends when its input closes, so it cannot outlive the
+run that started it.
 """
 
 import ctypes
@@ -123,13 +124,17 @@ class Service:
 
     def _obey(self) -> bool:
         """Answer the commands that arrived; False: the input was closed."""
-        commands = os.read(self._control, 4096).decode().split()
+        commands = os.read(self._control, 65_536).decode().splitlines()
         for command in commands:
+            word, _, argument = command.partition(" ")
             with self._lock:
-                if command == "restart-counts":
+                if word == "restart-counts":
                     self._emulator.restart_counts()
-                elif command == "restart-draws":
+                elif word == "restart-draws":
                     self._emulator.restart_draws()
+                elif word == "change":
+                    changed = json.loads(argument)
+                    self._emulator.change({name: LinkSpec(**of) for name, of in changed.items()})
                 report = self._emulator.report()
             print(json.dumps(report), flush=True)
         return bool(commands)

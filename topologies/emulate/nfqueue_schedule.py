@@ -1,8 +1,8 @@
 """When each packet of one link direction is let go, or that it is lost. Pure: time is handed in.
 
 The fate of the k-th packet since the last `restart_draws` depends on (seed, direction, k) alone,
-so the same seed loses the same packets. Loss and jitter have a stream each: changing one leaves
-the other.
+so the same seed loses the same packets. Loss, jitter and reordering have a stream each: changing
+one leaves the others.
 """
 
 import bisect
@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import random
 from collections import deque
+from enum import Enum
 
 from topologies.shapes.shape import LinkSpec
 
@@ -54,16 +55,21 @@ class Lateness:
         return {f"lateness_{name}_ms": seconds * 1e3 for name, seconds in found.items()}
 
 
+class Fate(Enum):
+    """Of a packet that was taken in."""
+
+    HELD = "held"
+    LOST = "lost"
+    AHEAD = "ahead"
+    """It goes at once, and overtakes those that are held."""
+
+
 class Schedule:
     """One direction of one link, in the order of arrival: no packet overtakes another."""
 
     def __init__(self, spec: LinkSpec, seed: int, direction: str) -> None:
         """`direction` (`c1->s1`) picks this direction's own streams out of `seed`."""
-        self._delay_s = spec.delay_ms / 1e3
-        self._jitter_s = spec.jitter_ms / 1e3
-        self.hold_s = max(0.0, self._delay_s - self._jitter_s)
-        """Every packet that is not lost is held at least this long."""
-        self._loss = spec.loss_pct / 100
+        self.change(spec)
         self._origin = f"{seed}/{direction}"
         self.held: deque[tuple[float, int]] = deque()
         """(due in s, packet id) of every packet held, in order."""
@@ -71,23 +77,45 @@ class Schedule:
         self.restart_counts()
         self.restart_draws()
 
+    def change(self, spec: LinkSpec) -> None:
+        """Packets from now on; the random streams go on."""
+        self._delay_s = spec.delay_ms / 1e3
+        self._jitter_s = spec.jitter_ms / 1e3
+        self._reorder = spec.reorder_pct / 100
+        self.hold_s = 0.0 if self._reorder else max(0.0, self._delay_s - self._jitter_s)
+        """Every packet that is not lost is held at least this long."""
+        self._loss = spec.loss_pct / 100
+        self._losing = False
+        """The packet before was lost."""
+        self._begins = self._goes_on = self._loss
+        if spec.loss_burst_packets is not None:
+            # Gilbert's chain: bursts end with probability 1 / length, and take up the loss asked.
+            ends = 1 / spec.loss_burst_packets
+            self._begins, self._goes_on = ends * self._loss / (1 - self._loss), 1 - ends
+
     def restart_counts(self) -> None:
         """Count from now on."""
         self.seen = 0
         self.dropped = 0
+        self.bursts = 0
+        self.reordered = 0
         self.lateness = Lateness()
 
     def restart_draws(self) -> None:
         """Begin the random streams again; packets held keep the time they were given."""
         self._draw_loss = _stream(f"{self._origin}/loss").random
         self._draw_jitter = _stream(f"{self._origin}/jitter").random
+        self._draw_order = _stream(f"{self._origin}/order").random
+        self._losing = False
 
-    def admit(self, packet_id: int, now: float) -> bool:
-        """Take in the packet that arrived at `now` (s); False: it is lost."""
+    def admit(self, packet_id: int, now: float) -> Fate:
+        """Take in the packet that arrived at `now` (s)."""
         self.seen += 1
-        if self._loss and self._draw_loss() < self._loss:
-            self.dropped += 1
-            return False
+        if self._loss and self._is_lost():
+            return Fate.LOST
+        if self._reorder and self._draw_order() < self._reorder:
+            self.reordered += 1
+            return Fate.AHEAD
         due = now + self._delay_s
         if self._jitter_s:
             due += self._jitter_s * (2 * self._draw_jitter() - 1)
@@ -95,7 +123,15 @@ class Schedule:
             due = self._last_due
         self._last_due = due
         self.held.append((due, packet_id))
-        return True
+        return Fate.HELD
+
+    def _is_lost(self) -> bool:
+        lost = self._draw_loss() < (self._goes_on if self._losing else self._begins)
+        if lost:
+            self.dropped += 1
+            self.bursts += not self._losing
+        self._losing = lost
+        return lost
 
     def release(self, now: float) -> int | None:
         """Let go those that are due at `now` (s), at most a batch: the id of the last, or None."""

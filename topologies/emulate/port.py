@@ -10,7 +10,7 @@ class Port:
     """One realised link. The pids are processes that hold the namespaces of the two ends."""
 
     link: Link
-    host_pid: int
-    host_interface: str
+    end_pid: int
+    end_interface: str
     switch_pid: int
     switch_interface: str

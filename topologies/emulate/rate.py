@@ -17,10 +17,12 @@ BURST_MS = 1.0
 
 
 def queue_bytes(spec: LinkSpec) -> int:
-    """The queue in front of a limited link: one bandwidth-delay product of the link's own round
-    trip, and at least 100 full frames (a small router's buffer)."""
+    """The queue in front of a limited link: what was asked, or one bandwidth-delay product of the
+    link's own round trip, and at least 100 full frames (a small router's buffer)."""
     if spec.rate_mbps is None:
         raise ValueError("a link without a rate has no queue")
+    if spec.queue_packets is not None:
+        return spec.queue_packets * FRAME_BYTES
     bandwidth_delay = spec.rate_mbps * 1e6 / 8 * 2 * spec.delay_ms / 1e3
     return max(MIN_QUEUE_PACKETS * FRAME_BYTES, int(bandwidth_delay))
 
@@ -39,17 +41,31 @@ def tbf(spec: LinkSpec) -> list[str]:
     return ["tbf", "rate", rate, "burst", burst, "limit", str(queue_bytes(spec))]
 
 
-def limit_host(port: Port) -> None:
-    """Limit what leaves the host."""
-    if port.link.spec.rate_mbps is not None:
-        _add(port.host_pid, port.host_interface, ["root"], port.link.spec)
+def limit_end(port: Port) -> None:
+    """Limit what leaves the host (or the switch at a trunk's end)."""
+    if port.link.leaving.rate_mbps is not None:
+        _tc("add", port.end_pid, port.end_interface, ["root"], port.link.leaving)
 
 
 def limit_switch(port: Port, parent: list[str]) -> None:
-    """Limit what leaves the switch towards the host, at `parent` (`["root"]`, or below netem)."""
-    if port.link.spec.rate_mbps is not None:
-        _add(port.switch_pid, port.switch_interface, parent, port.link.spec)
+    """Limit what leaves the switch towards the end, at `parent` (`["root"]`, or below netem)."""
+    if port.link.reaching.rate_mbps is not None:
+        _tc("add", port.switch_pid, port.switch_interface, parent, port.link.reaching)
 
 
-def _add(pid: int, interface: str, parent: list[str], spec: LinkSpec) -> None:
-    execute(pid, ["tc", "qdisc", "add", "dev", interface, *parent, *tbf(spec)])
+def change_rate(port: Port, direction: str) -> None:
+    """Give the bucket of a direction that has one the rate that `port` now says."""
+    if direction == port.link.directions[0]:
+        _tc("change", port.end_pid, port.end_interface, ["root"], port.link.leaving)
+    else:
+        parent = ["parent", "1:1"] if _below_netem(port) else ["root"]
+        _tc("change", port.switch_pid, port.switch_interface, parent, port.link.reaching)
+
+
+def _below_netem(port: Port) -> bool:
+    shown = execute(port.switch_pid, ["tc", "qdisc", "show", "dev", port.switch_interface])
+    return "netem" in shown
+
+
+def _tc(verb: str, pid: int, interface: str, parent: list[str], spec: LinkSpec) -> None:
+    execute(pid, ["tc", "qdisc", verb, "dev", interface, *parent, *tbf(spec)])

@@ -30,9 +30,9 @@ def _read(pid: int, interface: str) -> Traffic:
     return parse(Path(f"/proc/{pid}/net/dev").read_text(), interface)
 
 
-def at_host(port: Port) -> Traffic:
-    """The host's interface."""
-    return _read(port.host_pid, port.host_interface)
+def at_end(port: Port) -> Traffic:
+    """The host's interface (or a trunk's first)."""
+    return _read(port.end_pid, port.end_interface)
 
 
 def at_switch(port: Port) -> Traffic:
@@ -43,9 +43,9 @@ def at_switch(port: Port) -> Traffic:
 def packets_on(port: Port) -> dict[str, int]:
     """Packets put on the wire so far, by direction."""
     leaving, reaching = port.link.directions
-    return {leaving: at_host(port).tx_packets, reaching: at_switch(port).tx_packets}
+    return {leaving: at_end(port).tx_packets, reaching: at_switch(port).tx_packets}
 
 
 def lost_on(port: Port) -> int:
     """Packets that the kernel lost between the two interfaces (its receive backlog was full)."""
-    return at_host(port).tx_dropped + at_switch(port).tx_dropped
+    return at_end(port).tx_dropped + at_switch(port).tx_dropped

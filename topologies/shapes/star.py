@@ -29,7 +29,7 @@ def star(
         name="star",
         hosts=tuple(host for host, _ in placed),
         switches=(SWITCH,),
-        links=tuple(Link(host.name, SWITCH, spec) for host, spec in placed),
+        links=tuple(Link.alike(host.name, SWITCH, spec) for host, spec in placed),
     )
 
 

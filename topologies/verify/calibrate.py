@@ -1,14 +1,11 @@
 """Measure every link before a run, and look at what the links did after it. Fails closed.
 
-Each link is measured on its own: probes go between its host and the meter, a host on the same
-switch whose own link has no impairment.
+Each direction of each link is measured on its own: probes go between its end (of a trunk, the meter
+of the first switch) and the meter, a host on the same switch whose own link has no impairment.
 """
 
-import re
-import statistics
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from topologies.build.network import Network
@@ -17,15 +14,17 @@ from topologies.emulate.method import DirectionCounters
 from topologies.emulate.port import Port
 from topologies.errors import LinkDead
 from topologies.machine import tuning
+from topologies.shapes.shape import LinkSpec
 from topologies.verify import checks
 from topologies.verify.checks import Calibration, Check
+from topologies.verify.probes import Arrival, Probes, overtaken, send_probes
 from topologies.verify.saturate import measure_rates
 
 PROBES = 20
 JITTER_PROBES = 200
-_MAX_PROBES = 400
+ORDER_PROBES = 400
+_MAX_PROBES = 2000
 _INTERVAL_S = 0.010
-_PING_S = 30
 _ATTEMPTS = 5
 _IDLE_S = 0.05
 _QUIET_WITHIN_S = 5.0
@@ -39,8 +38,9 @@ def calibrate(network: Network) -> Calibration:
         network.restart_counters()
         before = _wire_baseline(network)
         tried = [
-            *_patiently(_round_trips, network),
+            *_patiently(_delays, network),
             *_patiently(_jitters, network),
+            *_patiently(_orders, network),
             *_patiently(_rates, network),
         ]
         rows += map(checks.best, tried)
@@ -77,11 +77,11 @@ def _dead(error: LinkDead) -> Check:
 def _settings(network: Network) -> list[Check]:
     """Congestion control inside every host, and offloads off at both ends of every link."""
     rows = []
+    for host, asked in network.hosts.items():
+        found = tuning.congestion_control(network.port(host).end_pid)
+        rows.append(checks.same(host, "congestion control", asked, found))
     for port in network.ports:
-        found = tuning.congestion_control(port.host_pid)
-        host = port.link.host
-        rows.append(checks.same(host, "congestion control", network.congestion_control, found))
-        ends = (port.host_pid, port.host_interface), (port.switch_pid, port.switch_interface)
+        ends = (port.end_pid, port.end_interface), (port.switch_pid, port.switch_interface)
         for pid, interface in ends:
             on = [name for name, is_on in tuning.offloads(pid, interface).items() if is_on]
             rows.append(checks.same(interface, "offloads", "off", ", ".join(on) or "off"))
@@ -90,8 +90,8 @@ def _settings(network: Network) -> list[Check]:
 
 def _measured(network: Network) -> list[Port]:
     """Every link of the shape: all but the meters' own."""
-    hosts = {host.name for host in network.shape.hosts}
-    return [port for port in network.ports if port.link.host in hosts]
+    names = {link.name for link in network.shape.links}
+    return [port for port in network.ports if port.link.name in names]
 
 
 _Measure = Callable[[Network, Sequence[Port], int], list[Check]]
@@ -115,62 +115,84 @@ def _patiently(measure: _Measure, network: Network) -> list[list[Check]]:
     return list(tried.values())
 
 
-def _round_trips(network: Network, ports: Sequence[Port], attempt: int) -> list[Check]:
-    """Ping the meter from every host at once: a few hundred small packets a second in all."""
-    rows = []
-    for port, times in _pinged(network, ports, PROBES * attempt):
-        spec = port.link.spec
-        median = statistics.median(times) if times else None
-        bounds = checks.rtt_bounds_ms(spec)
-        rows.append(
-            checks.between(port.link.name, "median RTT", 2 * spec.delay_ms, median, bounds, " ms")
-        )
-    return rows
-
-
-def _jitters(network: Network, ports: Sequence[Port], attempt: int) -> list[Check]:
-    """Of the links that have any: whether round trips are distributed as asked."""
-    varied = [port for port in ports if port.link.spec.jitter_ms]
+def _delays(network: Network, ports: Sequence[Port], attempt: int) -> list[Check]:
+    """The median one-way delay of every direction."""
     return [
-        checks.jitter_check(port.link.name, port.link.spec, times)
-        for port, times in _pinged(network, varied, JITTER_PROBES * attempt)
+        checks.delay_check(direction, spec, [each.delay_ms for each in arrived])
+        for direction, spec, arrived in _probed(network, ports, PROBES * attempt, lambda spec: True)
     ]
 
 
-def _pinged(
-    network: Network, ports: Sequence[Port], probes: int
-) -> Iterator[tuple[Port, list[float]]]:
-    """Round trips to the meter (ms), all ports at once; not of a link that loses everything."""
-    reachable = [port for port in ports if port.link.spec.loss_pct < 100]
-    pings = [_ping(network, port, probes) for port in reachable]
-    for port, ping in zip(reachable, pings, strict=True):
-        out, _ = ping.communicate()
-        yield port, [float(found) for found in re.findall(r"time=([\d.]+) ms", out)]
+def _jitters(network: Network, ports: Sequence[Port], attempt: int) -> list[Check]:
+    """Of the directions that have any: whether delays are distributed as asked."""
+    return [
+        checks.jitter_check(direction, spec, [each.delay_ms for each in arrived])
+        for direction, spec, arrived in _probed(
+            network, ports, JITTER_PROBES * attempt, lambda spec: spec.jitter_ms > 0
+        )
+    ]
 
 
-def _ping(network: Network, port: Port, probes: int) -> "subprocess.Popen[str]":
-    spec = port.link.spec
-    # Far enough apart that no packet waits for an earlier one that drew a longer delay, and so
-    # many that as many as wanted are expected to come back.
+def _orders(network: Network, ports: Sequence[Port], attempt: int) -> list[Check]:
+    """Of the directions that are to: how many packets overtake others."""
+    return [
+        checks.reorder_check(direction, spec, len(arrived), overtaken(arrived))
+        for direction, spec, arrived in _probed(
+            network, ports, ORDER_PROBES * attempt, lambda spec: spec.reorder_pct > 0
+        )
+    ]
+
+
+def _probed(
+    network: Network, ports: Sequence[Port], probes: int, wanted: Callable[[LinkSpec], bool]
+) -> list[tuple[str, LinkSpec, list[Arrival]]]:
+    """Datagrams over each direction that is `wanted`, all at once, between the link's end and the
+    meter of its switch; not over one that loses everything."""
+    specs = {
+        name: spec
+        for port in ports
+        for name, spec in port.link.specs.items()
+        if spec.loss_pct < 100 and wanted(spec)
+    }
+    asked = {
+        name: _probes(network, port, name, probes)
+        for port in ports
+        for name in port.link.directions
+        if name in specs
+    }
+    arrived = send_probes(asked)
+    return [(name, spec, arrived[name]) for name, spec in specs.items()]
+
+
+def _probes(network: Network, port: Port, direction: str, probes: int) -> Probes:
+    spec = port.link.specs[direction]
+    ends = network.ends(port.link)
+    sender, receiver = ends if direction == port.link.directions[0] else ends[::-1]
+    # Far enough apart that no packet waits for an earlier one that drew a longer delay (if some
+    # are to overtake others, so near that there are others), and so many that as many as wanted
+    # are expected to come.
     interval_s = max(_INTERVAL_S, 2 * spec.jitter_ms / 1e3)
-    count = min(_MAX_PROBES, round(probes / (1 - spec.loss_pct / 100) ** 2))
-    wait_s = max(1.0, 4 * spec.delay_ms / 1e3)
-    target = network.address(network.meter(port.link.switch))
-    options = {"-c": count, "-i": f"{interval_s:.3f}", "-W": f"{wait_s:.1f}", "-w": _PING_S}
-    words = [str(word) for option in options.items() for word in option]
-    host = port.link.host
-    return network.popen(host, ["ping", "-n", *words, target], stdout=subprocess.PIPE, text=True)
+    if spec.reorder_pct:
+        interval_s = min(_INTERVAL_S, spec.delay_ms / 1e3 / 4)
+    return Probes(
+        network.port(sender).end_pid,
+        network.port(receiver).end_pid,
+        network.address(receiver),
+        min(_MAX_PROBES, round(probes / (1 - spec.loss_pct / 100))),
+        interval_s,
+        (spec.delay_ms + spec.jitter_ms) / 1e3,
+    )
 
 
 def _rates(network: Network, ports: Sequence[Port], attempt: int) -> list[Check]:
-    asked = {direction: port for port in ports for direction in port.link.directions}
+    specs = {name: spec for port in ports for name, spec in port.link.specs.items()}
     return [
         checks.between(
             direction,
             "rate",
-            asked[direction].link.spec.rate_mbps,
+            specs[direction].rate_mbps,
             measured,
-            checks.rate_bounds_mbps(asked[direction].link.spec),
+            checks.rate_bounds_mbps(specs[direction]),
             " Mbit/s",
         )
         for direction, measured in measure_rates(network, ports, stretch=attempt).items()
@@ -179,7 +201,7 @@ def _rates(network: Network, ports: Sequence[Port], attempt: int) -> list[Check]
 
 def _await_quiet(network: Network) -> None:
     """Wait until the queues have drained and nothing is under way any more, up to 5 s."""
-    specs = [port.link.spec for port in network.ports]
+    specs = network.shape.specs.values()
     longest_s = max(spec.delay_ms + spec.jitter_ms for spec in specs) / 1e3 + _IDLE_S
     deadline = time.monotonic() + _QUIET_WITHIN_S + longest_s
     before = None
@@ -193,24 +215,18 @@ def _accounts(
 ) -> list[Check]:
     """What the links say they did, against what was asked and what the interfaces saw."""
     rows = []
-    impaired = [port for port in _measured(network) if port.link.spec.impaired]
-    false_alarms = checks.FALSE_ALARMS_PER_RUN / max(1, 2 * len(impaired))
-    for port in impaired:
-        for direction in port.link.directions:
-            rows += _direction(port, direction, counters[direction], false_alarms)
+    emulated = [port for port in _measured(network) if port.link.emulated]
+    periods = {name: network.periods(name, counters[name]) for name in counters}
+    count = sum(map(len, periods.values()))
+    false_alarms = checks.FALSE_ALARMS_PER_RUN / max(1, count)
+    for port in emulated:
+        for direction in port.link.emulated:
+            for period in periods[direction]:
+                rows += checks.loss_checks(direction, period.spec, period.counted, false_alarms)
+            over = counters[direction].overflow
+            rows.append(checks.between(direction, "overflow", 0, over, (0, 0), " packets"))
         rows += _bypassed(port, baseline, counters)
     return rows
-
-
-def _direction(
-    port: Port, direction: str, counted: DirectionCounters, false_alarms: float
-) -> list[Check]:
-    spec = port.link.spec
-    overflow = checks.between(direction, "overflow", 0, counted.overflow, (0, 0), " packets")
-    loss = checks.loss_check(
-        direction, spec.loss_pct, counted.seen, counted.dropped, false_alarms=false_alarms
-    )
-    return [loss, overflow]
 
 
 def _lateness(
@@ -219,8 +235,8 @@ def _lateness(
     """How punctual the emulator was; no rows where the kernel keeps the time (netem)."""
     rows = []
     for port in _measured(network):
-        bounds = (0.0, checks.lateness_bound_ms(port.link.spec))
-        for direction in port.link.directions:
+        for direction, spec in port.link.specs.items():
+            bounds = (0.0, checks.lateness_bound_ms(spec))
             counted = counters.get(direction, DirectionCounters())
             p99, most = counted.lateness_p99_ms, counted.lateness_max_ms
             if p99 is not None and strict:
@@ -236,15 +252,15 @@ def _bypassed(
     port: Port, baseline: Mapping[str, int], counters: Mapping[str, DirectionCounters]
 ) -> list[Check]:
     """Packets on the wire that never went through the emulator: its rule is gone."""
-    leaving, reaching = port.link.directions
-    expected = {
-        leaving: counters[leaving].seen,
-        reaching: counters[reaching].seen - counters[reaching].dropped,
-    }
+    leaving, _ = port.link.directions
     rows = []
     for direction, carried in wire.packets_on(port).items():
+        if direction not in port.link.emulated:
+            continue
+        counted = counters[direction]
+        expected = counted.seen if direction == leaving else counted.seen - counted.dropped
         on_wire = carried - baseline[direction]
-        past = max(0, on_wire - expected[direction])
+        past = max(0, on_wire - expected)
         bounds = (0.0, checks.bypass_bound(on_wire))
         rows.append(checks.between(direction, "bypassed", 0, past, bounds, " packets"))
     return rows

@@ -7,25 +7,31 @@ does not do what it was asked cannot pass.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import median
 from typing import Any
 
 import numpy as np
-from scipy.stats import binom, kstest, kstwo, triang
+from scipy.stats import binom, kstest, kstwo, nbinom, norm, uniform
 
+from topologies.emulate.method import DirectionCounters
 from topologies.shapes.shape import MAX_MBPS, LinkSpec
 
 SCHEMA_VERSION = 1
 
-RTT_ABSOLUTE_MS = 1.0
-RTT_RELATIVE = 0.10
-RTT_LEAST_MS = 0.3
-"""A median of 20 round trips is late by the wake-ups of two processes on a busy machine (some
-0.1 ms, so 0.3 ms are always accepted); a link without its delay is off by all of it. Never accepted
-is half of the round trip asked, up to 1 ms: 0.5 ms of delay are not 1 ms."""
+DELAY_ABSOLUTE_MS = 0.5
+DELAY_RELATIVE = 0.10
+DELAY_LEAST_MS = 0.3
+"""Of the median one-way delay of 20 packets. It is late by the wake-up of one process on a busy
+machine (some 0.1 ms, so 0.3 ms are always accepted); a link without its delay is off by all of it.
+Never accepted is half of the delay asked, up to 0.5 ms: 0.5 ms of delay are not 1 ms."""
 
+MEDIAN = "median delay"
+REORDERED = "packets that overtake"
+
+REORDER_FALSE_ALARM = 1e-6
 JITTER = "distance from the jitter asked"
 JITTER_FALSE_ALARM = 1e-6
-"""Of each link's check. Of 200 round trips a third of the jitter fails it, or three times."""
+"""Of each direction's check. Of 200 packets a third of the jitter fails it, or three times."""
 
 RATE_RELATIVE = 0.10
 """A token bucket keeps its rate within 2 %; the rest is the window of 0.2 s it is observed in."""
@@ -53,7 +59,8 @@ between the two counters."""
 
 TOO_LOW, TOO_HIGH = "too low", "too high"
 _DISTURBED = {
-    "median RTT": TOO_HIGH,
+    MEDIAN: TOO_HIGH,
+    REORDERED: TOO_LOW,
     JITTER: TOO_HIGH,
     "rate": TOO_LOW,
     "p99 lateness": TOO_HIGH,
@@ -199,32 +206,41 @@ def _distance(row: Check) -> float:
     return max(row.low - row.measured, row.measured - row.high)
 
 
-def rtt_bounds_ms(spec: LinkSpec) -> tuple[float, float]:
-    """For the median of 20 pings to a host at the switch, over this one link there and back.
+def delay_check(direction: str, spec: LinkSpec, delays_ms: Sequence[float]) -> Check:
+    """Whether the median of some packets' one-way delays is what was asked."""
+    measured = median(delays_ms) if delays_ms else None
+    return between(direction, MEDIAN, spec.delay_ms, measured, delay_bounds_ms(spec), " ms")
 
-    The sum of two uniform draws from ± jitter has a standard deviation of 0.82 jitter, the median
-    of 20 such sums 0.23 jitter: one jitter of allowance is over four of these.
+
+def delay_bounds_ms(spec: LinkSpec) -> tuple[float, float]:
+    """For the median of 20 one-way delays.
+
+    The median of 20 uniform draws from ± jitter has a standard deviation of 0.21 jitter: one jitter
+    of allowance is over four of these.
     """
-    asked = 2 * spec.delay_ms
-    most = min(RTT_ABSOLUTE_MS, max(RTT_LEAST_MS, asked / 2)) if asked else RTT_ABSOLUTE_MS
-    slack = max(most, RTT_RELATIVE * asked) + spec.jitter_ms
+    asked = spec.delay_ms
+    most = min(DELAY_ABSOLUTE_MS, max(DELAY_LEAST_MS, asked / 2)) if asked else DELAY_ABSOLUTE_MS
+    slack = max(most, DELAY_RELATIVE * asked) + spec.jitter_ms
     return max(0.0, asked - slack), asked + slack
 
 
-def jitter_check(link: str, spec: LinkSpec, rtts_ms: Sequence[float]) -> Check:
-    """Kolmogorov and Smirnov's distance of round trips from the distribution that was asked.
-
-    Each way is uniform within ± jitter, so a round trip is triangular, 4 jitter wide. Its mean is
-    taken from the data: what the machine adds to all is judged by the median.
+def jitter_check(direction: str, spec: LinkSpec, delays_ms: Sequence[float]) -> Check:
+    """Kolmogorov and Smirnov's distance of delays from the distribution asked, uniform within
+    ± jitter. Its mean is taken from the data: what the machine adds to all is judged by the median.
     """
-    quantity = JITTER
-    if len(rtts_ms) < 2:
-        return between(link, quantity, 0, None, (0, 0), "")
-    wide_ms = 4 * spec.jitter_ms
-    centred = np.asarray(rtts_ms) - np.mean(rtts_ms)
-    found = kstest(centred, triang(0.5, loc=-wide_ms / 2, scale=wide_ms).cdf)
-    bound = float(kstwo.isf(JITTER_FALSE_ALARM, len(rtts_ms)))
-    return between(link, quantity, 0, float(found.statistic), (0, bound), "")
+    if len(delays_ms) < 2:
+        return between(direction, JITTER, 0, None, (0, 0), "")
+    centred = np.asarray(delays_ms) - np.mean(delays_ms)
+    found = kstest(centred, uniform(loc=-spec.jitter_ms, scale=2 * spec.jitter_ms).cdf)
+    bound = float(kstwo.isf(JITTER_FALSE_ALARM, len(delays_ms)))
+    return between(direction, JITTER, 0, float(found.statistic), (0, bound), "")
+
+
+def reorder_check(direction: str, spec: LinkSpec, arrived: int, ahead: int) -> Check:
+    """Whether so many of the packets that `arrived` overtook another, in percent."""
+    low, high = _binomial_pct(arrived, spec.reorder_pct / 100, REORDER_FALSE_ALARM)
+    measured = 100 * ahead / arrived if arrived else None
+    return between(direction, REORDERED, spec.reorder_pct, measured, (low, high), " %")
 
 
 def rate_bounds_mbps(spec: LinkSpec) -> tuple[float, float]:
@@ -242,21 +258,67 @@ def loss_check(
     `false_alarms` is how often (0 to 1) a sound link may be refused. With no loss asked, nothing
     may be dropped.
     """
-    tail = false_alarms / 2
-    share = loss_pct / 100
-    fewest = max(0, int(binom.ppf(tail, seen, share)))
-    most = max(0, int(binom.isf(tail, seen, share)))
+    low, high = _binomial_pct(seen, loss_pct / 100, false_alarms)
+    return _loss_between(direction, loss_pct, seen, dropped, (low, high))
+
+
+def _loss_between(
+    direction: str, loss_pct: float, seen: int, dropped: int, bounds: tuple[float, float]
+) -> Check:
+    measured = 100 * dropped / seen if seen else 0.0
+    return between(direction, f"loss of {seen} packets", loss_pct, measured, bounds, " %")
+
+
+def _binomial_pct(count: int, share: float, false_alarms: float) -> tuple[float, float]:
+    """Inclusive bounds, in percent of `count`."""
+    percent = 100 / count if count else 0.0
+    fewest = max(0, int(binom.ppf(false_alarms / 2, count, share)))
+    most = max(0, int(binom.isf(false_alarms / 2, count, share)))
+    return fewest * percent, most * percent
+
+
+def loss_checks(
+    direction: str, spec: LinkSpec, counted: DirectionCounters, false_alarms: float
+) -> list[Check]:
+    """Whether loss, and with bursts their mean length, are as asked; one quantity has half of the
+    `false_alarms`."""
+    if spec.loss_burst_packets is None:
+        return [
+            loss_check(
+                direction, spec.loss_pct, counted.seen, counted.dropped, false_alarms=false_alarms
+            )
+        ]
+    bounds = _bursty_bounds_pct(spec, counted.seen, false_alarms / 2)
+    rows = [_loss_between(direction, spec.loss_pct, counted.seen, counted.dropped, bounds)]
+    if counted.bursts:
+        rows.append(_burst_check(direction, spec.loss_burst_packets, counted, false_alarms / 2))
+    return rows
+
+
+def _bursty_bounds_pct(spec: LinkSpec, seen: int, false_alarms: float) -> tuple[float, float]:
+    """By the central limit theorem for a chain of two states, whose states of n steps vary by
+    n p (1 - p) (1 + c) / (1 - c), c being their correlation from one step to the next; and two
+    bursts besides, since a burst more or less is no sum of many."""
+    assert spec.loss_burst_packets is not None
+    lost, ends = spec.loss_pct / 100, 1 / spec.loss_burst_packets
+    correlation = 1 - ends - ends * lost / (1 - lost)
+    variance = seen * lost * (1 - lost) * (1 + correlation) / (1 - correlation)
+    wide = float(norm.isf(false_alarms / 2)) * math.sqrt(variance) + 2 * spec.loss_burst_packets
     percent = 100 / seen if seen else 0.0
-    return Check(
-        direction,
-        f"loss of {seen} packets",
-        loss_pct,
-        dropped * percent,
-        fewest * percent,
-        most * percent,
-        " %",
-        fewest <= dropped <= most,
-    )
+    return max(0.0, (seen * lost - wide) * percent), (seen * lost + wide) * percent
+
+
+def _burst_check(
+    direction: str, asked: float, counted: DirectionCounters, false_alarms: float
+) -> Check:
+    """Lengths of bursts are geometric, so all packets lost beyond the first of each burst are
+    negative binomial; the last burst may not have ended."""
+    bursts = counted.bursts or 0
+    beyond = nbinom(bursts, 1 / asked)
+    low = float(bursts + beyond.ppf(false_alarms / 2) - asked) / bursts
+    high = float(bursts + beyond.isf(false_alarms / 2)) / bursts
+    measured = counted.dropped / bursts
+    return between(direction, f"mean of {bursts} bursts", asked, measured, (low, high), " packets")
 
 
 def lateness_bound_ms(spec: LinkSpec) -> float:

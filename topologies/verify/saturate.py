@@ -38,7 +38,7 @@ def measure_rates(
         _Blast(network, port, direction, stretch)
         for port in ports
         for direction in port.link.directions
-        if port.link.spec.loss_pct < 100 or direction == port.link.directions[0]
+        if port.link.specs[direction].loss_pct < 100 or direction == port.link.directions[0]
     ]
     for group in _groups(blasts):
         _run(group)
@@ -49,7 +49,7 @@ class _Blast:
     """One direction of one link, filled by a sender at its far end."""
 
     def __init__(self, network: Network, port: Port, direction: str, stretch: float) -> None:
-        spec = port.link.spec
+        self._spec = spec = port.link.specs[direction]
         self._network, self._port, self.direction = network, port, direction
         self._leaving = direction == port.link.directions[0]
         self.rate_mbps = UNLIMITED_MBPS if spec.rate_mbps is None else spec.rate_mbps
@@ -58,10 +58,8 @@ class _Blast:
         self.samples: list[tuple[float, int]] = []
 
     def start(self) -> "subprocess.Popen[bytes]":
-        spec = self._port.link.spec
-        meter = self._network.meter(self._port.link.switch)
-        hosts = (self._port.link.host, meter)
-        sender, receiver = hosts if self._leaving else hosts[::-1]
+        spec, ends = self._spec, self._network.ends(self._port.link)
+        sender, receiver = ends if self._leaving else ends[::-1]
         offered = self.rate_mbps if spec.rate_mbps is None else self.rate_mbps * _OVERLOAD
         if not self._leaving:
             # Towards the host, packets are lost before they meet the rate.
@@ -73,7 +71,7 @@ class _Blast:
     def sample(self) -> None:
         """Look at the far end of the cable, behind the rate."""
         before = time.monotonic()
-        end = wire.at_switch(self._port) if self._leaving else wire.at_host(self._port)
+        end = wire.at_switch(self._port) if self._leaving else wire.at_end(self._port)
         after = time.monotonic()
         if after - before <= _MAX_READ_S:
             self.samples.append(((before + after) / 2, end.rx_bytes))
