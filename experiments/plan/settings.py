@@ -16,7 +16,7 @@ from nginy.config.guard_settings import (
 from nginy.config.schema import Retries
 from nginy.config.settings import Count, Seconds
 from topologies.shapes.shape import LinkSpec, Shape
-from topologies.shapes.star import star
+from topologies.shapes.shapes import star
 
 
 class SettingsModel(BaseModel):

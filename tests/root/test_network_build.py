@@ -15,7 +15,7 @@ from topologies.errors import MachineLacks
 from topologies.machine import record
 from topologies.machine.namespaces import members, namespace_inode, start_ticks
 from topologies.shapes.shape import LinkSpec
-from topologies.shapes.star import star
+from topologies.shapes.shapes import star
 
 pytestmark = pytest.mark.root
 
@@ -41,7 +41,7 @@ record.STATE_DIR = Path(sys.argv[1])
 from topologies.machine.namespaces import namespace_inode
 from topologies.build.network import Network
 from topologies.shapes.shape import LinkSpec
-from topologies.shapes.star import star
+from topologies.shapes.shapes import star
 with Network(star(1, 1, client_link=LinkSpec(delay_ms=5)), seed=1) as network:
     child = network.popen("b1", ["sh", "-c", "sleep 1000 & echo $!; wait"], stdout=-1, text=True)
     pids = [child.pid, int(child.stdout.readline())]

@@ -14,7 +14,7 @@ from topologies.emulate import probe
 from topologies.errors import LinkDead
 from topologies.machine.namespaces import execute, members, namespace_inode
 from topologies.shapes.shape import LinkSpec
-from topologies.shapes.star import star
+from topologies.shapes.shapes import star
 from topologies.verify.calibrate import calibrate, finish
 from topologies.verify.quality import send_stamped
 

@@ -142,7 +142,7 @@ def test_a_wrong_import_is_noticed(path: str, source: str) -> None:
         ("nginy/server/listener.py", "from nginy import errors"),
         ("topologies/build/network.py", "from mininet.net import Mininet"),
         ("experiments/run/emulated.py", "import mininet.log"),
-        ("experiments/plan/sweep.py", "from topologies.shapes.star import star"),
+        ("experiments/plan/sweep.py", "from topologies.shapes.shapes import star"),
         ("experiments/plan/scenario.py", "from nginy.balancer.registry import ALGORITHMS"),
         ("nginy/cli.py", "from nginy.server.server import serve"),
     ],

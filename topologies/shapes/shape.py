@@ -104,6 +104,11 @@ class LinkSpec:
         return self.delay_ms * (1 - self.reorder_pct / 100)
 
 
+Specs = LinkSpec | tuple[LinkSpec, LinkSpec]
+"""Of both directions alike; or of what leaves the host (or a trunk's first switch), and of what
+reaches it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """One virtual host. `address` is IPv4, inside `SUBNET`."""
@@ -138,9 +143,9 @@ class Link:
     """Something is going to be changed while it is used: it has its emulator from the start."""
 
     @classmethod
-    def alike(cls, end: str, switch: str, spec: LinkSpec) -> "Link":
-        """Both directions are the same."""
-        return cls(end, switch, spec, spec)
+    def of(cls, end: str, switch: str, specs: Specs) -> "Link":
+        """A link whose directions are alike, or have a spec each."""
+        return cls(end, switch, *((specs, specs) if isinstance(specs, LinkSpec) else specs))
 
     @property
     def name(self) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 
 from topologies.build.network import Network
 from topologies.shapes.shape import LinkSpec
-from topologies.shapes.star import star
+from topologies.shapes.shapes import star
 from topologies.verify.checks import loss_check
 
 DELAY_MS = 10.0

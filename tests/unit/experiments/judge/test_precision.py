@@ -18,7 +18,7 @@ from experiments.lab.host_load import RunQueue
 from experiments.plan.scenario import Scenario, parse_scenario
 from topologies.emulate.method import DirectionCounters
 from topologies.shapes.shape import LinkSpec
-from topologies.shapes.star import star
+from topologies.shapes.shapes import star
 
 SHAPE = star(2, 2, client_link=LinkSpec(delay_ms=20))
 

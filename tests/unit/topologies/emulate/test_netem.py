@@ -44,7 +44,7 @@ class Kernel:
         self.kind = "netem"
         self._knows_seed = knows_seed
         monkeypatch.setattr(netem, "execute", self.execute)
-        link = Link("c1", "s1", LinkSpec(delay_ms=5, loss_pct=1))
+        link = Link.of("c1", "s1", LinkSpec(delay_ms=5, loss_pct=1))
         self.links = netem.NetemLinks((Port(link, 1, "c1-eth0", 2, "s1-eth1"),), seed=1)
         self.added = [words for words in self.asked if "qdisc add" in words and "root" in words]
         self.asked.clear()

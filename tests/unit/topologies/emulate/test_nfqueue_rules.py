@@ -1,18 +1,24 @@
-from topologies.emulate.nfqueue import rules
+from topologies.emulate.nfqueue import Direction, rules
 from topologies.emulate.port import Port
 from topologies.shapes.shape import Link, LinkSpec
 
 
-def test_every_impaired_link_has_one_queue_for_each_direction_and_never_a_bypass():
+def test_every_impaired_direction_has_one_queue_and_never_a_bypass():
+    links = (
+        Link.of("c1", "s1", LinkSpec(delay_ms=1)),
+        Link("c2", "s1", LinkSpec(), LinkSpec(loss_pct=1)),
+        Link("s2", "s1", changes=True),
+    )
     ports = [
-        Port(Link(f"c{i}", "s1", LinkSpec(delay_ms=1)), 10 + i, f"c{i}-eth0", 9, f"s1-eth{i}")
-        for i in (1, 2)
+        Port(link, 10 + place, f"{link.end}-eth0", 9, f"s1-eth{place}")
+        for place, link in enumerate(links)
     ]
-    text = rules(ports)
+    text = rules([Direction(port, name) for port in ports for name in port.link.emulated])
     assert text.startswith("*mangle\n")
     assert text.endswith("COMMIT\n")
     assert "bypass" not in text
     numbered = [line.split() for line in text.splitlines() if "NFQUEUE" in line]
-    assert [line[-1] for line in numbered] == ["0", "1", "2", "3"]
-    assert [line[1] for line in numbered] == ["PREROUTING", "FORWARD"] * 2
-    assert "--physdev-out s1-eth2" in text
+    assert [line[-1] for line in numbered] == ["0", "1", "2", "3", "4"]
+    hooks = ["PREROUTING", "FORWARD", "FORWARD", "PREROUTING", "FORWARD"]
+    assert [line[1] for line in numbered] == hooks
+    assert [text.count(f"--physdev-out s1-eth{place}") for place in range(3)] == [1, 1, 1]

@@ -1,10 +1,14 @@
+import itertools
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from topologies.emulate.method import DirectionCounters
-from topologies.emulate.nfqueue_schedule import EARLY_S, Lateness, Schedule, arrival_s
+from topologies.emulate.nfqueue_schedule import EARLY_S, Fate, Lateness, Schedule, arrival_s
 from topologies.shapes.shape import LinkSpec
+from topologies.verify.checks import loss_checks
 
 
 def _fates(schedule, packets, spacing_s=1.0):
@@ -14,7 +18,7 @@ def _fates(schedule, packets, spacing_s=1.0):
 def test_a_packet_is_held_for_its_delay_and_no_longer():
     schedule = Schedule(LinkSpec(delay_ms=10), 1, "c1->s1")
     assert schedule.release(5.0) is None
-    assert schedule.admit(7, 5.0)
+    assert schedule.admit(7, 5.0) is Fate.HELD
     assert schedule.held[0] == (pytest.approx(5.010), 7)
     assert schedule.release(5.0099) is None
     assert schedule.release(5.01) == 7
@@ -77,8 +81,53 @@ def test_jitter_does_not_change_which_packets_are_lost():
 @pytest.mark.parametrize(("loss_pct", "kept"), [(0, 50), (100, 0)])
 def test_no_loss_keeps_and_full_loss_drops_everything(loss_pct, kept):
     schedule = Schedule(LinkSpec(loss_pct=loss_pct), 1, "c1->s1")
-    assert sum(_fates(schedule, 50)) == kept
+    assert _fates(schedule, 50).count(Fate.HELD) == kept
     assert (schedule.seen, schedule.dropped) == (50, 50 - kept)
+
+
+@given(seed=st.integers(0, 2**32), loss_pct=st.floats(1, 40), length=st.floats(1.5, 20))
+def test_bursts_are_counted_and_packets_between_them_get_through(seed, loss_pct, length):
+    schedule = Schedule(LinkSpec(loss_pct=loss_pct, loss_burst_packets=length), seed, "c1->s1")
+    lost = [fate is Fate.LOST for fate in _fates(schedule, 500)]
+    assert schedule.dropped == sum(lost)
+    assert schedule.bursts == lost[0] + sum(b and not a for a, b in itertools.pairwise(lost))
+
+
+def test_bursts_have_the_length_and_take_up_the_share_asked():
+    spec = LinkSpec(loss_pct=5, loss_burst_packets=8)
+    schedule = Schedule(spec, 1, "c1->s1")
+    _fates(schedule, 200_000)
+    counted = DirectionCounters(
+        seen=schedule.seen, dropped=schedule.dropped, bursts=schedule.bursts
+    )
+    assert all(check.ok for check in loss_checks("c1->s1", spec, counted, 1e-3))
+    single = Schedule(LinkSpec(loss_pct=5), 1, "c1->s1")
+    _fates(single, 200_000)
+    counted = DirectionCounters(seen=single.seen, dropped=single.dropped, bursts=single.bursts)
+    assert [check.ok for check in loss_checks("c1->s1", spec, counted, 1e-3)] == [True, False]
+
+
+def test_who_overtakes_is_not_held_and_does_not_change_who_is_lost():
+    spec = LinkSpec(delay_ms=5, loss_pct=20)
+    plain, mixed = Schedule(spec, 3, "c1->s1"), Schedule(replace(spec, reorder_pct=30), 3, "c1->s1")
+    before, after = _fates(plain, 2000), _fates(mixed, 2000)
+    assert [fate is Fate.LOST for fate in before] == [fate is Fate.LOST for fate in after]
+    ahead = after.count(Fate.AHEAD)
+    assert ahead == mixed.reordered
+    assert len(mixed.held) == after.count(Fate.HELD)
+    assert 0.25 < ahead / (2000 - after.count(Fate.LOST)) < 0.35
+
+
+def test_a_change_leaves_what_waits_and_goes_on_with_the_draws():
+    changed, other = (Schedule(LinkSpec(delay_ms=50, loss_pct=10), 5, "c1->s1") for _ in range(2))
+    first = _fates(changed, 100, spacing_s=0)
+    assert first == _fates(other, 100, spacing_s=0)
+    changed.change(LinkSpec(delay_ms=1, loss_pct=10))
+    assert changed.hold_s == 0.001
+    assert [changed.admit(number, 0.0) for number in range(100)] == _fates(other, 100, spacing_s=0)
+    assert min(due for due, _ in changed.held) == 0.05, "in order: none overtakes those before"
+    changed.change(LinkSpec(loss_pct=100))
+    assert set(_fates(changed, 10)) == {Fate.LOST}
 
 
 @given(st.lists(st.floats(0, 0.01), min_size=1, max_size=60), st.integers(0, 1000))

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from topologies.emulate import wire
 from topologies.emulate.port import Port
 from topologies.shapes.shape import LinkSpec
-from topologies.shapes.star import star
+from topologies.shapes.shapes import star
 from topologies.verify import calibrate, checks, saturate
 
 SHAPE = star(2, 1, client_link=LinkSpec(rate_mbps=100))
@@ -18,7 +18,7 @@ def measurer(slow):
     asked = []
 
     def measure(network, ports, attempt):
-        asked.append((attempt, [port.link.host for port in ports]))
+        asked.append((attempt, [port.link.end for port in ports]))
         directions = [direction for port in ports for direction in port.link.directions]
         return [
             checks.between(

@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 from topologies.shapes.shape import LinkSpec
 from topologies.verify import checks
 from topologies.verify.checks import Calibration
+from topologies.verify.probes import Arrival, overtaken
 
 
 def _loss(seen, dropped, loss_pct=1.0, false_alarms=0.01):
@@ -57,16 +58,31 @@ def test_the_interval_agrees_with_the_two_sided_tails(seen, loss_pct, seed):
         assert not check.ok
 
 
-def test_round_trips_without_their_delay_are_outside():
-    low, high = checks.rtt_bounds_ms(LinkSpec(delay_ms=10))
-    assert (low, high) == (18, 22)
-    low, high = checks.rtt_bounds_ms(LinkSpec(delay_ms=1))
-    assert low == 1
-    assert checks.rtt_bounds_ms(LinkSpec(delay_ms=0.5)) == (0.5, 1.5)
-    assert checks.rtt_bounds_ms(LinkSpec(delay_ms=0.1)) == pytest.approx((0, 0.5))
-    assert checks.rtt_bounds_ms(LinkSpec()) == (0, 1)
-    low, high = checks.rtt_bounds_ms(LinkSpec(delay_ms=10, jitter_ms=5))
-    assert (low, high) == (13, 27)
+def test_delays_that_are_not_there_are_outside():
+    assert checks.delay_bounds_ms(LinkSpec(delay_ms=10)) == (9, 11)
+    assert checks.delay_bounds_ms(LinkSpec(delay_ms=1)) == (0.5, 1.5)
+    assert checks.delay_bounds_ms(LinkSpec(delay_ms=0.5)) == pytest.approx((0.2, 0.8))
+    assert checks.delay_bounds_ms(LinkSpec()) == (0, 0.5)
+    assert checks.delay_bounds_ms(LinkSpec(delay_ms=10, jitter_ms=5)) == (4, 16)
+
+
+def test_a_direction_without_its_delay_is_refused_whatever_the_other_has():
+    asked = LinkSpec(delay_ms=10)
+    assert checks.delay_check("c1->s1", asked, [10.1, 10.0, 10.4]).ok
+    assert not checks.delay_check("s1->c1", asked, [0.1, 0.2, 0.1]).ok
+    assert not checks.delay_check("s1->c1", asked, []).ok
+
+
+@pytest.mark.parametrize(("share", "ok"), [(0.1, True), (0.0, False), (0.3, False)])
+def test_as_many_overtake_as_asked(share, ok):
+    asked = LinkSpec(delay_ms=10, reorder_pct=10)
+    assert checks.reorder_check("c1->s1", asked, 400, round(400 * share)).ok is ok
+
+
+def test_who_arrives_before_an_earlier_one_has_overtaken_it():
+    order = [0, 3, 1, 2, 5, 4, 6]
+    assert overtaken([Arrival(number, 1.0) for number in order]) == 2
+    assert overtaken([]) == 0
 
 
 def test_a_limited_link_that_is_not_limited_is_outside():
@@ -77,16 +93,16 @@ def test_a_limited_link_that_is_not_limited_is_outside():
 
 
 def test_what_could_not_be_measured_is_not_right():
-    assert not checks.between("c1-s1", "median RTT", 20, None, (18, 22), " ms").ok
+    assert not checks.between("c1-s1", "median delay", 20, None, (18, 22), " ms").ok
 
 
 def test_every_reason_names_its_link():
-    wrong = checks.between("c1-s1", "median RTT", 20, 0.08, (18, 22), " ms")
+    wrong = checks.between("c1-s1", "median delay", 20, 0.08, (18, 22), " ms")
     right = checks.same("c1", "congestion control", "cubic", "cubic")
     calibration = Calibration("nfqueue", (wrong, right))
     assert not calibration.valid
     assert calibration.reasons == [
-        "c1-s1: median RTT asked 20 ms, measured 0.08 ms (18 to 22 accepted)"
+        "c1-s1: median delay asked 20 ms, measured 0.08 ms (18 to 22 accepted)"
     ]
     stored = json.loads(json.dumps(calibration.to_json()))
     assert stored["checks"][0]["link"] == "c1-s1"
@@ -108,18 +124,18 @@ def _rate(measured, asked=100.0):
     return checks.between("c1->s1", "rate", asked, measured, bounds, " Mbit/s")
 
 
-def _rtt(measured, delay_ms=10.0):
-    bounds = checks.rtt_bounds_ms(LinkSpec(delay_ms=delay_ms))
-    return checks.between("c1-s1", "median RTT", 2 * delay_ms, measured, bounds, " ms")
+def _delay(measured, delay_ms=10.0):
+    spec = LinkSpec(delay_ms=delay_ms)
+    return checks.delay_check("c1->s1", spec, [] if measured is None else [measured])
 
 
 def test_a_busy_machine_makes_links_slower_and_later_only():
     assert _rate(85.0).disturbed
     assert not _rate(115.0).disturbed
     assert not _rate(99.0).disturbed, "it passed"
-    assert _rtt(23.0).disturbed
-    assert not _rtt(17.0).disturbed
-    assert not _rtt(None).disturbed
+    assert _delay(11.5).disturbed
+    assert not _delay(8.5).disturbed
+    assert not _delay(None).disturbed
     assert checks.between("c1->s1", "overflow", 0, 3, (0, 0), " packets").disturbed
     for quantity in ("bypassed", "loss of 900 packets"):
         assert not checks.between("c1->s1", quantity, 0, 3, (0, 0), "").disturbed
@@ -140,7 +156,7 @@ def test_what_is_too_fast_stays_refused_however_often_it_is_measured():
     fast, slowed = _rate(115.0), _rate(105.0)
     assert checks.best([slowed, fast, _rate(100.0)]) is fast
     assert not checks.worth_repeating([fast])
-    assert checks.best([_rtt(20.0), _rtt(9.0)]).measured == 9.0
+    assert checks.best([_delay(10.0), _delay(4.0)]).measured == 4.0
 
 
 @given(st.floats(1, 89), st.lists(st.floats(0.5, 1), min_size=1, max_size=5))
@@ -150,7 +166,7 @@ def test_a_link_with_another_rate_fails_all_attempts(true_mbps, slowed_by):
 
 def test_a_calibration_is_disturbed_if_that_explains_all_that_failed():
     lost = checks.loss_check("c1->s1", 1, 2000, 0, false_alarms=0.001)
-    assert Calibration("nfqueue", (_rate(85.0), _rtt(20.0))).disturbed
+    assert Calibration("nfqueue", (_rate(85.0), _delay(10.0))).disturbed
     assert not Calibration("nfqueue", (_rate(85.0), lost)).disturbed
     assert not Calibration("nfqueue", (_rate(99.0),)).disturbed
 
