@@ -9,6 +9,8 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
+from fnmatch import fnmatch
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,19 +18,31 @@ from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from experiments.plan.base import SettingsModel
 from experiments.plan.faults import Fault, check_faults
-from experiments.plan.settings import (
-    BackendSettings,
-    BalancerSettings,
-    NetworkSettings,
-    SettingsModel,
-    WorkloadSettings,
-)
+from experiments.plan.network import SHAPES, NetworkSettings, StarNetwork
+from experiments.plan.settings import BackendSettings, BalancerSettings
+from experiments.plan.workload.kinds import KIND_NAMES, Requests, WorkloadSettings
+from experiments.plan.workload.plan import ClientPlan, PlanError, Who, plan_client
 from experiments.wire.datagrams import MAX_RESPONSE_BYTES
 from nginy.balancer.registry import ALGORITHMS
 from nginy.config.strategies import STRATEGIES
+from topologies.shapes.shape import LinkSpec, Role, Shape
 
-ADDED_LATER = ("system",)
+ADDED_LATER: dict[str, Any] = {
+    "system": "nginy",
+    "network.shape": "star",
+    "network.*_link.loss_burst_packets": None,
+    "network.*_link.reorder_pct": 0,
+    "network.*_link.queue_packets": None,
+    "network.*_link.queue_bdp": None,
+    "network.*_link.up": None,
+    "network.*_link.down": None,
+    "workload.kind": "requests",
+    "workload.request_bytes": 0,
+    "workload.profile": [],
+}
+"""Settings that there were not always, by dotted name, and the value that is as without them."""
 
 
 class ScenarioError(Exception):
@@ -53,9 +67,9 @@ class Scenario(SettingsModel):
     system: Literal["nginy", "nginx", "direct"] = "nginy"
     algorithm: str = "round_robin"
     algorithm_options: dict[str, Any] = Field(default_factory=dict)
-    network: NetworkSettings = NetworkSettings()
+    network: NetworkSettings = StarNetwork()
     backends: BackendSettings = BackendSettings()
-    workload: WorkloadSettings = WorkloadSettings()
+    workload: WorkloadSettings = Requests()
     balancer: BalancerSettings = BalancerSettings()
     faults: tuple[Fault, ...] = ()
     duration_s: float = Field(30, ge=1, le=86_400)
@@ -64,6 +78,14 @@ class Scenario(SettingsModel):
     capture: tuple[Literal["client", "balancer"], ...] = ("client", "balancer")
     keep_captures: bool = True
     precision: Literal["normal", "strict"] = "normal"
+
+    @model_validator(mode="after")
+    def _network_is_possible(self) -> "Scenario":
+        try:
+            _ = self.topology
+        except ValueError as error:
+            raise ValueError(f"network: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> "Scenario":
@@ -75,8 +97,17 @@ class Scenario(SettingsModel):
             raise ValueError(f"warmup_s {self.warmup_s:g} leaves nothing of {self.duration_s:g} s")
         for key in ("speeds", "weights"):
             values = getattr(self.backends, key)
-            if values and len(values) != self.network.backends:
-                raise ValueError(f"backends.{key} needs {self.network.backends} values")
+            if values and len(values) != len(self.backend_ids()):
+                raise ValueError(f"backends.{key} needs {len(self.backend_ids())} values")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_planned(self) -> "Scenario":
+        """The first client's plan stands for all; a trace is read only for the run."""
+        if self.workload.kind == "calls" and self.protocol != "udp":
+            raise ValueError("workload.kind calls: needs protocol: udp")
+        if self.workload.kind == "closed" and self.protocol == "udp":
+            raise ValueError("workload.kind closed: over TCP only; an answer may be lost over UDP")
         return self
 
     @model_validator(mode="after")
@@ -99,12 +130,17 @@ class Scenario(SettingsModel):
 
     @model_validator(mode="after")
     def _answers_fit_into_datagrams(self) -> "Scenario":
-        asked = self.workload.response_bytes
-        if self.protocol == "udp" and asked > MAX_RESPONSE_BYTES:
-            raise ValueError(
-                f"workload.response_bytes {asked} does not fit into one datagram; "
-                f"at most {MAX_RESPONSE_BYTES} do (65507, less this protocol's header)"
-            )
+        if self.protocol != "udp":
+            return self
+        if self.workload.kind in ("bulk", "trace"):
+            raise ValueError(f"workload.kind {self.workload.kind}: over TCP only")
+        for key in ("response_bytes", "request_bytes"):
+            asked = getattr(self.workload, key, 0)
+            if asked > MAX_RESPONSE_BYTES:
+                raise ValueError(
+                    f"workload.{key} {asked} does not fit into one datagram; "
+                    f"at most {MAX_RESPONSE_BYTES} do (65507, less this protocol's header)"
+                )
         return self
 
     @model_validator(mode="after")
@@ -112,9 +148,29 @@ class Scenario(SettingsModel):
         check_faults(self.faults, self.backend_ids(), self.duration_s)
         return self
 
+    @cached_property
+    def topology(self) -> Shape:
+        """The network's hosts, switches and links."""
+        return self.network.topology()
+
     def backend_ids(self) -> tuple[str, ...]:
-        """Names of the backends: also their host names in the star, and their ids in nginy."""
-        return tuple(f"b{index + 1}" for index in range(self.network.backends))
+        """Names of the backends: also their hosts', and their ids in nginy."""
+        return self._names("backend")
+
+    def clients(self) -> tuple[str, ...]:
+        """Names of the clients."""
+        return self._names("client")
+
+    def balancers(self) -> tuple[str, ...]:
+        """Names of the balancers' hosts."""
+        return self._names("balancer")
+
+    def _names(self, role: Role) -> tuple[str, ...]:
+        return tuple(host.name for host in self.topology.with_role(role))
+
+    def client_link(self) -> LinkSpec:
+        """What leaves the first client: the values that a run is named by."""
+        return self.topology.link_of(self.clients()[0]).leaving
 
     def speed(self, index: int) -> float:
         """Speed factor of backend `index` (from 0)."""
@@ -126,12 +182,30 @@ class Scenario(SettingsModel):
 
     def capacity_rps(self) -> float:
         """Requests per second that the backends together can serve."""
-        speeds = sum(self.speed(index) for index in range(self.network.backends))
-        return self.backends.servers * speeds * 1000 / self.workload.mean_demand_ms
+        speeds = sum(self.speed(index) for index in range(len(self.backend_ids())))
+        return self.backends.servers * speeds * 1000 / self.workload.demand.mean_ms
 
     def offered_rps(self) -> float:
-        """Requests per second that all clients together send."""
-        return self.workload.load * self.capacity_rps()
+        """Requests per second that all clients together send, where the load says so; else 0."""
+        return (self.workload.offered_load or 0) * self.capacity_rps()
+
+    def plans(self) -> tuple[ClientPlan, ...]:
+        """What each client is to send.
+
+        Raises:
+            ScenarioError: it cannot be planned (a trace that cannot be read).
+        """
+        clients = len(self.clients())
+        rate_per_s = self.offered_rps() / clients
+        try:
+            return tuple(
+                plan_client(
+                    self.workload, Who(index, clients, self.seed, self.duration_s, rate_per_s)
+                )
+                for index in range(clients)
+            )
+        except PlanError as error:
+            raise ScenarioError(str(error)) from error
 
     @property
     def strict(self) -> bool:
@@ -149,13 +223,18 @@ def digest(settings: Mapping[str, Any]) -> str:
     Settings that came later count only where they are not the default, so that runs of before keep
     their digests.
     """
-    defaults = {name: Scenario.model_fields[name].default for name in ADDED_LATER}
-    counted = {
-        name: value
-        for name, value in settings.items()
-        if name not in defaults or value != defaults[name]
-    }
-    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_counted(settings), sort_keys=True).encode()).hexdigest()
+
+
+def _counted(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        dotted = f"{above}{name}"
+        late = ADDED_LATER.items()
+        if any(fnmatch(dotted, name_) and value == before for name_, before in late):
+            continue
+        found[name] = _counted(value, f"{dotted}.") if isinstance(value, dict) else value
+    return found
 
 
 def named_file(asked: str, shipped: Path) -> Path:
@@ -227,8 +306,15 @@ def overridden(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict
     return result
 
 
+_TAGS = {"network": SHAPES, "workload": KIND_NAMES}
+"""Pydantic names the chosen kind in an error's place; files do not."""
+
+
 def explain(problem: Mapping[str, Any]) -> str:
     """One validation problem of pydantic in words: key, what is wrong, what was given."""
-    key = ".".join(str(part) for part in problem["loc"])
+    parts = [str(part) for part in problem["loc"]]
+    if parts[1:2] and parts[1] in _TAGS.get(parts[0], ()):
+        del parts[1]
+    key = ".".join(parts)
     message = problem["msg"].removeprefix("Value error, ")
     return f"{key}: {message} (got {problem['input']!r})" if key else message

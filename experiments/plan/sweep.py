@@ -20,6 +20,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 
+from experiments.plan.base import SettingsModel
 from experiments.plan.scenario import (
     Scenario,
     ScenarioError,
@@ -28,7 +29,6 @@ from experiments.plan.scenario import (
     parse_scenario,
     read_yaml,
 )
-from experiments.plan.settings import SettingsModel
 
 ALGORITHM, LOSS, DELAY = "algorithm", "network.client_link.loss_pct", "network.client_link.delay_ms"
 AGAIN = "-again"
@@ -97,7 +97,7 @@ class Cell:
     @property
     def run_id(self) -> str:
         """Readable, and different for every different scenario."""
-        link = self.scenario.network.client_link
+        link = self.scenario.client_link()
         more = "".join(f"-{column(name)}{_word(level)}" for name, level in self.levels)
         return (
             f"{self.scenario.algorithm}-loss{link.loss_pct:g}-delay{link.delay_ms:g}{more}"
