@@ -291,7 +291,7 @@ def _run(scenario: Scenario, folder: Path, title: str) -> Verdict:
 
 
 def _run_id(scenario: Scenario) -> str:
-    link = scenario.network.client_link
+    link = scenario.client_link()
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     udp = "-udp" if scenario.protocol == "udp" else ""
     system = "" if scenario.system == "nginy" else f"-{scenario.system}"

@@ -13,12 +13,13 @@ def capacities(
 ) -> tuple[float, ...]:
     """By backend: its share times the mean of what was left of it in the window.
 
-    `shares` are those of a healthy backend, in any unit. A killed or drained backend can take
-    nothing, a slow one its factor, until it is restored; times are those of the schedule.
+    `shares` are those of a healthy backend, in any unit. A backend that is to be left (killed,
+    paused, drained, cut off) can take nothing, a slow one its factor, until it is restored; times
+    are those of the schedule.
     """
     due = sorted(faults, key=lambda fault: fault.at_s)
     return tuple(
-        share * _left([fault for fault in due if fault.backend == name], window_s)
+        share * _left([fault for fault in due if name in fault.hosts], window_s)
         for name, share in zip(backends, shares, strict=True)
     )
 
@@ -32,11 +33,11 @@ def _left(faults: Sequence[Fault], window_s: tuple[float, float]) -> float:
         at_s = min(max(fault.at_s, begin_s), end_s)
         area += (at_s - since_s) * (0.0 if down else speed)
         since_s = at_s
-        if fault.action == "slow":
-            speed = fault.factor or 1.0
-        elif fault.action == "restore":
+        if fault.kind is None:
             down, speed = False, 1.0
-        else:
+        elif fault.action == "slow":
+            speed = fault.factor
+        elif fault.kind.leaves:
             down = True
     area += (end_s - since_s) * (0.0 if down else speed)
     return area / (end_s - begin_s)

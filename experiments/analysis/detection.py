@@ -1,13 +1,13 @@
 """How fast the balancer noticed a fault. Pure functions.
 
-**Time to detect**, in seconds: from `kill` or `drain` until the balancer chose that backend for the
-last time before it was restored; from `restore` until it chose it again. A choice is an attempt to
-connect or a new UDP session in the balancer's records (also one that failed and was made good by
-another backend); after `kill` with UDP also every datagram sent to it, if that was captured. It
-does not apply to `slow`, nor to `restore` after it: a slow backend is not to be left. It is null
-where chance could explain the silence: with the rate r of choices of that backend before the fault,
-no choice for the rest t of the interval has a probability of e^(-rt) (Poisson), which must be under
-0.1 %.
+**Time to detect**, in seconds: from a fault for which the backend is to be left (`kill`, `pause`,
+`drain`, `cut`, `partition`) until the balancer chose it for the last time before it was restored;
+from `restore` until it chose it again. A choice is an attempt to connect or a new UDP session in
+the balancer's records (also one that failed and was made good by another backend); after `kill`
+with UDP also every datagram sent to it, if that was captured. It does not apply to other faults,
+nor to `restore` after them: a slow backend is not to be left. It is null where chance could explain
+the silence: with the rate r of choices of that backend before the fault, no choice for the rest t
+of the interval has a probability of e^(-rt) (Poisson), which must be under 0.1 %.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,8 @@ def choices(connections: pd.DataFrame) -> pd.DataFrame:
 def time_to_leave(
     times_s: Sequence[float], fault_s: float, end_s: float, begin_s: float = 0.0
 ) -> Measured:
-    """Of `kill` and `drain`: until the last of `times_s`, the choices of that backend.
+    """Of those for which it is to be left: until the last of `times_s`, the choices of that
+    backend.
 
     `begin_s`: the fault before, from which on the rate is taken (at most RATE_WINDOW_S).
     """

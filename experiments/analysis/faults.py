@@ -17,6 +17,7 @@ from experiments.analysis.detection import (
 )
 from experiments.analysis.measured import Measured
 from experiments.analysis.rebalancing import Around, time_to_rebalance
+from experiments.plan.faults import KINDS, RESTORE
 
 Fault = Mapping[Hashable, Any]
 """A row of table `faults`."""
@@ -66,24 +67,29 @@ def _detect(
     carried: pd.DataFrame,
     duration_s: float,
 ) -> Measured:
-    name, applied_s = fault["backend"], fault["applied_s"]
-    own = faults[faults["backend"] == name]
+    name, applied_s = fault["subject"], fault["applied_s"]
+    own = faults[faults["subject"] == name]
     end_s = _after_s(own, fault, duration_s)
-    if fault["action"] in ("kill", "restore"):
+    if not _to_be_left(fault, own):
+        return Measured(None, "a backend is not to be left for that")
+    names = name.split("+")
+    if not chosen["backend"].isin(names).any():
+        return Measured(None, "no backend, or none that was ever chosen")
+    if fault["action"] in ("kill", RESTORE):
         chosen = pd.concat([chosen, carried])
-    times_s = chosen.loc[chosen["backend"] == name, "t_s"].to_list()
-    if fault["action"] == "slow" or _restores_from_slowness_alone(fault, own):
-        return Measured(None, "a slow backend is not to be left")
-    if fault["action"] == "restore":
+    times_s = chosen.loc[chosen["backend"].isin(names), "t_s"].to_list()
+    if fault["action"] == RESTORE:
         return time_to_return(times_s, applied_s, end_s)
     return time_to_leave(times_s, applied_s, end_s, _before_s(own, fault))
 
 
-def _restores_from_slowness_alone(fault: Fault, own: pd.DataFrame) -> bool:
-    """Whether it is a `restore`, and nothing but `slow` came between it and the one before."""
+def _to_be_left(fault: Fault, own: pd.DataFrame) -> bool:
+    """Whether new connections are to go elsewhere; of a `restore`, whether they were to before."""
+    if fault["action"] != RESTORE:
+        return KINDS[fault["action"]].leaves
     earlier = own.loc[own["applied_s"] < fault["applied_s"], "action"].to_list()
-    restored = max((i for i, action in enumerate(earlier) if action == "restore"), default=-1)
-    return fault["action"] == "restore" and set(earlier[restored + 1 :]) == {"slow"}
+    restored = max((i for i, action in enumerate(earlier) if action == RESTORE), default=-1)
+    return any(KINDS[action].leaves for action in earlier[restored + 1 :])
 
 
 def _before_s(faults: pd.DataFrame, fault: Fault) -> float:

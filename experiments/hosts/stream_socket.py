@@ -6,6 +6,7 @@ and hide which error ended a connection: both would be in the measurement.
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable
 
 # Python allocates it all for every read: below malloc's threshold for mapping fresh pages.
@@ -54,6 +55,13 @@ class StreamSocket:
             self._loop.remove_reader(self._fd)
             self._loop.remove_writer(self._fd)
             self._sock.close()
+
+    def reset(self) -> None:
+        """Give it up with RST (SO_LINGER of 0 seconds, socket(7)); what has not left is lost."""
+        if self._open:
+            linger = struct.pack("ii", 1, 0)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.close()
 
     def _readable(self) -> None:
         try:

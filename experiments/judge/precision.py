@@ -21,13 +21,13 @@ one packet in a hundred falls into one, and the p99 above is how long they last.
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 from experiments.judge.punctuality import OneWay
 from experiments.lab.host_load import RunQueue
 from experiments.plan.scenario import Scenario
 from topologies.emulate.method import DirectionCounters
-from topologies.shapes.shape import Shape
+from topologies.shapes.shape import Host, Role, Shape
 
 SHARE = 0.10
 """Of the median latency. The links' own delays are accepted within 10 % (RTT_RELATIVE in
@@ -132,9 +132,9 @@ def assess(
     how long a packet waited before the kernel told it, and the captures are only at two hosts.
     """
     work = scenario.workload
-    trips = round_trips(scenario.protocol, work.mode, work.response_bytes)
+    trips = round_trips(scenario.protocol, work.usual_response_bytes, alone=work.alone)
     return Uncertainty(
-        links_ms=max(links_ms(scenario.network.shape(), counters, trips), way_ms(one_way, trips)),
+        links_ms=max(links_ms(scenario.topology, counters, trips), way_ms(one_way, trips)),
         links_max_ms=max(
             *(each.lateness_max_ms or 0.0 for each in counters.values()),
             *(way.max_ms for way in one_way),
@@ -159,36 +159,41 @@ def way_ms(one_way: Sequence[OneWay], trips: int) -> float:
     return trips * sum(max(0.0, late_ms) for late_ms in worst.values())
 
 
-def round_trips(protocol: str, mode: str, response_bytes: int) -> int:
+def round_trips(protocol: str, response_bytes: float, *, alone: bool) -> int:
     """Round trips of a request between client and balancer, one after another, without loss.
 
     UDP: 1. TCP: one for the request and the first ten segments of the answer, one for each further
-    window of twice the size, and with `per_request` one for the handshake.
+    window of twice the size, and one for the handshake if it is `alone` on its connection.
     """
     if protocol == "udp":
         return 1
     segments = max(1, math.ceil(response_bytes / _MSS_BYTES))
     windows = math.ceil(math.log2(segments / _INITIAL_WINDOW + 1))
-    return windows + (mode == "per_request")
+    return windows + alone
 
 
 def links_ms(shape: Shape, counters: Mapping[str, DirectionCounters], trips: int) -> float:
     """What late packets add to a request at p99.
 
     `counters` by direction (`c1->s1`); where the kernel keeps the time (netem) it tells nothing,
-    and nothing is added. A request makes `trips` round trips over its client's link and as many
-    over its backend's, and the balancer's link carries both. Of the links of one role the latest
-    counts.
+    and nothing is added. A request makes `trips` round trips between its client and the balancer,
+    and as many between the balancer and its backend; of each, the worst pair of hosts counts.
     """
-    crossings = {"client": trips, "balancer": 2 * trips, "backend": trips}
-    roles = {host.name: host.role for host in shape.hosts}
-    added: dict[tuple[str, int], float] = {}
-    for link in shape.links:
-        role = roles[link.host]
-        for way, direction in enumerate(link.directions):
-            late_ms = counters.get(direction, DirectionCounters()).lateness_p99_ms or 0.0
-            added[role, way] = max(crossings[role] * late_ms, added.get((role, way), 0.0))
-    return sum(added.values())
+    late_ms = {name: counted.lateness_p99_ms or 0.0 for name, counted in counters.items()}
+
+    def worst_ms(sources: Sequence[Host], destinations: Sequence[Host]) -> float:
+        return max(
+            sum(
+                late_ms.get(edge, 0.0)
+                for ends in ((one.name, other.name), (other.name, one.name))
+                for edge in shape.way(*ends)
+            )
+            for one in sources
+            for other in destinations
+        )
+
+    clients, balancers, backends = map(shape.with_role, get_args(Role))
+    return trips * (worst_ms(clients, balancers) + worst_ms(balancers, backends))
 
 
 def balancer_ms(waited: RunQueue | None, trips: int) -> float:

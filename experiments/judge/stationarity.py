@@ -15,19 +15,24 @@ TIMES = 3.0
 
 
 def relaxation_s(scenario: Scenario) -> float:
-    """Of one backend that gets its share; infinite from load 1 on."""
-    work = scenario.workload
-    if work.load >= 1:
+    """Of one backend that gets its share; infinite from load 1 on, 0 where no load is asked for."""
+    load, demand = scenario.workload.offered_load, scenario.workload.demand
+    if load is None:
+        return 0.0
+    if load >= 1:
         return math.inf
-    cv2 = {"constant": 0.0, "exponential": 1.0}.get(work.distribution, work.demand_cv2)
-    slowest = min(scenario.speed(index) for index in range(scenario.network.backends))
-    service_s = work.mean_demand_ms / 1e3 / slowest / scenario.backends.servers
-    return service_s * (1 + cv2) / 2 / (1 - math.sqrt(work.load)) ** 2
+    cv2 = {"constant": 0.0, "exponential": 1.0}.get(demand.distribution, demand.cv2)
+    slowest = min(scenario.speed(index) for index in range(len(scenario.backend_ids())))
+    service_s = demand.mean_ms / 1e3 / slowest / scenario.backends.servers
+    return service_s * (1 + cv2) / 2 / (1 - math.sqrt(load)) ** 2
 
 
 def settling_label(scenario: Scenario) -> str:
     """What has to be said of a run that its time cannot settle; empty if it can."""
-    load = scenario.workload.load
+    load = scenario.workload.offered_load
+    if load is None:
+        closed = "closed loop: who waits asks less, latencies are not those of an open loop"
+        return closed if scenario.workload.closed_loop else ""
     if load >= 1:
         return f"overloaded (load {load:g}: queues grow for as long as it lasts)"
     needed_s = TIMES * relaxation_s(scenario)

@@ -4,7 +4,7 @@ A run is valid when all checks pass; an invalid one is kept for study, ends with
 reaches a figure only on request, marked as not valid. Pure: evidence in, checks out.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -150,9 +150,9 @@ def early_check(one_way: Iterable[OneWay]) -> Check:
     return problems_check("one-way delay", early, detail)
 
 
-def saturation_check(busiest: Mapping[str, BusySecond], balancer: str) -> Check:
+def saturation_check(busiest: Mapping[str, BusySecond], balancers: Collection[str]) -> Check:
     """Nothing that measures was at its limit; that the balancer was is a result, not a fault."""
-    at_limit = [f"{name}: {s}" for name, s in saturated(busiest).items() if name != balancer]
+    at_limit = [f"{name}: {s}" for name, s in saturated(busiest).items() if name not in balancers]
     most = max(busiest.items(), key=lambda item: item[1].share, default=None)
     detail = f"busiest: {most[0]}, {most[1]}" if most else "not told by this kernel"
     return problems_check("saturation", at_limit, detail)

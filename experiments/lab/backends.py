@@ -1,31 +1,41 @@
-"""The emulated backends of a run: started, made to suffer on schedule, stopped."""
+"""The emulated backends of a run: started, made to suffer, stopped."""
 
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from experiments.hosts.backend.control import SERVE, applied
 from experiments.hosts.backend.utilisation import REFERENCE_MBPS
 from experiments.lab.ports import AGENT_PORT, BACKEND_PORT, HEALTH_PORT, REPORT_PORT
 from experiments.lab.processes import HostProcess, ProcessFailed, ProcessGroup
 from experiments.lab.systems.nginy import probe_port, pushes_reports
-from experiments.plan.faults import Fault
+from experiments.plan.faults import RESTORE, Fault
 from experiments.plan.scenario import Scenario
 
 _READY_TIMEOUT_S = 15.0
 _OBEY_TIMEOUT_S = 2.0
 STANDBY_LEAD_S = 4.0
 """A backend that is to be started again is loaded this long before: Python needs a second."""
-
-
-class AppliedFault(NamedTuple):
-    """What was done, and when: seconds on CLOCK_MONOTONIC."""
-
-    fault: Fault
-    applied_s: float
+COMMANDS = {
+    "slow": ("speed", None),
+    "drain": ("agent", "drain"),
+    "hang": ("hang", "on"),
+    "reset_after": ("reset_after", None),
+    "lie": ("lie", None),
+    "report_delay": ("report_delay", None),
+}
+"""What a backend is told (experiments/hosts/backend/control.py); None: the fault's value."""
+WELL = {
+    "speed": "1.0",
+    "agent": "ready",
+    "hang": "off",
+    "reset_after": "0",
+    "lie": "1.0",
+    "report_delay": "0",
+}
+"""Undoes all of it."""
 
 
 class Backends:
@@ -36,20 +46,18 @@ class Backends:
         group: ProcessGroup,
         scenario: Scenario,
         address_of: Callable[[str], str],
-        balancer: str,
         raw: Path,
     ) -> None:
-        """Nothing is started yet. `balancer`: its host's name."""
+        """Nothing is started yet."""
         self._group = group
         self._scenario = scenario
         self._address_of = address_of
-        self._balancer = balancer
         self._raw = raw
         self._running: dict[str, HostProcess] = {}
         self._standby: dict[Fault, HostProcess] = {}
         self._starts = dict.fromkeys(scenario.backend_ids(), 0)
-        self._due = sorted(scenario.faults, key=lambda fault: fault.at_s)
-        self.applied: list[AppliedFault] = []
+        self.paused: set[str] = set()
+        """Names of those that were, at some time: late by no fault of the machine."""
 
     def start(self) -> None:
         """Start all and wait until they listen.
@@ -85,45 +93,38 @@ class Backends:
         """Names of those that are dead, by a fault."""
         return set(self._scenario.backend_ids()) - self._running.keys()
 
-    def apply_due(self, t0_s: float) -> float:
-        """Apply what is due; seconds until the next thing is, or infinity.
-
-        `t0_s`: start of load, CLOCK_MONOTONIC. Raises ProcessFailed if a backend does not obey.
-        """
-        elapsed_s = time.monotonic() - t0_s
-        self._prepare(elapsed_s)
-        while self._due and self._due[0].at_s <= elapsed_s:
-            self._apply(self._due.pop(0))
-            elapsed_s = time.monotonic() - t0_s
-        return self._due[0].at_s - elapsed_s if self._due else float("inf")
-
-    def _prepare(self, elapsed_s: float) -> None:
-        """Load what is to be started again soon."""
+    def prepare(self, due: Sequence[Fault], elapsed_s: float) -> None:
+        """Load what is to be started again soon, of what is `due`, in order of time."""
         killed = self.killed()
-        for fault in self._due:
+        for fault in due:
             if fault.at_s - STANDBY_LEAD_S > elapsed_s:
                 return
             if fault.action == "kill":
-                killed.add(fault.backend)
-            if fault.action == "restore" and fault.backend in killed:
-                killed.discard(fault.backend)
+                killed.add(fault.subject)
+            if fault.action == RESTORE and fault.subject in killed:
+                killed.discard(fault.subject)
                 if fault not in self._standby:
-                    self._standby[fault] = self._launch(fault.backend, standby=True)
+                    self._standby[fault] = self._launch(fault.subject, standby=True)
 
-    def _apply(self, fault: Fault) -> None:
+    def apply(self, fault: Fault) -> float:
+        """Have a fault of a backend, or its undoing, carried out; when it was, CLOCK_MONOTONIC.
+        Raises ProcessFailed if it does not obey."""
+        name, applied_s = fault.subject, time.monotonic()
         if fault.action == "kill":
-            applied_s = time.monotonic()
-            self._running.pop(fault.backend).kill()
+            self._running.pop(name).kill()
         elif fault in self._standby:
-            applied_s = self._replace(fault)
-        elif fault.action == "slow":
-            applied_s = self._tell(fault.backend, f"speed {fault.factor!r}")
-        elif fault.action == "drain":
-            applied_s = self._tell(fault.backend, "agent drain")
+            return self._replace(fault)
+        elif fault.action == "pause":
+            self.paused.add(name)
+            self._running[name].pause()
+        elif fault.action == RESTORE:
+            self._running[name].resume()
+            for word, value in WELL.items():
+                applied_s = self._tell(name, f"{word} {value}")
         else:
-            self._tell(fault.backend, "speed 1.0")
-            applied_s = self._tell(fault.backend, "agent ready")
-        self.applied.append(AppliedFault(fault, applied_s))
+            word, fixed = COMMANDS[fault.action]
+            applied_s = self._tell(name, f"{word} {fixed or repr(fault.value)}")
+        return applied_s
 
     def _replace(self, fault: Fault) -> float:
         process = self._standby.pop(fault)
@@ -131,7 +132,7 @@ class Backends:
         process.wait_ready("standby", deadline_s)
         process.command(SERVE)
         process.wait_ready("ready", deadline_s)
-        self._running[fault.backend] = process
+        self._running[fault.subject] = process
         return time.monotonic()
 
     def _tell(self, name: str, command: str) -> float:
@@ -161,7 +162,7 @@ class Backends:
 
     def _argv(self, name: str) -> list[str]:
         scenario, index = self._scenario, self._scenario.backend_ids().index(name)
-        link = scenario.network.backend_link
+        link = scenario.topology.link_of(name).leaving
         argv = [
             *(sys.executable, "-m", "experiments.hosts.backend.server", "--id", name),
             *("--listen", f"{self._address_of(name)}:{BACKEND_PORT}"),
@@ -173,7 +174,8 @@ class Backends:
             *("--health-port", str(HEALTH_PORT), "--agent-port", str(AGENT_PORT)),
         ]
         if pushes_reports(scenario):
-            argv += ["--report-to", f"{self._address_of(self._balancer)}:{REPORT_PORT}"]
+            balancers = map(self._address_of, scenario.balancers())
+            argv += ["--report-to", *(f"{address}:{REPORT_PORT}" for address in balancers)]
         if (probed := probe_port(scenario)) is not None:
             argv += ["--probe-port", str(probed)]
         return argv

@@ -11,33 +11,35 @@ from experiments.plan.scenario import Scenario
 def start_generators(
     group: ProcessGroup,
     scenario: Scenario,
-    clients: list[str],
+    plan: Path,
     targets: Sequence[str],
     t0_s: float,
     raw: Path,
 ) -> list[HostProcess]:
-    """Start one load generator in each client host; all send from `t0_s` (monotonic) on."""
-    work = scenario.workload
-    rate_rps = scenario.offered_rps() / len(clients)
+    """Start one load generator in each client host; all send what the file `plan` says from `t0_s`
+    (monotonic) on."""
     return [
         group.start(
             name,
             "generator",
             [
                 *(sys.executable, "-m", "experiments.hosts.client.load_generator"),
-                *("--client", name, "--index", str(index), "--target", *targets),
-                *("--seed", str(scenario.seed), "--rate", repr(rate_rps)),
-                *("--duration-s", str(scenario.duration_s), "--start-at", repr(t0_s)),
-                *("--protocol", scenario.protocol),
-                *("--mode", work.mode, "--connections", str(work.connections)),
-                *("--mean-demand-ms", str(work.mean_demand_ms)),
-                *("--distribution", work.distribution, "--cv2", str(work.demand_cv2)),
-                *("--response-bytes", str(work.response_bytes)),
-                *("--timeout-ms", str(work.timeout_ms)),
+                *("--client", name, "--index", str(index), "--plan", str(plan)),
+                *("--target", *_targets_of(scenario, index, targets)),
+                *("--seed", str(scenario.seed), "--duration-s", str(scenario.duration_s)),
+                *("--start-at", repr(t0_s), "--protocol", scenario.protocol),
+                *("--timeout-ms", str(scenario.workload.timeout_ms)),
                 *("--requests", str(raw / f"requests-{name}.jsonl")),
                 *("--samples", str(raw / f"samples-{name}.jsonl")),
                 *("--summary", str(raw / f"summary-{name}.json")),
             ],
         )
-        for index, name in enumerate(clients)
+        for index, name in enumerate(scenario.clients())
     ]
+
+
+def _targets_of(scenario: Scenario, index: int, targets: Sequence[str]) -> Sequence[str]:
+    """Of one client: all, or where each client has a balancer of its own, that one."""
+    if getattr(scenario.network, "spread", "flow") == "client":
+        return [targets[index % len(targets)]]
+    return targets

@@ -80,12 +80,21 @@ class HostProcess:
         """
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
+            self.resume()
             try:
                 self._process.wait(grace_s)
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise ProcessFailed(f"{self} ignored SIGTERM for {grace_s:g} s") from None
         self.running()
+
+    def pause(self) -> None:
+        """SIGSTOP: it stays as it is."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT; without effect if it was not paused."""
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End it at once (SIGKILL); nothing happens if it has ended."""

@@ -14,12 +14,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from experiments.plan.base import SettingsModel
-from experiments.plan.faults import Fault, check_faults
+from experiments.plan.faults import (
+    Chaos,
+    Fault,
+    There,
+    changing_links,
+    chaos_schedule,
+    check_faults,
+    written_out,
+)
 from experiments.plan.network import SHAPES, NetworkSettings, StarNetwork
 from experiments.plan.settings import BackendSettings, BalancerSettings
 from experiments.plan.workload.kinds import KIND_NAMES, Requests, WorkloadSettings
@@ -31,6 +39,7 @@ from topologies.shapes.shape import LinkSpec, Role, Shape
 
 ADDED_LATER: dict[str, Any] = {
     "system": "nginy",
+    "chaos": None,
     "network.shape": "star",
     "network.*_link.loss_burst_packets": None,
     "network.*_link.reorder_pct": 0,
@@ -54,7 +63,8 @@ class Scenario(SettingsModel):
 
     `system`: what is measured; `direct`: no balancer, clients choose. `algorithm_options`: the
     algorithm's parameters, as in nginy's `strategy` (`.venv/bin/nginy algorithms NAME`). `faults`:
-    see `experiments/plan/faults.py`. `capture`: hosts of these roles are captured. `keep_captures`:
+    see `experiments/plan/faults.py`; `chaos` is written
+    out into them. `capture`: hosts of these roles are captured. `keep_captures`:
     leave the pcap files in the run folder (some 20 MB a minute) after the flows have been read from
     them. `precision`: a machine that was late is stated with the result and refuses it where it
     could change it (`experiments/judge/precision.py`); `strict` has narrow bounds besides, whatever
@@ -72,12 +82,18 @@ class Scenario(SettingsModel):
     workload: WorkloadSettings = Requests()
     balancer: BalancerSettings = BalancerSettings()
     faults: tuple[Fault, ...] = ()
+    chaos: Chaos | None = None
     duration_s: float = Field(30, ge=1, le=86_400)
     warmup_s: float = Field(3, ge=0)
     seed: int = Field(1, ge=0, le=2**32 - 1)
     capture: tuple[Literal["client", "balancer"], ...] = ("client", "balancer")
     keep_captures: bool = True
     precision: Literal["normal", "strict"] = "normal"
+
+    @field_validator("faults", mode="before")
+    @classmethod
+    def _written_out(cls, entries: Any) -> Any:
+        return written_out(entries)
 
     @model_validator(mode="after")
     def _network_is_possible(self) -> "Scenario":
@@ -144,14 +160,40 @@ class Scenario(SettingsModel):
         return self
 
     @model_validator(mode="after")
+    def _chaos_is_written_out(self) -> "Scenario":
+        """So that the manifest has the schedule, and repeats it whatever is drawn then."""
+        if self.chaos is not None:
+            drawn = chaos_schedule(self.chaos, self.backend_ids(), self.duration_s, self.seed)
+            object.__setattr__(self, "faults", (*self.faults, *drawn))
+            object.__setattr__(self, "chaos", None)
+        return self
+
+    @model_validator(mode="after")
     def _faults_make_sense(self) -> "Scenario":
-        check_faults(self.faults, self.backend_ids(), self.duration_s)
+        links = self.topology.links
+        limited = {
+            link.name for link in links if link.leaving.rate_mbps and link.reaching.rate_mbps
+        }
+        there = There(
+            self.backend_ids(),
+            self.balancers(),
+            [host.name for host in self.topology.hosts],
+            [link.name for link in links],
+            limited | {link.end for link in links if link.name in limited},
+        )
+        check_faults(self.faults, there, self.duration_s)
         return self
 
     @cached_property
     def topology(self) -> Shape:
         """The network's hosts, switches and links."""
         return self.network.topology()
+
+    def changing_topology(self) -> Shape:
+        """The same, with the links that a fault will change marked."""
+        names = {host.name: self.topology.link_of(host.name).name for host in self.topology.hosts}
+        names |= {link.name: link.name for link in self.topology.links}
+        return self.topology.changing(changing_links(self.faults, names))
 
     def backend_ids(self) -> tuple[str, ...]:
         """Names of the backends: also their hosts', and their ids in nginy."""

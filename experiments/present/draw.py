@@ -1,5 +1,6 @@
 """Stored runs to figure files: which figures a run and a sweep have. No root, no network."""
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -18,6 +19,7 @@ from experiments.analysis.fairness import (
 )
 from experiments.analysis.summary import cell_intervals, sweep_table
 from experiments.analysis.throughput import in_window, per_second
+from experiments.plan.faults import Fault
 from experiments.plan.sweep import Sweep, column, load_sweep
 from experiments.tables.dataset import Run, load_runs
 from experiments.tables.sweep import SWEEP_FILE, Made, made_of, runs_of
@@ -61,11 +63,16 @@ def draw_run(run: Run) -> list[Path]:
 def markers(faults: pd.DataFrame) -> list[figures.Marker]:
     """Table `faults` as marks on a time axis, at the times at which they were applied."""
     return [
-        figures.Marker(applied_s, f"{action} {backend}" + (f" x{factor:g}" if factor > 0 else ""))
-        for applied_s, action, backend, factor in zip(
-            faults["applied_s"], faults["action"], faults["backend"], faults["factor"], strict=True
+        figures.Marker(applied_s, _told(action, subject, value))
+        for applied_s, action, subject, value in zip(
+            faults["applied_s"], faults["action"], faults["subject"], faults["value"], strict=True
         )
     ]
+
+
+def _told(action: str, subject: str, value: float) -> str:
+    known = None if math.isnan(value) else value
+    return str(Fault(at_s=0, action=action, subject=subject, value=known))
 
 
 def draw_sweep(

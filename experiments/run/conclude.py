@@ -26,7 +26,7 @@ from experiments.judge.verdict import (
     tail_check,
 )
 from experiments.plan.scenario import Scenario
-from experiments.run.evidence import BALANCER, Evidence
+from experiments.run.evidence import Evidence
 from experiments.run.tabulate import Tables, tabulate
 from experiments.tables.dataset import RunWriter
 from experiments.tables.pcap.datagram_flows import DatagramCapture, check_ways
@@ -53,14 +53,14 @@ def conclude(
     ]
     if scenario.strict:
         checks.append(lateness_check(generators_ms(tables.summaries), median_ms))
-    labels = _labels(scenario, busiest)
+    labels = _labels(scenario, evidence, busiest)
     return Verdict(tuple(checks), uncertainty, evidence.load, labels, slowest)
 
 
 def _uncertainty(
     scenario: Scenario, evidence: Evidence, tables: Tables, median_ms: float
 ) -> Uncertainty:
-    finals = tables.finals.values()
+    finals = [final for name, final in tables.finals.items() if name not in evidence.paused]
     return assess(
         scenario,
         evidence.links[1],
@@ -87,7 +87,7 @@ def _machine_checks(
         precision_check(uncertainty),
         tail_check(slowest),
         early_check(tables.ways),
-        saturation_check(busiest, BALANCER),
+        saturation_check(busiest, evidence.balancers),
         priority_check(realtime, strict=scenario.strict),
         cpu_check(evidence.load, strict=scenario.strict),
         captures_check(
@@ -108,7 +108,7 @@ def _count_checks(scenario: Scenario, evidence: Evidence, tables: Tables) -> lis
     if scenario.protocol == "udp":
         drops = {each["client"]: each["udp_drops"] for each in tables.summaries}
         drops |= {name: final["udp_drops"] for name, final in tables.finals.items()}
-        checks += [_datagrams_check(evidence, tables.datagrams), sockets_check(drops)]
+        checks += [_datagrams_check(scenario, evidence, tables.datagrams), sockets_check(drops)]
     else:
         checks.append(_retransmissions_check(evidence, tables))
     if scenario.faults:
@@ -116,10 +116,13 @@ def _count_checks(scenario: Scenario, evidence: Evidence, tables: Tables) -> lis
     return checks
 
 
-def _labels(scenario: Scenario, busiest: Mapping[str, BusySecond]) -> tuple[str, ...]:
+def _labels(
+    scenario: Scenario, evidence: Evidence, busiest: Mapping[str, BusySecond]
+) -> tuple[str, ...]:
     """What a reader of a valid run has to know, too."""
-    at_limit = saturated(busiest).get(BALANCER)
-    said = (f"balancer saturated ({at_limit})" if at_limit else "", settling_label(scenario))
+    full = saturated(busiest)
+    at_limit = [full[name] for name in evidence.balancers if name in full]
+    said = (f"balancer saturated ({at_limit[0]})" if at_limit else "", settling_label(scenario))
     return tuple(filter(None, said))
 
 
@@ -129,9 +132,11 @@ def _faults_check(scenario: Scenario, evidence: Evidence) -> Check:
     return faults_check([(str(fault), fault.at_s) for fault in due], applied_s)
 
 
-def _datagrams_check(evidence: Evidence, seen: Mapping[str, DatagramCapture]) -> Check:
+def _datagrams_check(
+    scenario: Scenario, evidence: Evidence, seen: Mapping[str, DatagramCapture]
+) -> Check:
     """Captures and links agree on what was lost."""
-    balancer = seen.get(BALANCER)
+    (balancer,) = [seen.get(name) for name in evidence.balancers[:1]]
     clients = [seen[name] for name in evidence.clients if name in seen]
     lost = [
         {direction: counted.dropped + counted.overflow for direction, counted in reading.items()}
@@ -139,8 +144,8 @@ def _datagrams_check(evidence: Evidence, seen: Mapping[str, DatagramCapture]) ->
     ]
     if balancer is None or not clients:
         return problems_check("datagrams", [], "not captured at both ends: not compared")
-    if {"lb->s1", "s1->lb"} & lost[1].keys():
-        return problems_check("datagrams", [], "the balancer's link drops too: not compared")
+    if len(evidence.balancers) > 1 or not _lost_at_clients_alone(scenario, lost[1]):
+        return problems_check("datagrams", [], "other links drop, too: not compared")
     rows = [
         row for client in clients for row in check_ways(client, balancer, evidence.addresses, *lost)
     ]
@@ -153,16 +158,29 @@ def _datagrams_check(evidence: Evidence, seen: Mapping[str, DatagramCapture]) ->
     return problems_check("datagrams", problems, f"captures and links agree on {total} lost")
 
 
+def _lost_at_clients_alone(scenario: Scenario, lost: Mapping[str, int]) -> bool:
+    """Whether of the ways between clients and balancer only the clients' own links are emulated."""
+    shape, (balancer,) = scenario.topology, scenario.balancers()
+    own = {edge for name in scenario.clients() for edge in shape.link_of(name).directions}
+    ways = {
+        edge
+        for name in scenario.clients()
+        for ends in ((name, balancer), (balancer, name))
+        for edge in shape.way(*ends)
+    }
+    return not (ways - own) & lost.keys()
+
+
 def _conservation_check(scenario: Scenario, evidence: Evidence, tables: Tables) -> Check:
     """Clients, balancer and backends have counted the same requests."""
-    killed = {fault.backend for fault in scenario.faults if fault.action == "kill"}
+    killed = {fault.subject for fault in scenario.faults if fault.action == "kill"}
     whole = {name: final for name, final in tables.finals.items() if name not in killed}
     problems = conserved(tables.requests, whole)
-    single = scenario.protocol == "tcp" and scenario.workload.mode == "per_request"
-    if single and evidence.balancer_records is not None:
+    single = scenario.protocol == "tcp" and scenario.workload.alone
+    if single and evidence.balancer_records:
         problems += carried(tables.requests, tables.connections)
     answered = int((tables.requests["status"] == "ok").sum())
-    who = "clients" if evidence.balancer_records is None else "clients, balancer"
+    who = "clients, balancer" if evidence.balancer_records else "clients"
     said = f"{who} and {len(whole)} backends agree on {answered} answers"
     return problems_check("conservation", problems, said)
 

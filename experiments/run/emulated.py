@@ -13,8 +13,10 @@ from pathlib import Path
 
 from experiments.judge.verdict import BUSY, Verdict, rejected
 from experiments.lab.backends import Backends
+from experiments.lab.balancers import Balancers
 from experiments.lab.capture import Capture, capture
 from experiments.lab.cpu_sampler import CpuSampler
+from experiments.lab.faults import Faults
 from experiments.lab.generators import start_generators
 from experiments.lab.host_load import HostLoad, HostMeter
 from experiments.lab.kernel_counters import CounterReadings, host_counters
@@ -22,9 +24,10 @@ from experiments.lab.metadata import manifest
 from experiments.lab.processes import HostProcess, ProcessFailed, ProcessGroup
 from experiments.lab.systems import SYSTEMS
 from experiments.plan.scenario import Scenario
+from experiments.plan.workload.plan import plan_frame
 from experiments.present.progress import RunProgress
 from experiments.run.conclude import conclude
-from experiments.run.evidence import BALANCER, Evidence
+from experiments.run.evidence import Evidence
 from experiments.tables.dataset import RunWriter
 from topologies.build.network import Network
 from topologies.errors import LinkDead
@@ -51,15 +54,18 @@ def run_experiment(scenario: Scenario, folder: Path, progress: RunProgress) -> V
     kind.check(scenario)
     facts = kind.facts()
     progress.stage("building the network")
-    settings = scenario.network
+    plan = plan_frame(scenario.clients(), scenario.plans())
     with Network(
-        settings.shape(), seed=scenario.seed, congestion_control=settings.congestion_control
+        scenario.changing_topology(),
+        seed=scenario.seed,
+        congestion_control=scenario.network.algorithms(),
     ) as network:
         writer = RunWriter(folder)
         raw = folder / "raw"
         raw.mkdir()
         asked = scenario.model_dump(mode="json")
         writer.write_manifest(manifest(asked, network.facts()) | {"system": facts})
+        writer.write_table("plan", plan)
         progress.stage("calibrating every link")
         meter = HostMeter()
         calibration = calibrate(network)
@@ -69,7 +75,7 @@ def run_experiment(scenario: Scenario, folder: Path, progress: RunProgress) -> V
             early = rejected("links", calibration.reasons, cause=cause, load=meter.read())
             return _end(writer, early)
         try:
-            evidence = _carry(scenario, network, raw, progress)
+            evidence = _carry(scenario, network, folder, progress)
         except LinkDead as dead:
             return _end(writer, rejected("links", [str(dead)]))
         calibration = finish(calibration, network, strict=scenario.strict)
@@ -84,17 +90,18 @@ def _end(writer: RunWriter, verdict: Verdict) -> Verdict:
     return verdict
 
 
-def _carry(scenario: Scenario, network: Network, raw: Path, progress: RunProgress) -> Evidence:
+def _carry(scenario: Scenario, network: Network, folder: Path, progress: RunProgress) -> Evidence:
     """Everything between a calibrated network and an idle one: the traffic itself."""
-    clients = [host.name for host in network.shape.with_role("client")]
+    raw = folder / "raw"
     addresses = {host.name: network.address(host.name) for host in network.shape.hosts}
     progress.stage("starting backends and balancer")
     with ProcessGroup(network.popen, raw) as group:
-        system = SYSTEMS[scenario.system].make(scenario, addresses, BALANCER, raw)
-        backends = Backends(group, scenario, network.address, BALANCER, raw)
+        balancers = Balancers(group, scenario, addresses, raw)
+        backends = Backends(group, scenario, network.address, raw)
         backends.start()
-        balancer = system.start(group, BALANCER)
-        points = _capture_points(scenario, clients)
+        balancers.start()
+        faults = Faults(scenario.faults, backends, network, balancers.restart)
+        points = _capture_points(scenario)
         interfaces = {host: network.interface(host) for host in points}
         with ExitStack() as stack:
             captures = [
@@ -102,42 +109,45 @@ def _carry(scenario: Scenario, network: Network, raw: Path, progress: RunProgres
                 for host in points
             ]
             counters = [host_counters(network, interfaces)]
-            t0_s = time.monotonic() + _LEAD_S + _LEAD_PER_CLIENT_S * len(clients)
+            t0_s = time.monotonic() + _LEAD_S + _LEAD_PER_CLIENT_S * len(scenario.clients())
             network.restart_draws()
-            targets = system.targets()
-            generators = start_generators(group, scenario, clients, targets, t0_s, raw)
-            servers = _Servers(network, backends, balancer)
+            generators = start_generators(
+                group, scenario, folder / "plan.parquet", balancers.targets(), t0_s, raw
+            )
+            servers = _Servers(network, backends, balancers, faults)
             cpu = CpuSampler(lambda: _pids(servers, generators))
             load = _watch(scenario, servers, generators, cpu, t0_s, progress)
             counters.append(host_counters(network, interfaces))
             dropped = network.link_counters()
         counters.append(host_counters(network, interfaces))
         dropped_after = network.link_counters()
-        if balancer is not None:
-            balancer.stop()
+        balancers.stop()
         backends.stop()
-        system.stopped(time.time() - time.monotonic())
+        balancers.stopped()
     return Evidence(
         raw=raw,
         t0_s=t0_s,
-        clients=clients,
+        clients=scenario.clients(),
+        balancers=scenario.balancers(),
         addresses=addresses,
-        balancer_records=system.records,
-        records_exact=system.records_exact,
+        balancer_records=balancers.records,
+        records_exact=balancers.records_exact,
         captures=captures,
         counters=CounterReadings(*counters),
         load=load,
         cpu_samples=cpu.samples,
         backend_samples=list(backends.samples()),
         dead=backends.killed(),
-        faults=backends.applied,
+        paused=backends.paused,
+        faults=faults.applied,
         links=(dropped, dropped_after),
     )
 
 
-def _capture_points(scenario: Scenario, clients: list[str]) -> list[str]:
-    points = clients if "client" in scenario.capture else []
-    return [*points, BALANCER] if "balancer" in scenario.capture else points
+def _capture_points(scenario: Scenario) -> list[str]:
+    points = scenario.clients() if "client" in scenario.capture else ()
+    balancers = scenario.balancers() if "balancer" in scenario.capture else ()
+    return [*points, *balancers]
 
 
 def _capture_at(
@@ -159,14 +169,13 @@ class _Servers:
 
     network: Network
     backends: Backends
-    balancer: HostProcess | None
-    """None: there is none."""
+    balancers: Balancers
+    faults: Faults
 
     def check_alive(self) -> None:
         """Raise LinkDead or ProcessFailed."""
         self.network.check_alive()
-        up = self.balancer is None or self.balancer.running()
-        if not (self.backends.all_running() and up):
+        if not (self.backends.all_running() and self.balancers.all_running()):
             raise ProcessFailed("a backend or the balancer ended while load was on")
 
 
@@ -175,7 +184,7 @@ def _pids(servers: _Servers, generators: list[HostProcess]) -> dict[str, int]:
     links = servers.network.link_pids
     return {
         **{f"links{number or ''}": pid for number, pid in enumerate(links)},
-        **({} if servers.balancer is None else {BALANCER: servers.balancer.pid}),
+        **servers.balancers.pids,
         **servers.backends.pids,
         **{generator.host: generator.pid for generator in generators},
     }
@@ -201,7 +210,7 @@ def _watch(
 
     def wait_while(condition: Callable[[], bool]) -> None:
         while condition():
-            next_s = servers.backends.apply_due(t0_s)
+            next_s = servers.faults.apply_due(t0_s)
             servers.check_alive()
             cpu.sample()
             progress.load(time.monotonic() - t0_s, scenario.duration_s)
@@ -214,7 +223,7 @@ def _watch(
         return any(states)
 
     wait_while(lambda: time.monotonic() < t0_s)
-    meter = HostMeter(None if servers.balancer is None else servers.balancer.pid)
+    meter = HostMeter(next(iter(servers.balancers.pids.values()), None))
     wait_while(lambda: time.monotonic() < end_s and sending())
     load = meter.read()
     progress.stage("waiting for the last answers")

@@ -9,10 +9,10 @@ import orjson
 import pandas as pd
 
 from experiments.judge.punctuality import OneWay, added_ms
-from experiments.lab.backends import AppliedFault
+from experiments.lab.faults import AppliedFault
 from experiments.lab.ports import BACKEND_PORT
 from experiments.plan.scenario import Scenario
-from experiments.run.evidence import BALANCER, Evidence
+from experiments.run.evidence import Evidence
 from experiments.run.on_the_way import measured_ways
 from experiments.tables.dataset import RunWriter
 from experiments.tables.pcap.datagram_flows import DatagramCapture, read_datagrams
@@ -48,8 +48,7 @@ class Tables:
 def tabulate(scenario: Scenario, evidence: Evidence, writer: RunWriter) -> Tables:
     """Read everything, write all tables; the captures go unless they are to be kept."""
     raw, t0_s = evidence.raw, evidence.t0_s
-    recorded = [evidence.balancer_records] if evidence.balancer_records else []
-    connections = connections_frame(read_lines(recorded), t0_s)
+    connections = connections_frame(read_lines(evidence.balancer_records), t0_s)
     requests, ways = _requests(scenario, evidence, connections)
     flows, datagrams = _flows(scenario, evidence, connections)
     generators = [raw / f"samples-{name}.jsonl" for name in evidence.clients]
@@ -89,7 +88,7 @@ def _requests(
     sent = read_lines(evidence.raw / f"requests-{name}.jsonl" for name in evidence.clients)
     requests = name_backends(requests_frame(_sent_to(sent, at), evidence.t0_s), connections)
     ways, late = measured_ways(
-        scenario.network, evidence.captures, evidence.addresses, BALANCER, evidence.t0_s
+        scenario.topology, evidence.captures, evidence.balancers, evidence.t0_s
     )
     return requests.assign(machine_ms=added_ms(requests, late)), ways
 
@@ -114,8 +113,8 @@ def _fault_row(applied: AppliedFault) -> dict[str, Any]:
         "at_s": fault.at_s,
         "applied_s": applied_s,
         "action": fault.action,
-        "backend": fault.backend,
-        "factor": fault.factor,
+        "subject": fault.subject,
+        "value": fault.value,
     }
 
 

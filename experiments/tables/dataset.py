@@ -4,6 +4,7 @@
 |---|---|---|
 | manifest.json | what was asked, where, with which versions and seeds | before the run |
 | calibration.json | every link: asked, measured, tolerance | before, finished after |
+| plan.parquet | what clients are to send; see `schema.py` | before |
 | requests, samples, connections, flows, faults `.parquet` | see `schema.py` | after |
 | verdict.json | `valid`, reasons why not, uncertainty | last: a run without it is incomplete |
 
@@ -23,6 +24,7 @@ import pyarrow.parquet as pq
 
 from experiments.tables.schema import (
     ADDED,
+    RENAMED,
     SCHEMA_VERSION,
     TABLES,
     DatasetError,
@@ -128,6 +130,11 @@ class Run:
         """Table `faults`."""
         return self._table("faults")
 
+    @cached_property
+    def plan(self) -> pd.DataFrame:
+        """Table `plan`."""
+        return self._table("plan")
+
     def _table(self, name: str) -> pd.DataFrame:
         """A table the run did not write (no capture asked, no faults) has no rows."""
         path = self.path / f"{name}.parquet"
@@ -171,6 +178,10 @@ def _read_table(path: Path, name: str) -> pd.DataFrame:
     except (OSError, pa.ArrowException) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
     version = _check_version(path, (table.schema.metadata or {}).get(b"schema_version"))
+    for later_, names in RENAMED.items():
+        if later_ > version and name in names:
+            known = names[name]
+            table = table.rename_columns([known.get(each, each) for each in table.column_names])
     missing = [column for column in schema.names if column not in table.schema.names]
     later = {
         column

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from nginy.errors import NginyError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Of all result files. 2: UDP and faults; 3: what the machine added to requests. What a file of an
 older version lacks of the columns that came later is read as null (`ADDED`); where a column changed
 its meaning there would be an error."""
@@ -46,6 +46,9 @@ REQUESTS = _columns(
     service_ms=REAL,
     response_bytes=WHOLE,
     bytes_received=WHOLE,
+    request_bytes=WHOLE,
+    connection=WHOLE,
+    user=WHOLE,
     local=TEXT,
     protocol=TEXT,
     late_s=REAL,
@@ -61,8 +64,8 @@ that the balancer's records name; null for a request that reached none. `wait_ms
 backend's own account of its queue. Of UDP only: `late_s` is when an answer came after its timeout,
 but within another one (status `timeout`, late; without it: lost), `copies` how often the answer
 came, `received_s` and `answered_s` when the backend got the request and sent the answer.
-`machine_ms`: how much of the latency was this machine's, as far as is known
-(`judge/punctuality.py`)."""
+`connection` and `user` as in table `plan`; `request_bytes`: payload sent. `machine_ms`: how much of
+the latency was this machine's, as far as is known (`judge/punctuality.py`)."""
 
 SAMPLES = _columns(t_s=REAL, source=TEXT, quantity=TEXT, value=REAL)
 """Long format, one row per number sampled. `source` is a backend's or client's name; quantities:
@@ -126,9 +129,26 @@ FLOWS = _columns(
 """One row per TCP connection or UDP flow seen at a capture point; defined in
 `pcap/flows.py`. A UDP flow has packets, bytes and times, and null for the rest."""
 
-FAULTS = _columns(at_s=REAL, applied_s=REAL, action=TEXT, backend=TEXT, factor=REAL)
-"""One row per fault of the scenario: when it was due, when it was applied, what was done to whom;
-`factor` of the speed for `slow`, else null."""
+FAULTS = _columns(at_s=REAL, applied_s=REAL, action=TEXT, subject=TEXT, value=REAL)
+"""One row per fault of the scenario: when it was due, when it was applied, what was done to whom
+(several hosts joined by `+`); `value` in the unit of that kind (experiments/plan/faults.py), null
+where it takes none."""
+
+PLAN = _columns(
+    client=TEXT,
+    seq=WHOLE,
+    arrival_s=REAL,
+    think_s=REAL,
+    user=WHOLE,
+    connection=WHOLE,
+    demand_us=WHOLE,
+    request_bytes=WHOLE,
+    response_bytes=WHOLE,
+)
+"""One row per request that clients are to send, made before the run by
+`experiments/plan/workload/plan.py`: at `arrival_s`, or where that is null `think_s` after the end
+of the request before it of the same `user` (-1: nobody's). Requests of one client with the same
+`connection` share one, which is closed after the last of them."""
 
 TABLES = {
     "requests": REQUESTS,
@@ -136,6 +156,7 @@ TABLES = {
     "connections": CONNECTIONS,
     "flows": FLOWS,
     "faults": FAULTS,
+    "plan": PLAN,
 }
 
 ADDED: dict[int, dict[str, tuple[str, ...]]] = {
@@ -145,8 +166,11 @@ ADDED: dict[int, dict[str, tuple[str, ...]]] = {
         "flows": ("protocol", "last_up_s"),
     },
     3: {"requests": ("machine_ms",)},
+    4: {"requests": ("request_bytes", "connection", "user")},
 }
 """By schema version: the columns that came with it."""
+RENAMED = {4: {"faults": {"backend": "subject", "factor": "value"}}}
+"""By schema version: the columns that got another name."""
 
 BACKEND_QUANTITIES = (
     "active_connections",

@@ -37,9 +37,10 @@ class DatagramAnswer(NamedTuple):
 
 def decode_request(datagram: bytes) -> Request:
     """The request in `datagram`. Raises ProtocolError if it is none, or asks for too much."""
-    if len(datagram) != REQUEST_BYTES:
+    requests = RequestReader().feed(datagram)
+    if len(requests) != 1 or len(datagram) != REQUEST_BYTES + requests[0].payload_bytes:
         raise ProtocolError(f"{len(datagram)} bytes are no request")
-    (request,) = RequestReader().feed(datagram)
+    (request,) = requests
     if request.response_bytes > MAX_RESPONSE_BYTES:
         raise ProtocolError(
             f"{request.response_bytes} bytes asked for, a datagram has room for "

@@ -1,6 +1,6 @@
 """The wire format between load generator and emulated backend. Pure bytes in and out.
 
-A request is a fixed header; a response is a fixed header and `payload_bytes` bytes of payload.
+A request and a response are each a fixed header and `payload_bytes` bytes of payload.
 Both carry the client's sequence number, so requests may be pipelined and answered in any order.
 All integers are unsigned and in network byte order.
 """
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-VERSION = 1
+VERSION = 2
 MAX_BACKEND_ID_BYTES = 32
 
-_REQUEST = struct.Struct("!4sB3xQII")  # magic, version, sequence, demand_us, response_bytes
+# magic, version, sequence, demand_us, response_bytes, payload_bytes
+_REQUEST = struct.Struct("!4sB3xQIII")
 _RESPONSE = struct.Struct(f"!4sBB2xQIII{MAX_BACKEND_ID_BYTES}s")
 _REQUEST_MAGIC = b"NGYq"
 _RESPONSE_MAGIC = b"NGYr"
@@ -40,10 +41,12 @@ class Request(NamedTuple):
     sequence: int
     demand_us: int
     response_bytes: int
+    payload_bytes: int = 0
+    """That follow the header."""
 
     def encode(self) -> bytes:
-        """The header; struct.error where a field does not fit."""
-        return _REQUEST.pack(_REQUEST_MAGIC, VERSION, *self)
+        """Header and payload; struct.error where a field does not fit."""
+        return _REQUEST.pack(_REQUEST_MAGIC, VERSION, *self) + bytes(self.payload_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +84,35 @@ def encode_backend_id(backend_id: str) -> bytes:
 
 
 class RequestReader:
-    """Cuts a byte stream into requests."""
+    """Cuts a byte stream into requests, without keeping any payload."""
 
     def __init__(self) -> None:
         """At the start of a connection."""
         self._buffer = b""
+        self._request: Request | None = None
+        """Whose payload is coming."""
+        self._missing_bytes = 0
 
     def feed(self, data: bytes) -> list[Request]:
         """Requests that `data` completes. Raises ProtocolError on bytes that are no request."""
         data = self._buffer + data
-        whole = len(data) - len(data) % REQUEST_BYTES
-        self._buffer = data[whole:]
-        return [_decode_request(fields) for fields in _REQUEST.iter_unpack(data[:whole])]
+        position, whole = 0, []
+        while True:
+            if self._request is None:
+                if len(data) - position < REQUEST_BYTES:
+                    break
+                self._request = _decode_request(_REQUEST.unpack_from(data, position))
+                self._missing_bytes = self._request.payload_bytes
+                position += REQUEST_BYTES
+            taken = min(self._missing_bytes, len(data) - position)
+            position += taken
+            self._missing_bytes -= taken
+            if self._missing_bytes:
+                break
+            whole.append(self._request)
+            self._request = None
+        self._buffer = data[position:]
+        return whole
 
 
 class ResponseReader:
@@ -130,10 +150,10 @@ class ResponseReader:
         return end
 
 
-def _decode_request(fields: tuple[bytes, int, int, int, int]) -> Request:
-    magic, version, sequence, demand_us, response_bytes = fields
+def _decode_request(fields: tuple[bytes, int, int, int, int, int]) -> Request:
+    magic, version, *numbers = fields
     _check(magic, _REQUEST_MAGIC, version)
-    return Request(sequence, demand_us, response_bytes)
+    return Request(*numbers)
 
 
 def _decode_response(header: bytes) -> ResponseHeader:

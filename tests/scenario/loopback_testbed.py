@@ -6,13 +6,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
+import pyarrow.parquet as pq
 
 from experiments.lab.processes import HostProcess, ProcessGroup
+from experiments.plan.workload.kinds import Requests
+from experiments.plan.workload.plan import ClientPlan, Who, plan_client, plan_frame
+from experiments.tables.schema import to_arrow
 
 DEADLINE_S = 30.0
 
@@ -116,14 +120,18 @@ class LoopbackTestbed:
         return f"127.0.0.1:{port}"
 
     def start_generator(self, client: str, target: str, **options: object) -> None:
-        """Start sending to `target`; `options` are the load generator's."""
+        """Start sending to `target`; `options` are the load generator's, or of what it sends
+        (`_plan`)."""
         files = {
             name: self.folder / f"{name}-{client}.json" for name in ("requests", "samples")
-        } | {"summary": self._summary(client)}
-        defaults = {"index": 0, "seed": 1, "rate": 100, "duration-s": 0.6, "mean-demand-ms": 2}
+        } | {"summary": self._summary(client), "plan": self.folder / f"plan-{client}.parquet"}
+        asked = {"index": 0, "seed": 1, "duration_s": 0.6, **options}
+        plan = plan_frame([client], [_plan(asked)])
+        pq.write_table(to_arrow("plan", plan), files["plan"])
+        own = {name: value for name, value in asked.items() if name not in PLANNED}
         argv = _module(
             "experiments.hosts.client.load_generator",
-            {"client": client, "target": target, **defaults, **_dashed(options), **files},
+            {"client": client, "target": target, **own, **files},
         )
         self._generators[client] = subprocess.Popen(argv, stdout=subprocess.PIPE)
 
@@ -155,6 +163,26 @@ class LoopbackTestbed:
 
     def _summary(self, client: str) -> Path:
         return self.folder / f"summary-{client}.json"
+
+
+PLANNED = {
+    "rate": 100.0,
+    "mode": "per_request",
+    "connections": 1,
+    "mean_demand_ms": 2.0,
+    "distribution": "exponential",
+    "cv2": 4.0,
+    "response_bytes": 1000,
+    "request_bytes": 0,
+}
+"""What a client sends unless told otherwise; `rate` in requests per second."""
+
+
+def _plan(asked: Mapping[str, Any]) -> ClientPlan:
+    work = {name: asked.get(name, usual) for name, usual in PLANNED.items()}
+    rate, cv2 = work.pop("rate"), work.pop("cv2")
+    who = Who(asked["index"], 1, asked["seed"], asked["duration_s"], rate)
+    return plan_client(Requests(**work, demand_cv2=cv2), who)
 
 
 def _popen(_host: str, argv: list[str], **options: Any) -> "subprocess.Popen[Any]":

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from experiments.plan.workload import Demand, client_stream
+from experiments.plan.workload.laws import Demand
+from experiments.plan.workload.streams import client_stream
 from tests.scenario.loopback_testbed import LoopbackTestbed, Traffic
 
 

@@ -149,10 +149,12 @@ def arrival_s(stamp_s: float, empty_s: float, released_s: float, read_s: float) 
     """When a packet came whose time is given as `stamp_s`, as far as that can be true (all in s).
 
     It was read at `read_s` from a queue that was last empty at `empty_s`. A stamp of before that
-    is an old one, of a packet that another queue held: it came with the release at `released_s`.
+    and of before the release at `released_s` is an old one, of a packet that another queue held: it
+    came with that release. One of between the two is right: the kernel took its time from there
+    into the queue.
     """
     if stamp_s < empty_s:
-        return released_s
+        return max(stamp_s, released_s)
     return stamp_s if stamp_s < read_s else read_s
 
 

@@ -4,7 +4,7 @@ Of several shortest ways each destination has one, taken in turn, as static mult
 them: Linux's bridge knows one port per address, so single flows to one host cannot take two ways.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 
 Edge = str
@@ -25,14 +25,16 @@ def forwarding(
         if end in neighbours:
             neighbours[end].append(switch)
     found: dict[str, dict[str, str]] = {switch: {} for switch in switches}
-    for number, host in enumerate(hosts):
+    turns: Counter[str] = Counter()
+    for host in hosts:
         away = _distances(host, neighbours)
         if missing := [switch for switch in switches if switch not in away]:
             raise ValueError(f"{host} cannot be reached from {', '.join(missing)}")
         for switch in switches:
             nearest = min(away[next_] for next_ in neighbours[switch] if next_ in away)
             nearer = [next_ for next_ in neighbours[switch] if away.get(next_) == nearest]
-            found[switch][host] = nearer[number % len(nearer)]
+            found[switch][host] = nearer[turns[switch] % len(nearer)]
+            turns[switch] += len(nearer) > 1
     return found
 
 

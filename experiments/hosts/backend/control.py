@@ -2,6 +2,8 @@
 
     speed 0.25      work at a quarter of the configured speed from now on
     agent drain     have the agent answer `drain` (or `ready`, `maint`, `75%`)
+    hang on, reset_after 1000, lie 0.1, report_delay 2
+                    see `misdeeds.py`
 
 Each one that is carried out is confirmed on standard output, `applied speed 0.25 at 1234.567890`,
 with the time on CLOCK_MONOTONIC. A pipe needs no address and does not cross the network under

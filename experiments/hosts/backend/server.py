@@ -20,6 +20,7 @@ import argparse
 import asyncio
 import signal
 import sys
+from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -34,6 +35,7 @@ from experiments.hosts.backend.emulated_server import EmulatedServer
 from experiments.hosts.backend.fifo_server import FifoServer
 from experiments.hosts.backend.listener import listen, listen_drops
 from experiments.hosts.backend.load_reporter import push_reports
+from experiments.hosts.backend.misdeeds import Misdeeds
 from experiments.hosts.backend.tcp_front import TcpFront
 from experiments.hosts.backend.traffic_count import TrafficCount
 from experiments.hosts.backend.udp_front import UdpFront
@@ -50,6 +52,7 @@ from experiments.wire.stream import encode_backend_id
 
 SCHEMA_VERSION = 1
 SAMPLE_INTERVAL_S = 0.1
+REPORTS_KEPT = 1000
 _SIDE_BACKLOG = 128
 
 
@@ -65,14 +68,20 @@ class Backend:
         self._count = TrafficCount()
         self._server = EmulatedServer(loop, options.id, queue)
         self._agent = Agent()
-        self._tcp = TcpFront(loop, self._server, self._count)
-        self._udp = UdpFront(loop, self._server, self._count)
+        self._misdeeds = misdeeds = Misdeeds()
+        self._tcp = TcpFront(loop, self._server, self._count, misdeeds)
+        self._udp = UdpFront(loop, self._server, self._count, misdeeds)
         self._reported = self._reading()
+        self._reports: deque[tuple[float, dict[str, Any]]] = deque(maxlen=REPORTS_KEPT)
         self._drops_before = (0, 0)
         self.control = Control(
             {
                 "speed": lambda factor: self._server.change_speed(float(factor)),
                 "agent": self._agent.say,
+                "hang": misdeeds.hang,
+                "reset_after": misdeeds.reset_after,
+                "lie": misdeeds.lie,
+                "report_delay": misdeeds.report_delay,
             }
         )
 
@@ -102,7 +111,19 @@ class Backend:
         self._loop.call_at(next_due_s, self.sample_from, next_due_s, samples)
 
     def report(self) -> dict[str, Any]:
-        """A load report about the time since the last one."""
+        """The load report that is to be sent now: the latest, which is about the time since the one
+        before and the same for all balancers; or one of `report_delay_s` ago."""
+        now_s = self._loop.time()
+        if not self._reports or now_s - self._reports[-1][0] > self._options.report_interval_s / 2:
+            self._reports.append((now_s, self._new_report()))
+        until_s = now_s - self._misdeeds.report_delay_s
+        old = [report for at_s, report in self._reports if at_s <= until_s]
+        told = old[-1] if old else self._reports[0][1]
+        if (factor := self._misdeeds.exaggeration) == 1.0:
+            return told
+        return {name: value if name == "id" else value * factor for name, value in told.items()}
+
+    def _new_report(self) -> dict[str, Any]:
         options, now = self._options, self._reading()
         capacity = Capacity(options.servers, options.queue_limit, options.capacity_mbps)
         state = self._server.state()
@@ -176,8 +197,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.control:
             backend.control.listen(loop)
         if options.report_to is not None:
-            reports = push_reports(options.report_to, backend.report, options.report_interval_s)
-            _task = loop.create_task(reports)
+            interval_s = options.report_interval_s
+            _tasks = [
+                loop.create_task(push_reports(balancer, backend.report, interval_s))
+                for balancer in options.report_to
+            ]
         print("ready", flush=True)
         with realtime_priority() as realtime:
             loop.run_forever()
@@ -202,7 +226,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--health-port", type=int, help="answers health checks, TCP and UDP")
     parser.add_argument("--agent-port", type=int, help="answers as an agent, TCP")
     parser.add_argument("--probe-port", type=int, help="answers probes, UDP")
-    parser.add_argument("--report-to", type=address, metavar="ADDRESS:PORT", help="load reports")
+    parser.add_argument(
+        "--report-to", type=address, nargs="+", metavar="ADDRESS:PORT", help="load reports"
+    )
     parser.add_argument("--report-interval-s", type=float, default=0.5, help="(0.5)")
     parser.add_argument(
         "--capacity-mbps", type=float, default=REFERENCE_MBPS, help="of the link, for reports"

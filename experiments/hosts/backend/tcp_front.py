@@ -5,6 +5,7 @@ import socket
 import sys
 
 from experiments.hosts.backend.emulated_server import EmulatedServer
+from experiments.hosts.backend.misdeeds import Misdeeds
 from experiments.hosts.backend.traffic_count import TrafficCount
 from experiments.hosts.stream_socket import StreamSocket
 from experiments.wire.stream import ProtocolError, Request, RequestReader, ResponseHeader
@@ -14,9 +15,14 @@ class TcpFront:
     """Takes connections; each may carry any number of requests, answered as they are served."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, server: EmulatedServer, count: TrafficCount
+        self,
+        loop: asyncio.AbstractEventLoop,
+        server: EmulatedServer,
+        count: TrafficCount,
+        misdeeds: Misdeeds,
     ) -> None:
         """Nothing is accepted yet."""
+        self._misdeeds = misdeeds
         self._loop = loop
         self._server = server
         self._count = count
@@ -44,16 +50,28 @@ class TcpFront:
 
     def serve(self, request: Request, connection: "_Connection") -> None:
         """A request came on `connection`."""
+        if self._misdeeds.hangs:
+            return
 
         def answer(header: ResponseHeader) -> None:
             if connection not in self._connections:
                 self._count.undelivered += 1
                 return
             data = header.encode() + bytes(header.payload_bytes)
+            if 0 < (most := self._misdeeds.reset_after_bytes) < len(data):
+                self._reset(connection, data[:most])
+                return
             self._count.bytes_sent += len(data)
             connection.stream.write(data)
 
         self._server.serve(request, answer)
+
+    def _reset(self, connection: "_Connection", data: bytes) -> None:
+        """Say `data`, and then break off."""
+        self._count.bytes_sent += len(data)
+        connection.stream.write(data)
+        connection.stream.reset()
+        self._connections.discard(connection)
 
     def received(self, size: int) -> None:
         """So many bytes came."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from experiments.hosts.backend.emulated_server import EmulatedServer
+from experiments.hosts.backend.misdeeds import Misdeeds
 from experiments.hosts.backend.traffic_count import TrafficCount
 from experiments.hosts.datagram_socket import Source, read_from
 from experiments.wire.datagrams import decode_request, encode_answer
@@ -20,9 +21,14 @@ class UdpFront:
     """Serves what arrives at one socket."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, server: EmulatedServer, count: TrafficCount
+        self,
+        loop: asyncio.AbstractEventLoop,
+        server: EmulatedServer,
+        count: TrafficCount,
+        misdeeds: Misdeeds,
     ) -> None:
         """Nothing is read yet."""
+        self._misdeeds = misdeeds
         self._loop = loop
         self._server = server
         self._count = count
@@ -60,9 +66,11 @@ class UdpFront:
             return None
         if not isinstance(probe, int):
             return None
-        latency_ms = self._server.latency_s() * 1e3
+        factor = self._misdeeds.exaggeration
+        latency_ms = factor * self._server.latency_s() * 1e3
+        in_flight = round(factor * self._server.in_flight)
         return json.dumps(
-            {"probe": probe, "in_flight": self._server.in_flight, "latency_ms": latency_ms}
+            {"probe": probe, "in_flight": in_flight, "latency_ms": latency_ms}
         ).encode()
 
     def _request(self, sock: socket.socket, datagram: bytes, source: Source) -> None:
@@ -72,6 +80,9 @@ class UdpFront:
         except ProtocolError as error:
             self._count.protocol_errors += 1
             print(f"datagram not understood: {error}", file=sys.stderr)
+            return
+
+        if self._misdeeds.hangs:
             return
 
         def answer(header: ResponseHeader) -> None:

@@ -24,8 +24,8 @@ EndCallback = Callable[[RequestRecord, Status, str | None], None]
 class ClientConnection:
     """A TCP connection that carries one request, or many at once.
 
-    It closes itself when no request is pending and none is to follow: after the first one unless
-    `persistent`, and also after a timeout, since a connection that lost an answer may be dead.
+    It closes itself when no request is pending and none is to follow: after the last one, and also
+    after a timeout, since a connection that lost an answer may be dead.
     """
 
     def __init__(
@@ -34,15 +34,12 @@ class ClientConnection:
         target: HostPort,
         source_host: str | None,
         on_end: EndCallback,
-        *,
-        persistent: bool,
     ) -> None:
         """Not yet connecting: `open` does that."""
         self._loop = loop
         self._target = target
         self._source_host = source_host
         self._on_end = on_end
-        self._persistent = persistent
         self._pending: dict[int, RequestRecord] = {}
         self._responses = ResponseReader()
         self._sock: socket.socket | None = None
@@ -52,11 +49,12 @@ class ClientConnection:
         self.usable = True
         """May be given one more request."""
 
-    def send(self, record: RequestRecord) -> None:
-        """Send the request, on a first call after connecting. The end is told to `on_end`."""
+    def send(self, record: RequestRecord, *, last: bool) -> None:
+        """Send the request, on a first call after connecting; after the `last` none follows. The
+        end is told to `on_end`."""
         self._pending[record.seq] = record
         record.target = str(self._target)
-        self.usable = self._persistent
+        self.usable = not last
         if self._stream is not None:
             self._write(record)
         elif self._sock is None:
@@ -103,7 +101,8 @@ class ClientConnection:
         assert self._stream is not None
         record.connected_s = self._connected_s
         record.local = self._local
-        request = Request(record.seq, round(record.demand_ms * 1000), record.response_bytes)
+        demand_us = round(record.demand_ms * 1000)
+        request = Request(record.seq, demand_us, record.response_bytes, record.request_bytes)
         self._stream.write(request.encode())
 
     def _received(self, data: bytes) -> None:

@@ -29,7 +29,6 @@ class ClientFlow:
         source_host: str | None,
         on_end: EndCallback,
         *,
-        persistent: bool,
         timeout_s: float,
     ) -> None:
         """No socket yet: `send` opens it."""
@@ -37,7 +36,8 @@ class ClientFlow:
         self._target = target
         self._source_host = source_host
         self._on_end = on_end
-        self._persistent = persistent
+        self._last: RequestRecord | None = None
+        """After which none follows."""
         self._timeout_s = timeout_s
         self._records: dict[int, RequestRecord] = {}
         self._pending: set[int] = set()
@@ -47,12 +47,13 @@ class ClientFlow:
         self.usable = True
         """May be given one more request."""
 
-    def send(self, record: RequestRecord) -> None:
-        """Send the request. The end is told to `on_end`."""
+    def send(self, record: RequestRecord, *, last: bool) -> None:
+        """Send the request; after the `last` none follows. The end is told to `on_end`."""
         self._records[record.seq] = record
         self._pending.add(record.seq)
         record.target = str(self._target)
-        self.usable = self._persistent
+        self.usable = not last
+        self._last = record if last else None
         try:
             if self._sock is None:
                 self._sock = self._open()
@@ -81,7 +82,8 @@ class ClientFlow:
         return sock
 
     def _write(self, sock: socket.socket, record: RequestRecord) -> None:
-        request = Request(record.seq, round(record.demand_ms * 1000), record.response_bytes)
+        demand_us = round(record.demand_ms * 1000)
+        request = Request(record.seq, demand_us, record.response_bytes, record.request_bytes)
         try:
             sock.send(request.encode())
         except ConnectionRefusedError as error:
@@ -119,7 +121,7 @@ class ClientFlow:
     def _finish(self, record: RequestRecord, status: Status, reason: str | None) -> None:
         self._pending.discard(record.seq)
         self._on_end(record, status, reason)
-        if not self._persistent:
+        if self._last is not None and not self._pending:
             last_s = self._late_until_s(record) if status == "timeout" else self._loop.time()
             self._loop.call_at(last_s + COPIES_HEARD_S, self._close)
 

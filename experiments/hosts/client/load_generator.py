@@ -1,18 +1,21 @@
-"""The load generator: open loop, so a slow system gets no mercy.
+"""The load generator: sends what its plan says, when it says so.
 
-    python -m experiments.hosts.client.load_generator --client c1 --index 0 --target IP:PORT ...
+    python -m experiments.hosts.client.load_generator --client c1 --plan FILE --target IP:PORT ...
 
-Requests are sent at their intended times (Poisson, from the seed: experiments/plan/workload.py)
-whether earlier ones were answered or not, and latency is to be counted from the intended time.
-Request n of `--mode persistent` travels on connection n mod `--connections`, so which requests
-share a connection does not depend on the system under test either; a lost connection is opened anew
-for the next request. With `--protocol udp` a connection is a flow, a socket of its own. Every
-request ends at the latest `--timeout-ms` after its intended time; over UDP, answers that come later
-are noted.
+An open loop, so a slow system gets no mercy: requests are sent at their intended times (worked out
+from the seed: experiments/plan/workload/plan.py) whether earlier ones were answered or not, and
+latency is to be counted from the intended time. Only what the plan has wait for an answer (users of
+a closed loop) does so; its intended time is then the end of the request before and the time of
+thinking.
 
-Prints `ready` on stdout when the workload is drawn; starts at `--start-at` (CLOCK_MONOTONIC
-seconds). Nothing is written while requests are in flight. Exit status 1: it was not ready at the
-start, or its own numbers do not add up. SIGTERM and SIGINT end the run early, with all its files.
+Which requests share a connection is the plan's, so it does not depend on the system under test
+either; a lost connection is opened anew for the next request. With `--protocol udp` a connection is
+a flow, a socket of its own. Every request ends at the latest `--timeout-ms` after its intended
+time; over UDP, answers that come later are noted.
+
+Prints `ready` on stdout when the plan is read; starts at `--start-at` (CLOCK_MONOTONIC seconds).
+Nothing is written while requests are in flight. Exit status 1: it was not ready at the start, or
+its own numbers do not add up. SIGTERM and SIGINT end the run early, with all its files.
 """
 
 import argparse
@@ -28,24 +31,13 @@ import orjson
 
 from experiments.hosts.client.connection import ClientConnection
 from experiments.hosts.client.flow import COPIES_HEARD_S, ClientFlow
+from experiments.hosts.client.planned import Planned, read_plan
 from experiments.hosts.client.request_record import RequestRecord, Status
 from experiments.hosts.client.summary import InFlightSample, conservation, summarise
 from experiments.hosts.datagram_socket import udp_drops
 from experiments.hosts.precise_loop import new_precise_loop
-from experiments.hosts.process import (
-    address,
-    at_least_1,
-    raise_open_files_limit,
-    realtime_priority,
-)
-from experiments.plan.workload import (
-    DISTRIBUTIONS,
-    ClientStream,
-    Demand,
-    choices,
-    client_stream,
-)
-from experiments.wire.datagrams import MAX_RESPONSE_BYTES
+from experiments.hosts.process import address, raise_open_files_limit, realtime_priority
+from experiments.plan.workload.streams import choices
 
 SAMPLE_INTERVAL_S = 0.1
 
@@ -54,18 +46,20 @@ class LoadGenerator:
     """One client's run: what is to be sent, what is in flight, what came of it."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, options: argparse.Namespace, stream: ClientStream
+        self, loop: asyncio.AbstractEventLoop, options: argparse.Namespace, plan: Planned
     ) -> None:
         """Nothing is scheduled yet."""
         self._loop = loop
         self._options = options
-        # Plain Python numbers: a numpy scalar costs more at each touch.
-        self._arrivals_s: list[float] = stream.arrivals_s.tolist()
-        self._demands_ms: list[float] = (stream.demands_us / 1000).tolist()
+        self._plan = plan
+        self._next = 0
+        """Place in `plan.timed`."""
         self._choices = choices(options.seed, options.index, len(options.target))
         self._end_s = 0.0
-        self._slots: list[ClientConnection | ClientFlow | None] = [None] * options.connections
+        self._connections: dict[int, ClientConnection | ClientFlow] = {}
         self._timeouts: dict[int, asyncio.TimerHandle] = {}  # of the requests in flight
+        self._thinking = 0
+        """Users that will ask again."""
         self._listen_until_s = 0.0  # for late answers and second copies, over UDP
         self.records: list[RequestRecord] = []
         self.samples: list[InFlightSample] = []
@@ -80,51 +74,53 @@ class LoadGenerator:
         self._loop.call_at(self._end_s, self._stop_if_done)
 
     def _launch_due(self, start_s: float) -> None:
-        while len(self.records) < len(self._arrivals_s):
-            intended_s = start_s + self._arrivals_s[len(self.records)]
+        timed, arrivals_s = self._plan.timed, self._plan.arrivals_s
+        while self._next < len(timed):
+            seq = timed[self._next]
+            intended_s = start_s + arrivals_s[seq]
             if intended_s > self._loop.time():
                 self._loop.call_at(intended_s, self._launch_due, start_s)
                 return
-            self._launch(intended_s)
+            self._next += 1
+            self._launch(seq, intended_s)
 
-    def _launch(self, intended_s: float) -> None:
-        options = self._options
-        seq = len(self.records)
+    def _launch(self, seq: int, intended_s: float) -> None:
+        options, plan = self._options, self._plan
         record = RequestRecord(
-            options.client, seq, intended_s, self._demands_ms[seq], options.response_bytes
+            options.client,
+            seq,
+            intended_s,
+            plan.demands_us[seq] / 1000,
+            plan.response_bytes[seq],
+            plan.request_bytes[seq],
+            plan.connections[seq],
+            plan.users[seq],
         )
         if options.protocol == "udp":
             record.protocol, record.copies = "udp", 0
         self.records.append(record)
-        connection = self._connection_for(seq)
+        connection = self._connection_for(record.connection)
         deadline_s = intended_s + options.timeout_ms / 1000
         self._timeouts[seq] = self._loop.call_at(deadline_s, connection.time_out, record)
         record.sent_s = self._loop.time()
-        connection.send(record)
+        last = plan.last_of[record.connection] == seq
+        if last:
+            del self._connections[record.connection]
+        connection.send(record, last=last)
 
-    def _connection_for(self, seq: int) -> ClientConnection | ClientFlow:
-        slot = seq % len(self._slots)
-        connection = self._slots[slot]
+    def _connection_for(self, number: int) -> ClientConnection | ClientFlow:
+        connection = self._connections.get(number)
         if connection is None or not connection.usable:
-            connection = self._slots[slot] = self._new_connection()
+            connection = self._connections[number] = self._new_connection()
         return connection
 
     def _new_connection(self) -> ClientConnection | ClientFlow:
         options, loop = self._options, self._loop
         target = options.target[next(self._choices)]
-        persistent = options.mode == "persistent"
         if options.protocol == "tcp":
-            return ClientConnection(
-                loop, target, options.source, self._ended, persistent=persistent
-            )
-        return ClientFlow(
-            loop,
-            target,
-            options.source,
-            self._ended,
-            persistent=persistent,
-            timeout_s=options.timeout_ms / 1000,
-        )
+            return ClientConnection(loop, target, options.source, self._ended)
+        timeout_s = options.timeout_ms / 1000
+        return ClientFlow(loop, target, options.source, self._ended, timeout_s=timeout_s)
 
     def _ended(self, record: RequestRecord, status: Status, reason: str | None) -> None:
         record.status = status
@@ -136,7 +132,21 @@ class LoadGenerator:
             late_s = record.intended_s + 2 * self._options.timeout_ms / 1000
             heard_s = late_s if status == "timeout" else record.ended_s + COPIES_HEARD_S
             self._listen_until_s = max(self._listen_until_s, heard_s)
+        self._ask_again(record.seq, record.ended_s)
         self._stop_if_done()
+
+    def _ask_again(self, seq: int, ended_s: float) -> None:
+        """The user, if one waits for this request, thinks and sends the next."""
+        if (following := self._plan.following.get(seq)) is None:
+            return
+        intended_s = ended_s + self._plan.think_s[following]
+        if intended_s < self._end_s:
+            self._thinking += 1
+            self._loop.call_at(intended_s, self._launch_thought, following, intended_s)
+
+    def _launch_thought(self, seq: int, intended_s: float) -> None:
+        self._thinking -= 1
+        self._launch(seq, intended_s)
 
     def _sample_from(self, due_s: float) -> None:
         now_s = self._loop.time()
@@ -145,8 +155,8 @@ class LoadGenerator:
         self._loop.call_at(next_due_s, self._sample_from, next_due_s)
 
     def _stop_if_done(self) -> None:
-        all_launched = len(self.records) == len(self._arrivals_s)
-        if all_launched and not self._timeouts and self._loop.time() >= self._end_s:
+        over = self._next == len(self._plan.timed) and not self._thinking
+        if over and not self._timeouts and self._loop.time() >= self._end_s:
             self._loop.call_at(self._listen_until_s, self._loop.stop)
 
 
@@ -155,13 +165,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(argv)
     try:
-        workload = _workload(options)
-    except ValueError as error:
-        parser.error(str(error))
+        plan = read_plan(options.plan, options.client)
+    except (OSError, ValueError) as error:
+        parser.error(f"--plan {options.plan}: it cannot be read: {error}")
     raise_open_files_limit()
     drops_before = udp_drops()
     loop = new_precise_loop()
-    generator = LoadGenerator(loop, options, workload)
+    generator = LoadGenerator(loop, options, plan)
     start_s: float = options.start_at if options.start_at is not None else loop.time() + 0.1
     print("ready", flush=True)
     if loop.time() > start_s:
@@ -177,21 +187,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         loop.run_forever()
     own = {"realtime": realtime, "udp_drops": udp_drops() - drops_before}
     return _write_results(generator, options, (start_s, loop.time()), own)
-
-
-def _workload(options: argparse.Namespace) -> ClientStream:
-    if options.protocol == "udp" and options.response_bytes > MAX_RESPONSE_BYTES:
-        raise ValueError(
-            f"{options.response_bytes} bytes do not fit into one datagram; at most "
-            f"{MAX_RESPONSE_BYTES} do"
-        )
-    return client_stream(
-        options.seed,
-        options.index,
-        rate_per_s=options.rate,
-        duration_s=options.duration_s,
-        demand=Demand(options.distribution, options.mean_demand_ms, options.cv2),
-    )
 
 
 def _write_results(
@@ -220,7 +215,9 @@ def _write_lines(path: Path, rows: Iterable[object]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="experiments.hosts.client.load_generator")
     parser.add_argument("--client", required=True, help="name in the records, like c1")
-    parser.add_argument("--index", required=True, type=int, help="of the client's random streams")
+    parser.add_argument(
+        "--index", required=True, type=int, help="of the client's choice among targets"
+    )
     parser.add_argument(
         "--target",
         required=True,
@@ -230,17 +227,11 @@ def _parser() -> argparse.ArgumentParser:
         help="of several, each connection goes to one at random, by the seed",
     )
     parser.add_argument("--source", metavar="ADDRESS", help="own address (the kernel's choice)")
-    parser.add_argument("--seed", required=True, type=int)
-    parser.add_argument("--rate", required=True, type=float, help="requests/s of this client")
+    parser.add_argument("--plan", required=True, type=Path, metavar="FILE.parquet")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice among targets (0)")
     parser.add_argument("--duration-s", required=True, type=float, help="of the arrivals")
     parser.add_argument("--start-at", type=float, help="CLOCK_MONOTONIC seconds (in 100 ms)")
     parser.add_argument("--protocol", choices=("tcp", "udp"), default="tcp")
-    parser.add_argument("--mode", choices=("per_request", "persistent"), default="per_request")
-    parser.add_argument("--connections", type=at_least_1, default=1, help="if persistent (1)")
-    parser.add_argument("--mean-demand-ms", type=float, default=10.0)
-    parser.add_argument("--distribution", choices=DISTRIBUTIONS, default="exponential")
-    parser.add_argument("--cv2", type=float, default=4.0, help="of the demand, where it is free")
-    parser.add_argument("--response-bytes", type=int, default=1000, help="payload of each answer")
     parser.add_argument("--timeout-ms", type=float, default=5000.0, help="from the intended time")
     parser.add_argument("--requests", required=True, type=Path, metavar="FILE.jsonl")
     parser.add_argument("--samples", required=True, type=Path, metavar="FILE.jsonl")

@@ -35,6 +35,12 @@ class RequestRecord:
     demand_ms: float
     response_bytes: int
     """Payload asked for."""
+    request_bytes: int = 0
+    """Payload sent."""
+    connection: int = 0
+    """Of the plan: requests with the same number are to share a connection."""
+    user: int = -1
+    """Whose requests wait for one another; -1: nobody's."""
     sent_s: float | None = None
     connected_s: float | None = None
     first_byte_s: float | None = None

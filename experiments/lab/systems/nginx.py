@@ -141,7 +141,7 @@ def stream_blocks(scenario: Scenario, backends: Mapping[str, str], log: Path) ->
 
 
 def _one_answer(scenario: Scenario) -> bool:
-    return scenario.protocol == "udp" and scenario.workload.mode == "per_request"
+    return scenario.protocol == "udp" and scenario.workload.alone
 
 
 def _last_ms(text: str) -> float | None:

@@ -47,7 +47,7 @@ class NginySystem:
         self.records_exact = True
         self._at = f"{addresses[balancer]}:{PORT}"
         self._config = folder / "nginy.yaml"
-        self._seed = scenario.seed
+        self._seed = scenario.seed + scenario.balancers().index(balancer)
         with self._config.open("w") as stream:
             records = folder / "connections.jsonl"
             YAML(typ="safe").dump(_config(scenario, addresses, records), stream)
@@ -162,7 +162,7 @@ def _rule(scenario: Scenario) -> dict[str, object]:
     }
     if scenario.protocol == "udp":
         # A flow of one request is over when it has been answered.
-        once = {"responses": 1} if scenario.workload.mode == "per_request" else {}
+        once = {"responses": 1} if scenario.workload.alone else {}
         rule["udp"] = once | _written(balancer.udp)
     return {key: value for key, value in rule.items() if value}
 

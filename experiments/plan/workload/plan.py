@@ -252,12 +252,13 @@ def read_trace(path: Path) -> pd.DataFrame:
         )
     numbers = rows[[name for name in _TRACE_COLUMNS if name != "client"]]
     try:
-        bad = ~np.isfinite(numbers.to_numpy(float)) | (numbers.to_numpy(float) < 0)
+        values = numbers.to_numpy(float)
     except (TypeError, ValueError) as error:
         raise PlanError(f"workload.path {path}: not a number: {error}") from error
+    bad = ~np.isfinite(values) | (values < 0)
     if bad.any():
         place, column = (int(found[0]) for found in np.nonzero(bad))
-        name, value = str(numbers.columns[column]), float(numbers.iat[place, column])
+        name, value = str(numbers.columns[column]), values[place, column]
         raise PlanError(
             f"workload.path {path}: row {place + 1}: {name} is {value:g}, expected 0 or more"
         )

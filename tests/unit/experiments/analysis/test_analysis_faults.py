@@ -34,15 +34,15 @@ def connection(opened_s: float, *tried: str) -> dict[str, object]:
 
 
 def fault(at_s: float, action: str, backend: str, late_s: float = 0.0) -> dict[str, object]:
-    return {"at_s": at_s, "applied_s": at_s + late_s, "action": action, "backend": backend}
+    return {"at_s": at_s, "applied_s": at_s + late_s, "action": action, "subject": backend}
 
 
 def test_a_table_of_faults() -> None:
     faults = faults_frame(
         [
-            {"at_s": 5, "applied_s": 105.0, "action": "kill", "backend": "b2"},
-            {"at_s": 12, "applied_s": 112.0, "action": "restore", "backend": "b2"},
-            {"at_s": 14, "applied_s": 114.0, "action": "slow", "backend": "b1", "factor": 0.5},
+            {"at_s": 5, "applied_s": 105.0, "action": "kill", "subject": "b2"},
+            {"at_s": 12, "applied_s": 112.0, "action": "restore", "subject": "b2"},
+            {"at_s": 14, "applied_s": 114.0, "action": "slow", "subject": "b1", "value": 0.5},
         ],
         100.0,
     )
@@ -64,7 +64,7 @@ def test_a_table_of_faults() -> None:
 
 
 def test_after_a_kill_the_last_datagram_counts() -> None:
-    faults = faults_frame([{"at_s": 5, "applied_s": 5.0, "action": "kill", "backend": "b2"}], 0.0)
+    faults = faults_frame([{"at_s": 5, "applied_s": 5.0, "action": "kill", "subject": "b2"}], 0.0)
     sessions = [connection(t_s, "b2") for t_s in every(0.05, 0, 5)]
     ends = {"server_address": "10.0.0.4", "client_address": "10.0.0.3", "backend": "b2"}
     towards = {"server_address": "10.0.0.3", "client_address": "10.0.0.1", "backend": "b2"}
@@ -87,8 +87,8 @@ def test_after_a_kill_the_last_datagram_counts() -> None:
 
 
 def test_of_udp_the_requests_that_were_answered_tell_when_a_backend_is_back() -> None:
-    kill = {"at_s": 5, "applied_s": 5.0, "action": "kill", "backend": "b2"}
-    back = {"at_s": 9, "applied_s": 9.0, "action": "restore", "backend": "b2"}
+    kill = {"at_s": 5, "applied_s": 5.0, "action": "kill", "subject": "b2"}
+    back = {"at_s": 9, "applied_s": 9.0, "action": "restore", "subject": "b2"}
     requests = shares(0, 20, 1, 0, 1)
     answered = [*every(0.05, 0, 5), *every(0.05, 9.6, 20)]
     own = pd.DataFrame({"sent_s": answered, "received_s": answered, "backend": "b2"})

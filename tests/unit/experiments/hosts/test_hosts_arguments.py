@@ -14,7 +14,7 @@ LOAD = {
     "--index": "0",
     "--target": "127.0.0.1:1",
     "--seed": "1",
-    "--rate": "1",
+    "--plan": "/nowhere/plan.parquet",
     "--duration-s": "1",
     "--requests": "/nowhere/requests",
     "--samples": "/nowhere/samples",
@@ -31,10 +31,8 @@ def argv(options: dict[str, str]) -> list[str]:
     ("option", "value", "message"),
     [
         ("--target", "somewhere:80", "not ADDRESS:PORT"),
-        ("--connections", "0", "below 1"),
-        ("--distribution", "gaussian", "invalid choice"),
-        ("--rate", "-1", "no such load"),
-        ("--mean-demand-ms", "0", "mean demand"),
+        ("--plan", "/nowhere/plan.parquet", "it cannot be read"),
+        ("--plan", "/dev/null", "it cannot be read"),
     ],
 )
 def test_load_generator(

@@ -18,7 +18,7 @@ from experiments.wire.stream import (
 
 U32 = st.integers(0, 2**32 - 1)
 U64 = st.integers(0, 2**64 - 1)
-REQUESTS = st.builds(Request, U64, U32, U32)
+REQUESTS = st.builds(Request, U64, U32, U32, st.integers(0, 300))
 BACKEND_IDS = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8
 )
@@ -39,7 +39,8 @@ def cut(data: bytes, sizes: list[int]) -> list[bytes]:
 @given(st.lists(REQUESTS, max_size=5), st.lists(st.integers(0, 40)))
 def test_requests_arrive_whole(requests: list[Request], sizes: list[int]) -> None:
     stream = b"".join(request.encode() for request in requests)
-    assert len(stream) == REQUEST_BYTES * len(requests)
+    payload_bytes = sum(request.payload_bytes for request in requests)
+    assert len(stream) == REQUEST_BYTES * len(requests) + payload_bytes
     reader = RequestReader()
     assert [r for piece in cut(stream, sizes) for r in reader.feed(piece)] == requests
 
@@ -86,4 +87,4 @@ def test_ids_that_cannot_travel_are_refused(backend_id: str) -> None:
 
 
 def test_header_sizes_are_as_documented() -> None:
-    assert (REQUEST_BYTES, RESPONSE_HEADER_BYTES) == (24, 60)
+    assert (REQUEST_BYTES, RESPONSE_HEADER_BYTES) == (28, 60)

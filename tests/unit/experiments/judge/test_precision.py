@@ -28,27 +28,27 @@ def late(p99_ms: float | None, max_ms: float | None = None) -> DirectionCounters
 
 
 @pytest.mark.parametrize(
-    ("protocol", "mode", "response_bytes", "trips"),
+    ("protocol", "alone", "response_bytes", "trips"),
     [
-        ("udp", "per_request", 60_000, 1),
-        ("tcp", "persistent", 500, 1),
-        ("tcp", "per_request", 0, 2),
-        ("tcp", "per_request", 14_480, 2),
-        ("tcp", "per_request", 14_481, 3),
-        ("tcp", "per_request", 20_000, 3),  # the README's three round trips
-        ("tcp", "persistent", 20_000, 2),
-        ("tcp", "per_request", 1448 * (10 + 20 + 40), 4),
+        ("udp", True, 60_000, 1),
+        ("tcp", False, 500, 1),
+        ("tcp", True, 0, 2),
+        ("tcp", True, 14_480, 2),
+        ("tcp", True, 14_481, 3),
+        ("tcp", True, 20_000, 3),  # the README's three round trips
+        ("tcp", False, 20_000, 2),
+        ("tcp", True, 1448 * (10 + 20 + 40), 4),
     ],
 )
 def test_round_trips_of_a_request(
-    protocol: str, mode: str, response_bytes: int, trips: int
+    protocol: str, alone: bool, response_bytes: int, trips: int
 ) -> None:
-    assert round_trips(protocol, mode, response_bytes) == trips
+    assert round_trips(protocol, response_bytes, alone=alone) == trips
 
 
 def test_every_packet_that_a_request_waits_for_may_be_late() -> None:
     counters = {"c1->s1": late(0.5), "s1->c1": late(0.1), "c2->s1": late(0.2), "s1->c2": late(0.3)}
-    assert links_ms(SHAPE, counters, 3) == pytest.approx(3 * 0.5 + 3 * 0.3)
+    assert links_ms(SHAPE, counters, 3) == pytest.approx(3 * (0.5 + 0.1))
 
 
 def test_links_of_balancer_and_backends_are_on_the_way_too() -> None:

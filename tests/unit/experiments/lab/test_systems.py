@@ -9,7 +9,7 @@ import pytest
 from experiments.lab.systems import SYSTEMS
 from experiments.lab.systems.nginx import ALGORITHMS, Nginx
 from experiments.plan.scenario import Scenario, ScenarioError, parse_scenario
-from experiments.plan.workload import choices
+from experiments.plan.workload.streams import choices
 
 HOSTS = {"lb": "10.0.0.1", "c1": "10.0.1.1", "b1": "10.0.2.1", "b2": "10.0.2.2"}
 

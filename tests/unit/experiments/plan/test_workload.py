@@ -6,11 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from experiments.plan.workload import (
-    Demand,
-    Distribution,
-    client_stream,
-)
+from experiments.plan.workload.laws import Demand, Distribution
+from experiments.plan.workload.streams import client_stream
 
 EXPONENTIAL = Demand("exponential", mean_ms=10)
 

@@ -64,7 +64,7 @@ def test_faults_are_shown_with_what_their_times_mean(tmp_path: Path, screen: Con
     turns = [f"b{i % 4 + 1}" for i in range(len(requests))]
     requests = requests.sort_values("sent_s").assign(backend=turns, status="ok")
     end_s = requests["sent_s"].max()
-    first = {"at_s": 0.25 * end_s, "applied_s": 0.25 * end_s, "action": "kill", "backend": "b2"}
+    first = {"at_s": 0.25 * end_s, "applied_s": 0.25 * end_s, "action": "kill", "subject": "b2"}
     faults = to_arrow("faults", faults_frame([first], 0.0))
     pq.write_table(faults, tmp_path / ONE / "faults.parquet")
     gone = (requests["sent_s"] >= 0.25 * end_s) & (requests["backend"] == "b2")

@@ -232,7 +232,7 @@ def test_what_a_version_must_have_is_missed(tmp_path: Path, missing: str, versio
 
 def test_faults_are_relative_to_the_start_of_load(tmp_path: Path) -> None:
     writer = finished(tmp_path / "run")
-    fault = {"at_s": 5.0, "applied_s": 105.02, "action": "slow", "backend": "b1", "factor": 0.25}
+    fault = {"at_s": 5.0, "applied_s": 105.02, "action": "slow", "subject": "b1", "value": 0.25}
     writer.write_table("faults", faults_frame([fault], 100.0))
     (row,) = load_run(tmp_path / "run").faults.to_dict("records")
     assert row == {**fault, "applied_s": pytest.approx(5.02)}

@@ -210,3 +210,9 @@ def test_counts_begin_again_without_disturbing_the_packets_held():
     assert (schedule.seen, schedule.dropped, schedule.lateness.late) == (0, 0, 0)
     assert schedule.release(0.02) == 1
     assert schedule.lateness.late == 1
+
+
+def test_a_packet_that_the_kernel_queued_late_is_not_let_go_early():
+    stamped, queued_after_empty = 5.0005, 5.0008
+    came_s = arrival_s(stamped, empty_s=queued_after_empty, released_s=5.0001, read_s=5.001)
+    assert came_s == stamped
