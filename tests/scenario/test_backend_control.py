@@ -5,17 +5,21 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from experiments.hosts.backend.udp_front import HEALTH_ANSWER, HEALTH_QUESTION
 from experiments.lab.backends import Backends
+from experiments.lab.faults import Faults
 from experiments.lab.ports import AGENT_PORT, BACKEND_PORT, HEALTH_PORT
 from experiments.lab.processes import HostProcess, ProcessFailed, ProcessGroup
 from experiments.plan.scenario import Scenario, parse_scenario
 from nginy.backend.load import parse_probe_answer, parse_report, probe_request
 from tests.scenario.loopback_testbed import DEADLINE_S, LoopbackTestbed, _popen, free_port
+from topologies.shapes.shape import LinkSpec
 
 
 def say(at: tuple[str, int], datagram: bytes) -> bytes:
@@ -78,12 +82,20 @@ class FaultyTestbed:
     """Backends of a scenario on one loopback address, their faults applied when the test says."""
 
     def __init__(self, group: ProcessGroup, scenario: Scenario, host: str, folder: Path) -> None:
-        self.backends = Backends(group, scenario, lambda _: host, "lb", folder)
+        self.backends = Backends(group, scenario, lambda _: host, folder)
+        self.shape = scenario.changing_topology()
+        self.changed: list[Mapping[str, LinkSpec]] = []
+        self.restarted: list[str] = []
+        self.faults = Faults(scenario.faults, self.backends, self, self.restarted.append)
         self.host = host
+
+    def change_links(self, specs: Mapping[str, LinkSpec]) -> None:
+        """There are none: note it."""
+        self.changed.append(specs)
 
     def apply(self, until_s: float) -> None:
         """All faults that are due in the first `until_s` seconds."""
-        while self.backends.apply_due(time.monotonic() - until_s) < 0:
+        while self.faults.apply_due(time.monotonic() - until_s) < 0:
             pass
 
     def process(self, name: str) -> HostProcess:
@@ -120,7 +132,7 @@ def test_killed_and_started_again(tmp_path: Path, host: str) -> None:
     names = [path.name for path in testbed.backends.samples()]
     assert names == ["samples-b1.jsonl", "samples-b1-1.jsonl"]
     assert all((tmp_path / name).stat().st_size > 0 for name in names)
-    assert [str(each.fault) for each in testbed.backends.applied] == ["kill b1", "restore b1"]
+    assert [str(each.fault) for each in testbed.faults.applied] == ["kill b1", "restore b1"]
 
 
 def test_drained_and_ready_again(tmp_path: Path, host: str) -> None:
@@ -132,7 +144,7 @@ def test_drained_and_ready_again(tmp_path: Path, host: str) -> None:
             testbed.apply(until_s)
             assert ask((host, AGENT_PORT)) == answer
         began_s = time.monotonic()
-        assert all(each.applied_s <= began_s for each in testbed.backends.applied)
+        assert all(each.applied_s <= began_s for each in testbed.faults.applied)
 
 
 @pytest.mark.slow
@@ -147,6 +159,75 @@ def test_slowed_and_fast_again(tmp_path: Path, host: str) -> None:
             for request in traffic.requests:
                 service_ms = factor * request["demand_ms"]
                 assert request["service_ms"] == pytest.approx(service_ms, abs=0.002)
+
+
+def test_paused_and_at_work_again(tmp_path: Path, host: str) -> None:
+    scenario = one_backend([{"at": "1 s", "pause": "b1"}, {"at": "2 s", "restore": "b1"}])
+    with ProcessGroup(_popen, tmp_path) as group:
+        testbed = FaultyTestbed(group, scenario, host, tmp_path)
+        testbed.backends.start()
+        status = Path(f"/proc/{testbed.process('b1').pid}/status")
+        for until_s, state in ((1.5, "T (stopped)"), (2.5, "S (sleeping)")):
+            testbed.apply(until_s)
+            deadline_s = time.monotonic() + DEADLINE_S
+            while f"State:\t{state}" not in status.read_text():
+                assert time.monotonic() < deadline_s, status.read_text()
+        assert testbed.backends.paused == {"b1"}
+
+
+def test_who_is_paused_at_the_end_is_stopped_all_the_same(tmp_path: Path, host: str) -> None:
+    with ProcessGroup(_popen, tmp_path) as group:
+        testbed = FaultyTestbed(group, one_backend([{"at": "1 s", "pause": "b1"}]), host, tmp_path)
+        testbed.backends.start()
+        testbed.apply(1.5)
+        testbed.backends.stop()
+
+
+def test_hangs_and_answers_again(tmp_path: Path, host: str) -> None:
+    scenario = one_backend([{"at": "1 s", "hang": "b1"}, {"at": "2 s", "restore": "b1"}])
+    with ProcessGroup(_popen, tmp_path) as group, LoopbackTestbed(tmp_path) as clients:
+        testbed = FaultyTestbed(group, scenario, host, tmp_path)
+        testbed.backends.start()
+        for until_s, status in ((0.5, "ok"), (1.5, "timeout"), (2.5, "ok")):
+            testbed.apply(until_s)
+            traffic = clients.send(f"{host}:{BACKEND_PORT}", rate=30, timeout_ms=500)
+            assert {request["status"] for request in traffic.requests} == {status}
+        assert ask((host, HEALTH_PORT)) == b""
+
+
+def test_resets_in_the_middle_of_answers(tmp_path: Path, host: str) -> None:
+    scenario = one_backend([{"at": "1 s", "reset_after": "b1 500 bytes"}])
+    with ProcessGroup(_popen, tmp_path) as group, LoopbackTestbed(tmp_path) as clients:
+        testbed = FaultyTestbed(group, scenario, host, tmp_path)
+        testbed.backends.start()
+        testbed.apply(1.5)
+        traffic = clients.send(f"{host}:{BACKEND_PORT}", rate=30)
+        assert {request["status"] for request in traffic.requests} == {"reset"}
+        assert {request["bytes_received"] for request in traffic.requests} <= {0, 440}
+
+
+def test_links_are_changed_and_are_what_they_were_again(tmp_path: Path, host: str) -> None:
+    scenario = parse_scenario(
+        {
+            "network": {"client_link": {"delay_ms": 20, "jitter_ms": 2, "loss_pct": 1}},
+            "faults": [
+                {"at": "1 s", "loss": "c1 30 %"},
+                {"at": "2 s", "restore": "c1"},
+                {"at": "3 s", "partition": ["b1", "b2"]},
+                {"at": "4 s", "restart": "lb"},
+            ],
+        },
+        "test",
+    )
+    with ProcessGroup(_popen, tmp_path) as group:
+        testbed = FaultyTestbed(group, scenario, host, tmp_path)
+        testbed.apply(5)
+    asked = scenario.topology.link("c1-s1").specs
+    lossy = {name: replace(spec, loss_pct=30) for name, spec in asked.items()}
+    cut = LinkSpec(loss_pct=100)
+    ways = ("b1->s1", "s1->b1", "b2->s1", "s1->b2")
+    assert testbed.changed == [lossy, asked, dict.fromkeys(ways, cut)]
+    assert testbed.restarted == ["lb"]
 
 
 def test_a_backend_that_dies_without_a_fault_is_named(tmp_path: Path, host: str) -> None:

@@ -38,6 +38,7 @@ from experiments.hosts.datagram_socket import udp_drops
 from experiments.hosts.precise_loop import new_precise_loop
 from experiments.hosts.process import address, raise_open_files_limit, realtime_priority
 from experiments.plan.workload.streams import choices
+from experiments.wire.datagrams import MAX_RESPONSE_BYTES
 
 SAMPLE_INTERVAL_S = 0.1
 
@@ -166,6 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         plan = read_plan(options.plan, options.client)
+        _check_sizes(plan, options.protocol)
     except (OSError, ValueError) as error:
         parser.error(f"--plan {options.plan}: it cannot be read: {error}")
     raise_open_files_limit()
@@ -187,6 +189,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         loop.run_forever()
     own = {"realtime": realtime, "udp_drops": udp_drops() - drops_before}
     return _write_results(generator, options, (start_s, loop.time()), own)
+
+
+def _check_sizes(plan: Planned, protocol: str) -> None:
+    most = max((*plan.response_bytes, *plan.request_bytes), default=0)
+    if protocol == "udp" and most > MAX_RESPONSE_BYTES:
+        raise ValueError(
+            f"{most} bytes do not fit into one datagram; at most {MAX_RESPONSE_BYTES} do"
+        )
 
 
 def _write_results(
