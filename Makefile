@@ -24,10 +24,10 @@ OVERRIDES = $(call override,PROTO,proto) \
 	$(call override,SYSTEM,system) $(call override,ALG,alg) $(call override,LOSS,loss) $(call override,DELAY,delay) \
 	$(call override,RATE,rate) $(call override,BACKENDS,backends) $(call override,CLIENTS,clients) \
 	$(call override,LOAD,load) $(call override,DURATION,duration) $(call override,SEED,seed) \
-	$(call override,WARMUP,warmup) $(call override,PRECISION,precision)
+	$(call override,WARMUP,warmup) $(call override,PRECISION,precision) $(call override,SHAPE,shape) $(call override,CC,cc)
 
 # A misspelt variable (LOS=1) would otherwise be ignored, and the run be another than was asked.
-VARIABLES := ALG SYSTEM PROTO SCENARIO LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION WARMUP SEED PRECISION FIGURES SWEEP RUNS ONLY PYTHON
+VARIABLES := ALG SYSTEM PROTO SCENARIO SHAPE CC LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION WARMUP SEED PRECISION FIGURES SWEEP RUNS ONLY PYTHON
 SCENARIOS = $(basename $(notdir $(sort $(wildcard experiments/scenarios/*.yaml))))
 # A value with a blank (RUNS) is several words here, of which only the first has a name.
 GIVEN := $(foreach given,$(MAKEOVERRIDES),$(if $(findstring =,$(given)),$(firstword $(subst =, ,$(given)))))
@@ -43,13 +43,16 @@ help: ## this text
 	@echo "make experiment takes (defaults in experiments/scenarios/default.yaml, of UDP in udp.yaml):"
 	@echo "  ALG       round_robin | least_conn | random_two | ketama | least_time | peak_ewma | prequal"
 	@echo "            | adaptive | ...: .venv/bin/nginy algorithms lists all              ALG=least_conn"
-	@echo "  SYSTEM    nginy | nginx | direct (no balancer, clients choose: ALG=random)     SYSTEM=nginx"
+	@echo "  SYSTEM    nginy | nginx | haproxy | direct (no balancer, clients choose: ALG=random)  SYSTEM=nginx"
 	@echo "  PROTO     tcp | udp                                                           PROTO=udp"
 	@echo "  SCENARIO  a file with more (faults, options of the algorithm, health checks,"
 	@echo "            weights), or the name of one: $(SCENARIOS)   SCENARIO=failover"
 	@echo "  LOSS      packet loss in percent, each direction, on every client link        LOSS=1"
 	@echo "  DELAY     one-way delay in ms, each direction, on every client link           DELAY=20"
 	@echo "  RATE      rate in Mbit/s, each direction, of every client link                RATE=100"
+	@echo "  SHAPE     star | dumbbell (a shared bottleneck) | two_sites (near and far backends)"
+	@echo "            | leaf_spine (racks) | chain (several balancers)                    SHAPE=dumbbell"
+	@echo "  CC        TCP's congestion control in every host: cubic | reno | bbr          CC=bbr"
 	@echo "  BACKENDS  number of backends                                                  BACKENDS=4"
 	@echo "  CLIENTS   number of client hosts                                              CLIENTS=3"
 	@echo "  LOAD      offered load as a fraction of the backends' capacity                LOAD=0.7"
@@ -68,7 +71,7 @@ setup: ## install what is missing (Debian packages, .venv); the other targets do
 	@experiments/setup.sh
 
 experiment: setup ## one run in a virtual network: make experiment ALG=least_conn LOSS=1 DELAY=20
-	@$(if $(filter nginx,$(SYSTEM)),experiments/setup.sh --bench)
+	@$(if $(filter nginx haproxy,$(SYSTEM)),experiments/setup.sh --bench)
 	@$(ROOT) $(PY) -m experiments run $(call override,SCENARIO,scenario) $(OVERRIDES) $(call override,FIGURES,figures)
 
 SWEEP ?= default

@@ -22,6 +22,7 @@ from experiments.lab.doctor import report, show
 from experiments.lab.ownership import hand_back
 from experiments.lab.processes import ProcessFailed
 from experiments.lab.systems import SYSTEMS
+from experiments.plan.network import SHAPES
 from experiments.plan.scenario import Scenario, ScenarioError, load_scenario, named_file
 from experiments.plan.sweep import (
     Cell,
@@ -87,6 +88,8 @@ _OPTIONS = (
         type=click.FloatRange(0.1, 10_000),
         help="Rate of every client link in Mbit/s, each direction.",
     ),
+    click.option("--shape", type=click.Choice(SHAPES[:-1]), help="Of the network."),
+    click.option("--cc", help="TCP's congestion control in every host: cubic, reno, bbr."),
     click.option("--backends", type=click.IntRange(1, 50), help="Number of backends."),
     click.option("--clients", type=click.IntRange(1, 50), help="Number of client hosts."),
     click.option(
@@ -160,6 +163,8 @@ _KEYS = {
     "loss": "network.client_link.loss_pct",
     "delay": "network.client_link.delay_ms",
     "rate": "network.client_link.rate_mbps",
+    "shape": "network.shape",
+    "cc": "network.congestion_control",
     "backends": "network.backends",
     "clients": "network.clients",
     "load": "workload.load",

@@ -36,7 +36,7 @@ def run_caption(run: Run) -> Caption:
         subject=f"{where.name}{', UDP' if where.protocol == 'udp' else ''}, "
         f"{counted(where.clients, 'client')}, "
         f"{counted(len(where.backends), 'backend')}, "
-        f"open loop at load {where.load:g}",
+        f"{'' if where.shape == 'star' else f'{where.shape} network, '}{where.offered}",
         n=f"n = {len(measured)} requests offered from {begin_s:g} s to {end_s:g} s",
         seeds=f"seed {where.seed}",
         links=measured_links([run.calibration]),
@@ -51,7 +51,7 @@ def sweep_caption(runs: Sequence[Run], made: Made | None = None) -> Caption:
     seeds = sorted({where.seed for where in conditions})
     invalid = sum(not run.verdict["valid"] for run in runs)
     return Caption(
-        subject=f"open loop at load {_span([where.load for where in conditions], '')}",
+        subject=_offered(conditions),
         n=f"n = {len(runs)} runs{f' ({made})' if made else ''}; points are means over replicates "
         "(one seed each), bars their 95 % t intervals",
         seeds=f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}",
@@ -60,6 +60,13 @@ def sweep_caption(runs: Sequence[Run], made: Made | None = None) -> Caption:
         + _labelled([run.verdict for run in runs])
         + _worst_uncertainty([run.verdict for run in runs]),
     )
+
+
+def _offered(conditions: Sequence[Conditions]) -> str:
+    loads = [where.load for where in conditions if where.load is not None]
+    if len(loads) == len(conditions) and {where.kind for where in conditions} == {"requests"}:
+        return f"open loop at load {_span(loads, '')}"
+    return "; ".join(dict.fromkeys(where.offered for where in conditions))
 
 
 def _run_verdict(verdict: Mapping[str, Any]) -> str:

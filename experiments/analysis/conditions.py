@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.analysis.capacity import capacities
 from experiments.plan.faults import Fault
@@ -10,7 +10,8 @@ from experiments.plan.faults import Fault
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """From a manifest's scenario. Loss, delay (one way) and rate are the client links'."""
+    """From a manifest's scenario. Loss, delay (one way) and rate are what the first client's link
+    does to what leaves the client."""
 
     algorithm: str
     seed: int
@@ -20,7 +21,8 @@ class Conditions:
     loss_pct: float
     delay_ms: float
     rate_mbps: float | None
-    load: float
+    load: float | None
+    """None: what is offered does not follow from the backends' capacity."""
     timeout_ms: float
     warmup_s: float
     duration_s: float
@@ -29,6 +31,21 @@ class Conditions:
     speeds: tuple[float, ...] = ()
     """Empty: all alike."""
     faults: tuple[Fault, ...] = ()
+    shape: str = "star"
+    kind: str = "requests"
+
+    @property
+    def offered(self) -> str:
+        """What was asked of the system: `open loop at load 0.7`, `closed loop of 20 users`."""
+        if self.load is not None:
+            lived = "long-lived connections, " if self.kind == "long_lived" else ""
+            return f"{lived}open loop at load {self.load:g}"
+        return {
+            "closed": "closed loop (latencies are not those of an open loop)",
+            "bulk": "bulk transfers",
+            "trace": "a trace",
+            "calls": "calls",
+        }.get(self.kind, self.kind)
 
     @property
     def window_s(self) -> tuple[float, float]:
@@ -43,7 +60,7 @@ class Conditions:
     @property
     def overloaded(self) -> bool:
         """Whether queues grow without end, so that no mean and no percentile of latency exists."""
-        return self.load >= 1
+        return self.load is not None and self.load >= 1
 
     def capacities(self, window_s: tuple[float, float] | None = None) -> tuple[float, ...]:
         """What each backend could take in that time (default: the measured one): in proportion to
@@ -57,18 +74,18 @@ class Conditions:
         """Read `manifest["scenario"]`; KeyError names a setting it lacks."""
         scenario = manifest["scenario"]
         network, workload = scenario["network"], scenario["workload"]
-        count = network["backends"]
-        link = network["client_link"]
+        there = network_of(network)
+        count = len(there.backends)
         return cls(
             algorithm=scenario["algorithm"],
             seed=scenario["seed"],
-            clients=network["clients"],
-            backends=tuple(f"b{index + 1}" for index in range(count)),
+            clients=there.clients,
+            backends=there.backends,
             weights=tuple(scenario["backends"]["weights"]) or (1,) * count,
-            loss_pct=link["loss_pct"],
-            delay_ms=link["delay_ms"],
-            rate_mbps=link["rate_mbps"],
-            load=workload["load"],
+            loss_pct=there.link["loss_pct"],
+            delay_ms=there.link["delay_ms"],
+            rate_mbps=there.link["rate_mbps"],
+            load=workload.get("load"),
             timeout_ms=workload["timeout_ms"],
             warmup_s=scenario["warmup_s"],
             duration_s=scenario["duration_s"],
@@ -76,4 +93,33 @@ class Conditions:
             system=scenario.get("system", "nginy"),
             speeds=tuple(scenario["backends"].get("speeds", ())),
             faults=tuple(Fault.model_validate(fault) for fault in scenario.get("faults", ())),
+            shape=network.get("shape", "star"),
+            kind=workload.get("kind", "requests"),
         )
+
+
+class There(NamedTuple):
+    """Of a network: how many clients, which backends, the first client's link."""
+
+    clients: int
+    backends: tuple[str, ...]
+    link: Mapping[str, Any]
+
+
+def network_of(network: Mapping[str, Any]) -> There:
+    """From a manifest's `network`; KeyError names a setting it lacks."""
+    if network.get("shape") != "custom":
+        backends = tuple(f"b{index + 1}" for index in range(network["backends"]))
+        return There(network["clients"], backends, _leaving(network["client_link"]))
+    hosts = network["hosts"]
+    clients, backends = (
+        tuple(host["name"] for host in hosts if host["role"] == role)
+        for role in ("client", "backend")
+    )
+    (own,) = (link for link in network["links"] if clients[0] in link["between"])
+    return There(len(clients), backends, _leaving(own))
+
+
+def _leaving(link: Mapping[str, Any]) -> dict[str, Any]:
+    up = {name: value for name, value in (link.get("up") or {}).items() if value is not None}
+    return {**link, **up}

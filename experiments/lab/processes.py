@@ -3,7 +3,8 @@
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,10 +22,18 @@ class HostProcess:
     """One program in a virtual host; all it prints goes to a log file in the run folder."""
 
     def __init__(
-        self, popen: Popen, host: str, argv: Sequence[str], log: Path, *, commanded: bool = False
+        self,
+        popen: Popen,
+        host: str,
+        argv: Sequence[str],
+        log: Path,
+        *,
+        commanded: bool = False,
+        exit_codes: Collection[int] = (0,),
     ) -> None:
         """Start `argv` in `host`; use `ProcessGroup.start`. `commanded`: `command` will be used."""
         self.host = host
+        self._exit_codes = exit_codes
         self._log = log
         with log.open("wb") as output:
             self._process = popen(
@@ -68,7 +77,7 @@ class HostProcess:
     def running(self) -> bool:
         """Whether it still runs; ProcessFailed if it ended with an error."""
         code = self._process.poll()
-        if code not in (None, 0):
+        if code is not None and code not in self._exit_codes:
             raise ProcessFailed(f"{self} exited with {code}{self._quote()}")
         return code is None
 
@@ -122,11 +131,21 @@ class ProcessGroup:
         self._processes: list[HostProcess] = []
 
     def start(
-        self, host: str, name: str, argv: Sequence[str], *, commanded: bool = False
+        self,
+        host: str,
+        name: str,
+        argv: Sequence[str],
+        *,
+        commanded: bool = False,
+        exit_codes: Collection[int] = (0,),
     ) -> HostProcess:
-        """Start `argv` in `host`; its log is `<name>-<host>.log`."""
-        log = self._logs / f"{name}-{host}.log"
-        process = HostProcess(self._popen, host, argv, log, commanded=commanded)
+        """Start `argv` in `host`; its log is `<name>-<host>.log`, or where there is one, `-1` and
+        so on at its end. `exit_codes`: of a good end."""
+        names = (f"{name}-{host}{f'-{number}' if number else ''}.log" for number in count())
+        log = next(path for each in names if not (path := self._logs / each).exists())
+        process = HostProcess(
+            self._popen, host, argv, log, commanded=commanded, exit_codes=exit_codes
+        )
         self._processes.append(process)
         return process
 

@@ -74,7 +74,7 @@ class Scenario(SettingsModel):
     schema_version: Literal[1] = 1
     name: str = Field("default", pattern=r"^[a-z0-9][a-z0-9_-]*$")
     protocol: Literal["tcp", "udp"] = "tcp"
-    system: Literal["nginy", "nginx", "direct"] = "nginy"
+    system: Literal["nginy", "nginx", "haproxy", "direct"] = "nginy"
     algorithm: str = "round_robin"
     algorithm_options: dict[str, Any] = Field(default_factory=dict)
     network: NetworkSettings = StarNetwork()

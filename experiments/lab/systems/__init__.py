@@ -2,11 +2,13 @@
 
 from experiments.lab.systems.contract import SystemKind
 from experiments.lab.systems.direct import DirectKind
+from experiments.lab.systems.haproxy import HAProxyKind
 from experiments.lab.systems.nginx import NginxKind
 from experiments.lab.systems.nginy import NginyKind
 
 SYSTEMS: dict[str, SystemKind] = {
     "nginy": NginyKind(),
     "nginx": NginxKind(),
+    "haproxy": HAProxyKind(),
     "direct": DirectKind(),
 }
