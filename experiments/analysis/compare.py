@@ -74,7 +74,7 @@ def differences(
         for where, by_seed in _by_seed(once, value, others)
         for first, second in _pairs(by_seed.columns, baseline)
     ]
-    corrected = _holm([p for *_, (_, p) in found])
+    corrected = holm([p for *_, (_, p) in found])
     return [
         Difference(first, second, where, value, **asdict(interval), p_holm=p)
         for (first, second, where, (interval, _)), p in zip(found, corrected, strict=True)
@@ -142,7 +142,7 @@ def _interval(difference: "pd.Series[float]") -> tuple[Interval, float]:
     return interval, float(stats.ttest_1samp(pairs, 0.0).pvalue)
 
 
-def _holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusted p values in the same order; NaN stays and does not count."""
     known = [index for index, p in enumerate(p_values) if not np.isnan(p)]
     corrected = [float("nan")] * len(p_values)

@@ -31,6 +31,7 @@ class Conditions:
     speeds: tuple[float, ...] = ()
     """Empty: all alike."""
     faults: tuple[Fault, ...] = ()
+    label: str | None = None
     shape: str = "star"
     kind: str = "requests"
 
@@ -54,7 +55,9 @@ class Conditions:
 
     @property
     def name(self) -> str:
-        """What is compared: `least_conn`, `nginx:least_conn`."""
+        """What is compared: `least_conn`, `nginx:least_conn`, or its label."""
+        if self.label:
+            return self.label
         return self.algorithm if self.system == "nginy" else f"{self.system}:{self.algorithm}"
 
     @property
@@ -93,6 +96,7 @@ class Conditions:
             system=scenario.get("system", "nginy"),
             speeds=tuple(scenario["backends"].get("speeds", ())),
             faults=tuple(Fault.model_validate(fault) for fault in scenario.get("faults", ())),
+            label=scenario.get("label"),
             shape=network.get("shape", "star"),
             kind=workload.get("kind", "requests"),
         )

@@ -32,7 +32,9 @@ def summarise(run: Run) -> dict[str, float | str | bool]:
 
     Percentiles are infinite where censored, and NaN from load 1 on, where they only say how long
     the run was; `jain` is over requests, `jain_random_low` what an
-    honest random balancer falls below once in a thousand runs. With UDP also the counts of
+    honest random balancer falls below once in a thousand runs. `served_ms`: mean time of answered
+    requests at their backend, waiting and served; `second_share`: of all requests, those that took
+    a second or more. With UDP also the counts of
     `experiments.analysis.datagrams.DatagramCounts`.
     """
     where = Conditions.of_manifest(run.manifest)
@@ -41,6 +43,7 @@ def summarise(run: Run) -> dict[str, float | str | bool]:
     decisions = connections_used(run.requests, where.window_s)
     could_take = where.capacities()
     fairness = fairness_verdict(load["requests"].to_list(), could_take, decisions=decisions)
+    answered = requests[requests["status"] == "ok"]
     latency = {
         f"p{100 * item.probability:g}_ms".replace(".", "_"): (
             float("nan") if where.overloaded else item.latency_ms
@@ -60,6 +63,9 @@ def summarise(run: Run) -> dict[str, float | str | bool]:
         "unanswered_share": censored_share(requests),
         "shed_share": float((requests["status"] == "rejected").mean()) if len(requests) else 0.0,
         **(asdict(count_datagrams(requests)) if where.protocol == "udp" else {}),
+        "served_ms": float((answered["wait_ms"] + answered["service_ms"]).mean()),
+        "mean_ms": float("nan") if where.overloaded else float(answered["latency_ms"].mean()),
+        "second_share": float((requests["latency_ms"] >= 1000).mean()) if len(requests) else 0.0,
         **latency,
         "jain": fairness.jain,
         "jain_random_mean": fairness.floor.mean,

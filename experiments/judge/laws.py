@@ -114,19 +114,25 @@ processes are between them."""
 
 
 def little_at(
-    backend: str, connections: pd.DataFrame, samples: pd.DataFrame, window_s: tuple[float, float]
+    backend: str,
+    connections: pd.DataFrame,
+    samples: pd.DataFrame,
+    window_s: tuple[float, float],
+    round_trip_s: float = 0.0,
 ) -> LittlesLaw | None:
     """Connections open at a backend: as it sampled them itself, and by the balancer's records.
 
     None where there is too little to compare. Two programs in two hosts, so neither can repeat the
-    other's mistake.
+    other's mistake. The balancer has a connection one `round_trip_s` longer: it is open there half
+    of it before it is accepted, and closed half of it after the backend has closed.
     """
     own = connections[connections["backend"] == backend]
     begun_s = own["opened_s"] + own["connect_ms"].fillna(0.0) / 1e3
+    ended_s = np.maximum(own["closed_s"] - round_trip_s / 2, begun_s + round_trip_s / 2)
     of_it = (samples["source"] == backend) & (samples["quantity"] == "active_connections")
     try:
         law = little(
-            pd.DataFrame({"from": begun_s, "to": own["closed_s"]}),
+            pd.DataFrame({"from": begun_s + round_trip_s / 2, "to": ended_s}),
             samples.loc[of_it, ["t_s", "value"]],
             window_s,
         )

@@ -40,6 +40,7 @@ from topologies.shapes.shape import LinkSpec, Role, Shape
 ADDED_LATER: dict[str, Any] = {
     "system": "nginy",
     "chaos": None,
+    "label": None,
     "network.shape": "star",
     "network.*_link.loss_burst_packets": None,
     "network.*_link.reorder_pct": 0,
@@ -61,14 +62,14 @@ class ScenarioError(Exception):
 class Scenario(SettingsModel):
     """One run, wholly specified.
 
-    `system`: what is measured; `direct`: no balancer, clients choose. `algorithm_options`: the
-    algorithm's parameters, as in nginy's `strategy` (`.venv/bin/nginy algorithms NAME`). `faults`:
-    see `experiments/plan/faults.py`; `chaos` is written
-    out into them. `capture`: hosts of these roles are captured. `keep_captures`:
-    leave the pcap files in the run folder (some 20 MB a minute) after the flows have been read from
-    them. `precision`: a machine that was late is stated with the result and refuses it where it
-    could change it (`experiments/judge/precision.py`); `strict` has narrow bounds besides, whatever
-    was asked.
+    `label`: what the run is called in comparisons, if not by its algorithm. `system`: what is
+    measured; `direct`: no balancer, clients choose. `algorithm_options`: the algorithm's
+    parameters, as in nginy's `strategy` (`.venv/bin/nginy algorithms NAME`). `faults`: see
+    `experiments/plan/faults.py`; `chaos` is written out into them. `capture`: hosts of these roles
+    are captured. `keep_captures`: leave the pcap files in the run folder (some 20 MB a minute)
+    after the flows have been read from them. `precision`: a machine that was late is stated with
+    the result and refuses it where it could change it (`experiments/judge/precision.py`); `strict`
+    has narrow bounds besides, whatever was asked.
     """
 
     schema_version: Literal[1] = 1
@@ -76,6 +77,7 @@ class Scenario(SettingsModel):
     protocol: Literal["tcp", "udp"] = "tcp"
     system: Literal["nginy", "nginx", "haproxy", "direct"] = "nginy"
     algorithm: str = "round_robin"
+    label: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._:+-]*$", max_length=40)
     algorithm_options: dict[str, Any] = Field(default_factory=dict)
     network: NetworkSettings = StarNetwork()
     backends: BackendSettings = BackendSettings()

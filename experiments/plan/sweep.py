@@ -39,15 +39,18 @@ class Sweep(SettingsModel):
     """The matrix. `scenario` holds settings that all cells share, as in a scenario file; not those
     that the matrix itself sets.
 
-    `factors`: the levels of any other setting by its dotted name, as `workload.load: [0.5, 0.7]`.
-    `replicates` are made of every cell, and more, up to `most_replicates`, until the 95 % interval
-    of every cell's mean p99 is within `half_width_pct` of it. `baseline`: the algorithm that all
-    others are compared with; without one, all pairs are.
+    `arms`: settings by dotted name under a name that `algorithms` may have: `bounded: {algorithm:
+    ketama, algorithm_options.load_factor: 1.25}`. `factors`: the levels of any other setting by its
+    dotted name, as `workload.load: [0.5, 0.7]`. `replicates` are made of every cell, and more, up
+    to `most_replicates`, until the 95 % interval of every cell's mean p99 is within
+    `half_width_pct` of it. `baseline`: the algorithm that all others are compared with; without
+    one, all pairs are.
     """
 
     schema_version: Literal[1] = 1
     name: str = Field("sweep", pattern=r"^[a-z0-9][a-z0-9_-]*$")
     algorithms: tuple[str, ...] = Field(min_length=1)
+    arms: dict[str, dict[str, Any]] = Field(default_factory=dict)
     loss_pct: tuple[float, ...] = Field((0.0,), min_length=1)
     delay_ms: tuple[float, ...] = Field((10.0,), min_length=1)
     factors: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
@@ -76,6 +79,8 @@ class Sweep(SettingsModel):
 
     @model_validator(mode="after")
     def _baseline_is_there(self) -> "Sweep":
+        if unused := sorted(self.arms.keys() - set(self.algorithms)):
+            raise ValueError(f"arms.{unused[0]}: not among the algorithms")
         if self.baseline is not None and self.baseline not in self.algorithms:
             raise ValueError(f"baseline {self.baseline}: not one of the algorithms")
         if self.most_replicates is not None and self.most_replicates < self.replicates:
@@ -99,8 +104,9 @@ class Cell:
         """Readable, and different for every different scenario."""
         link = self.scenario.client_link()
         more = "".join(f"-{column(name)}{_word(level)}" for name, level in self.levels)
+        name = _word(self.scenario.label or self.scenario.algorithm)
         return (
-            f"{self.scenario.algorithm}-loss{link.loss_pct:g}-delay{link.delay_ms:g}{more}"
+            f"{name}-loss{link.loss_pct:g}-delay{link.delay_ms:g}{more}"
             f"-r{self.replicate}-{self.scenario.digest()[:8]}{AGAIN if self.again else ''}"
         )
 
@@ -201,9 +207,10 @@ def _scenario(
     replicate: int,
     source: str,
 ) -> Scenario:
+    arm = sweep.arms.get(algorithm)
     own = {
         "name": sweep.name,
-        ALGORITHM: algorithm,
+        **({ALGORITHM: algorithm} if arm is None else {**arm, "label": algorithm}),
         "seed": sweep.seed + replicate,
         LOSS: loss_pct,
         DELAY: delay_ms,

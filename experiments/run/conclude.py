@@ -194,8 +194,11 @@ def _little_check(
     if scenario.protocol == "udp" or not exact:
         return problems_check("little's law", [], "nothing to compare")
     window_s = scenario.warmup_s, scenario.duration_s
+    trips_s = {name: _round_trip_s(scenario, name) for name in backends}
     laws = {
-        name: little_at(name, tables.connections, tables.samples, window_s) for name in backends
+        name: little_at(name, tables.connections, tables.samples, window_s, trip_s)
+        for name, trip_s in trips_s.items()
+        if trip_s is not None
     }
     compared = {name: law for name, law in laws.items() if law is not None}
     problems = [
@@ -205,6 +208,18 @@ def _little_check(
         if not law.ok
     ]
     return problems_check("little's law", problems, f"holds at {len(compared)} backends")
+
+
+def _round_trip_s(scenario: Scenario, backend: str) -> float | None:
+    """Asked of the way between balancer and backend; None where what is lost or changed on it makes
+    another of it."""
+    shape, balancer = scenario.changing_topology(), scenario.balancers()[0]
+    ways = (*shape.way(balancer, backend), *shape.way(backend, balancer))
+    changing = {edge for link in shape.links if link.changes for edge in link.directions}
+    specs = [shape.specs[edge] for edge in ways]
+    if changing & set(ways) or any(spec.loss_pct for spec in specs):
+        return None
+    return sum(spec.mean_delay_ms for spec in specs) / 1e3
 
 
 def _retransmissions_check(evidence: Evidence, tables: Tables) -> Check:

@@ -49,7 +49,8 @@ LAYERS = {
         {"figures"},
         {"present"},
         {"run"},
-        {"bench", "stress", "__main__"},
+        {"bench", "stress", "commands"},
+        {"__main__"},
     ),
 }
 

@@ -88,7 +88,7 @@ def test_a_scenario_is_found_by_name_and_by_path(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(
-        "experiments.__main__.run_experiment", a_run_whose_link_is_not_what_was_asked
+        "experiments.commands.making.run_experiment", a_run_whose_link_is_not_what_was_asked
     )
     result = CliRunner().invoke(cli, ["run", "--scenario", asked, "--results", str(tmp_path)])
     assert result.exit_code == 3, result.output
@@ -131,7 +131,7 @@ def test_an_invalid_run_ends_with_code_3_and_names_the_link(
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.delenv("SUDO_UID", raising=False)
     monkeypatch.setattr(
-        "experiments.__main__.run_experiment", a_run_whose_link_is_not_what_was_asked
+        "experiments.commands.making.run_experiment", a_run_whose_link_is_not_what_was_asked
     )
     path = tmp_path / "sweep.yaml"
     path.write_text("algorithms: [random]\nreplicates: 1\n")
@@ -170,7 +170,7 @@ def scenario_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *arguments: str
 
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.delenv("SUDO_UID", raising=False)
-    monkeypatch.setattr("experiments.__main__.run_experiment", remember)
+    monkeypatch.setattr("experiments.commands.making.run_experiment", remember)
     CliRunner().invoke(cli, ["run", *arguments, "--results", str(tmp_path)])
     (scenario,) = made
     return scenario
@@ -250,7 +250,7 @@ def test_a_disturbed_run_is_made_again_by_itself_and_drawn_only_on_request(
     made, run_one = disturbed_runs(*valid)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.delenv("SUDO_UID", raising=False)
-    monkeypatch.setattr("experiments.__main__.run_experiment", run_one)
+    monkeypatch.setattr("experiments.commands.making.run_experiment", run_one)
     result = CliRunner().invoke(cli, ["run", *arguments, "--results", str(tmp_path)])
     assert result.exit_code == code, result.output
     assert made[0] == made[1], "the second takes the name"

@@ -84,6 +84,19 @@ def test_little_at_a_backend(seed: int) -> None:
     assert not wrong.ok
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_connection_is_longer_at_the_balancer_by_the_round_trip(seed: int) -> None:
+    connections, samples = mm_infinity_at_a_backend(seed)
+    seen = connections.assign(
+        opened_s=connections["opened_s"] - 0.05, closed_s=connections["closed_s"] + 0.05
+    )
+    known = little_at("b1", seen, samples, (3, 30), 0.1)
+    ignored = little_at("b1", seen, samples, (3, 30))
+    assert known is not None
+    assert ignored is not None
+    assert (known.ok, ignored.ok) == (True, False)
+
+
 def test_little_at_a_backend_without_samples_compares_nothing() -> None:
     connections, samples = mm_infinity_at_a_backend(1)
     assert little_at("b2", connections, samples, (3, 30)) is None

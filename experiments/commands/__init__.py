@@ -1,0 +1,1 @@
+"""The testbed's commands, each of which is one function."""

@@ -1,0 +1,70 @@
+"""`sweep`: many runs, and what can be told from them."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from experiments.analysis.compare import distrusted, same_twice
+from experiments.analysis.summary import sweep_table
+from experiments.commands.common import (
+    EXIT_INVALID,
+    SWEEPS,
+    console,
+    given,
+    need_root,
+    results_option,
+    with_overrides,
+)
+from experiments.commands.making import make_until_known
+from experiments.lab.ownership import hand_back
+from experiments.plan.scenario import named_file
+from experiments.plan.sweep import Sweep, cells, load_sweep, narrowed, write_sweep
+from experiments.present.draw import draw_sweep
+from experiments.present.terminal import show_sweep
+from experiments.run.sweep import alone_in
+from experiments.tables.sweep import SWEEP_FILE, made_of, runs_of
+
+
+@click.command()
+@click.argument(
+    "asked",
+    metavar="[FILE|NAME]",
+    default="default",
+)
+@with_overrides
+@results_option
+def sweep(asked: str, results: Path, **overrides: Any) -> None:
+    """Make all runs of a sweep that are not there yet, then draw its figures.
+
+    It is a file, or the name of one in experiments/sweeps (default: default). The options hold for
+    all of its cells; of a factor of the sweep they leave one level.
+    """
+    path = named_file(asked, SWEEPS)
+    matrix = narrowed(load_sweep(path), given(overrides), str(path))
+    cells(matrix, str(path))  # all that is wrong with it is said before anything else
+    need_root("sweep")
+    try:
+        trusted = make_sweep(matrix, str(path), results / matrix.name)
+    finally:
+        hand_back(results)
+    if not trusted:
+        sys.exit(EXIT_INVALID)
+
+
+def make_sweep(matrix: Sweep, source: str, folder: Path) -> bool:
+    """Make what is missing, draw and show it; whether all of it is to be trusted."""
+    try:
+        with alone_in(folder):
+            write_sweep(matrix, folder / SWEEP_FILE)
+            invalid = make_until_known(matrix, source, folder)
+    except KeyboardInterrupt:
+        made = made_of(matrix, folder)
+        console.print(f"\nstopped: {made}; the same command goes on from there")
+        raise
+    runs, made = runs_of(matrix, folder), made_of(matrix, folder)
+    table = sweep_table(runs, matrix.factors)
+    drawn = draw_sweep(runs, table, folder, matrix, made)
+    show_sweep(table, drawn, console, matrix, made)
+    return not (invalid or distrusted(same_twice(table)))
