@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from experiments.commands import runs, stored, studies, sweeps
+from experiments.commands import runs, simulate, stored, studies, sweeps
 from experiments.commands.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from experiments.lab.processes import ProcessFailed
 from experiments.plan.scenario import ScenarioError
@@ -24,6 +24,7 @@ def cli() -> None:
 
 for each in (
     runs.run,
+    simulate.simulate_command,
     sweeps.sweep,
     studies.study,
     studies.studies,

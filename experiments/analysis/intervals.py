@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 
@@ -40,6 +41,34 @@ def t_interval(values: Iterable[float], confidence: float = 0.95) -> Interval:
     quantile = float(stats.t.ppf((1 + confidence) / 2, n - 1))
     half = quantile * float(x.std(ddof=1)) / float(np.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
+
+
+BATCHES = 30
+
+
+def batch_means(values: NDArray[np.float64], confidence: float = 0.95) -> Interval:
+    """Mean of one run's values in order of time, and its interval by batches: neighbours depend on
+    each other, batches of many hardly (Law, "Simulation Modeling and Analysis", 9.5.3). `n` is the
+    number of batches."""
+    per_batch = len(values) // BATCHES
+    if per_batch == 0:
+        return t_interval(values.tolist(), confidence)
+    used = values[: per_batch * BATCHES].reshape(BATCHES, per_batch)
+    return t_interval(used.mean(axis=1).tolist(), confidence)
+
+
+def mser5(values: NDArray[np.float64]) -> int:
+    """How many of the first values to leave out as warm-up, at most half: the truncation that makes
+    the mean of the rest most precise, looked for in steps of five (White, "An effective truncation
+    heuristic for bias reduction in simulation output", Simulation 69, 1997)."""
+    count = len(values) // 5
+    if count < 2:
+        return 0
+    means = values[: count * 5].reshape(count, 5).mean(axis=1)
+    left = np.arange(count, 0, -1)
+    total, squares = np.cumsum(means[::-1])[::-1], np.cumsum(means[::-1] ** 2)[::-1]
+    spread = (squares / left - (total / left) ** 2) / left
+    return 5 * int(np.argmin(spread[: count // 2 + 1]))
 
 
 def paired_difference(

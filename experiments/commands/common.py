@@ -59,8 +59,8 @@ OPTIONS = (
     ),
     click.option("--shape", type=click.Choice(SHAPES[:-1]), help="Of the network."),
     click.option("--cc", help="TCP's congestion control in every host: cubic, reno, bbr."),
-    click.option("--backends", type=click.IntRange(1, 50), help="Number of backends."),
-    click.option("--clients", type=click.IntRange(1, 50), help="Number of client hosts."),
+    click.option("--backends", type=click.IntRange(1, 100_000), help="Number of backends."),
+    click.option("--clients", type=click.IntRange(1, 100_000), help="Number of client hosts."),
     click.option(
         "--load",
         type=click.FloatRange(0, 2, min_open=True),

@@ -111,8 +111,8 @@ class AnyNetwork(SettingsModel):
 class Network(AnyNetwork):
     """Shapes with numbered hosts, c1.., lb, b1.., whose links are alike by role."""
 
-    clients: int = Field(3, ge=1, le=50)
-    backends: int = Field(4, ge=1, le=50)
+    clients: int = Field(3, ge=1, le=100_000)
+    backends: int = Field(4, ge=1, le=100_000)
     client_link: LinkSettings = LinkSettings()
     balancer_link: LinkSettings = LinkSettings()
     backend_link: LinkSettings = LinkSettings()

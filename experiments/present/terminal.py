@@ -15,7 +15,9 @@ from experiments.analysis.caption import counted
 from experiments.analysis.compare import differences, distrusted, same_twice
 from experiments.analysis.conditions import Conditions
 from experiments.analysis.fairness import load_per_backend
+from experiments.analysis.intervals import Interval
 from experiments.analysis.summary import CELL, cell_intervals, fault_summary, summarise
+from experiments.analysis.theory import Reference
 from experiments.judge.verdict import STOLEN
 from experiments.plan.sweep import Sweep, column
 from experiments.present.draw import markers
@@ -108,6 +110,16 @@ def show_sweep(
     if made is not None:
         console.print(f"  runs     {made}", highlight=False)
     _show_paths(figures, console)
+
+
+def show_simulated(
+    measured: Interval, exact: Reference, verdict: Mapping[str, Any], console: Console
+) -> None:
+    """What a simulation adds: the mean time at the backends with its interval, beside theory."""
+    found = f"{measured.mean:.2f} ms [{measured.low:.2f}, {measured.high:.2f}]"
+    theory = exact.why if exact.value_ms is None else f"{exact.value_ms:.2f} ms, {exact.why}"
+    console.print(f"  served   {found} in the mean, waiting included; theory: {theory}")
+    console.print(f"  speed    {verdict['simulated_per_s']:,.0f} requests a second")
 
 
 def _show_same_twice(table: pd.DataFrame, console: Console) -> None:

@@ -23,7 +23,7 @@ from experiments.lab.kernel_counters import CounterReadings, host_counters
 from experiments.lab.metadata import manifest
 from experiments.lab.processes import HostProcess, ProcessFailed, ProcessGroup
 from experiments.lab.systems import SYSTEMS
-from experiments.plan.scenario import Scenario
+from experiments.plan.scenario import Scenario, ScenarioError
 from experiments.plan.workload.plan import plan_frame
 from experiments.present.progress import RunProgress
 from experiments.run.conclude import conclude
@@ -37,6 +37,8 @@ _LEAD_S = 2.0
 """From starting the generators to the first arrival: Python and numpy must be loaded by then."""
 _LEAD_PER_CLIENT_S = 0.5
 _POLL_S = 0.1
+MOST_HOSTS = 50
+"""Clients, and as many backends: each is a process."""
 _GRACE_S = 15.0
 """Beyond the last possible timeout, generators get this long to write their records."""
 
@@ -50,6 +52,7 @@ def run_experiment(scenario: Scenario, folder: Path, progress: RunProgress) -> V
         NetworkError, ProcessFailed, CaptureError: something did not start or died; the folder
             has no verdict and counts as unfinished.
     """
+    check_size(scenario)
     kind = SYSTEMS[scenario.system]
     kind.check(scenario)
     facts = kind.facts()
@@ -82,6 +85,16 @@ def run_experiment(scenario: Scenario, folder: Path, progress: RunProgress) -> V
         writer.write_calibration(calibration.to_json())
     progress.stage("reading captures, writing tables")
     return _end(writer, conclude(scenario, evidence, calibration, writer))
+
+
+def check_size(scenario: Scenario) -> None:
+    """Raise ScenarioError for more hosts than one machine carries in real time."""
+    for what, names in (("clients", scenario.clients()), ("backends", scenario.backend_ids())):
+        if len(names) > MOST_HOSTS:
+            raise ScenarioError(
+                f"network.{what}: {len(names)}: a machine carries up to {MOST_HOSTS} in real time; "
+                "make simulate has no such limit"
+            )
 
 
 def _end(writer: RunWriter, verdict: Verdict) -> Verdict:

@@ -48,7 +48,7 @@ LAYERS = {
         {"analysis"},
         {"figures"},
         {"present"},
-        {"run"},
+        {"run", "simulation"},
         {"bench", "stress", "commands"},
         {"__main__"},
     ),

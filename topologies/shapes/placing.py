@@ -4,7 +4,10 @@ from collections.abc import Iterable
 
 from topologies.shapes.shape import Host, Link, LinkSpec, Role, Specs
 
-MOST = 250
+MOST = 100_000
+"""More than any emulation carries: the simulation has them, too."""
+FEW = 250
+"""So many have addresses that people know by heart."""
 UNIMPAIRED = LinkSpec()
 
 _LETTERS: dict[Role, str] = {"client": "c", "balancer": "lb", "backend": "b"}
@@ -13,7 +16,10 @@ _SUBNETS: dict[Role, int] = {"balancer": 0, "client": 1, "backend": 2}
 
 def numbered(role: Role, count: int) -> tuple[Host, ...]:
     """c1.. (10.0.1.x), b1.. (10.0.2.x); of balancers a single one is `lb`, several lb1..
-    (10.0.0.x). Raises ValueError unless there are 1 to 250."""
+    (10.0.0.x). Where there are more than 250 they are in 10.16.0.0/12 and so on, by role.
+
+    Raises ValueError unless there are 1 to 100 000.
+    """
     if not 1 <= count <= MOST:
         raise ValueError(f"{role}s is {count}, expected 1 to {MOST}")
     alone = role == "balancer" and count == 1
@@ -21,10 +27,17 @@ def numbered(role: Role, count: int) -> tuple[Host, ...]:
         Host(
             _LETTERS[role] if alone else f"{_LETTERS[role]}{number}",
             role,
-            f"10.0.{_SUBNETS[role]}.{number}",
+            _address(role, number, count),
         )
         for number in range(1, count + 1)
     )
+
+
+def _address(role: Role, number: int, count: int) -> str:
+    subnet = _SUBNETS[role]
+    if count <= FEW:
+        return f"10.0.{subnet}.{number}"
+    return f"10.{16 * (subnet + 1) + number // 65_536}.{number // 256 % 256}.{number % 256}"
 
 
 def at(switch: str, hosts: Iterable[Host], link: Specs) -> list[Link]:

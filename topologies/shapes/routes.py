@@ -19,36 +19,42 @@ def forwarding(
     `links` are pairs of a host or switch and a switch. Raises ValueError if a host cannot be
     reached from a switch.
     """
+    homes: dict[str, list[str]] = {}
     neighbours: dict[str, list[str]] = {switch: [] for switch in switches}
     for end, switch in links:
-        neighbours[switch].append(end)
         if end in neighbours:
             neighbours[end].append(switch)
+            neighbours[switch].append(end)
+        else:
+            homes.setdefault(end, []).append(switch)
+    away = {switch: _distances(switch, neighbours) for switch in switches}
     found: dict[str, dict[str, str]] = {switch: {} for switch in switches}
     turns: Counter[str] = Counter()
     for host in hosts:
-        away = _distances(host, neighbours)
-        if missing := [switch for switch in switches if switch not in away]:
+        (home,) = homes.get(host, [None])
+        if home is None or len(away[home]) < len(switches):
+            missing = [switch for switch in switches if home is None or switch not in away[home]]
             raise ValueError(f"{host} cannot be reached from {', '.join(missing)}")
+        found[home][host] = host
         for switch in switches:
-            nearest = min(away[next_] for next_ in neighbours[switch] if next_ in away)
-            nearer = [next_ for next_ in neighbours[switch] if away.get(next_) == nearest]
-            found[switch][host] = nearer[turns[switch] % len(nearer)]
-            turns[switch] += len(nearer) > 1
+            if switch != home:
+                nearest = away[home][switch] - 1
+                nearer = [each for each in neighbours[switch] if away[home][each] == nearest]
+                found[switch][host] = nearer[turns[switch] % len(nearer)]
+                turns[switch] += len(nearer) > 1
     return found
 
 
-def _distances(host: str, neighbours: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Links to `host` from itself and from every switch that can reach it."""
-    away = {host: 0}
-    todo = deque(switch for switch, beside in neighbours.items() if host in beside)
-    away |= dict.fromkeys(todo, 1)
+def _distances(switch: str, neighbours: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Trunks to `switch` from every switch that can reach it."""
+    away = {switch: 0}
+    todo = deque([switch])
     while todo:
         here = todo.popleft()
-        for switch in neighbours[here]:
-            if switch in neighbours and switch not in away:
-                away[switch] = away[here] + 1
-                todo.append(switch)
+        for beside in neighbours[here]:
+            if beside not in away:
+                away[beside] = away[here] + 1
+                todo.append(beside)
     return away
 
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ Role = Literal["client", "balancer", "backend"]
 
 MAX_MBPS = 100_000.0
 
-SUBNET = ipaddress.IPv4Network("10.0.0.0/16")
+SUBNET = ipaddress.IPv4Network("10.0.0.0/8")
 """Every host of a shape lives in this one subnet."""
 
 METERS = ipaddress.IPv4Network("10.0.255.0/24")
@@ -235,10 +236,11 @@ class Shape:
 
     def host(self, name: str) -> Host:
         """The host of that name; KeyError where there is none."""
-        for host in self.hosts:
-            if host.name == name:
-                return host
-        raise KeyError(name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Host]:
+        return {host.name: host for host in self.hosts}
 
     def link(self, name: str) -> Link:
         """The link of that name (`c1-s1`), or the one link of that host; KeyError otherwise."""
@@ -249,10 +251,11 @@ class Shape:
 
     def link_of(self, host: str) -> Link:
         """The one link of that host; KeyError where there is none."""
-        for link in self.links:
-            if link.end == host and host not in self.switches:
-                return link
-        raise KeyError(host)
+        return self._links[host]
+
+    @cached_property
+    def _links(self) -> Mapping[str, Link]:
+        return {link.end: link for link in self.links if link.end not in self.switches}
 
     def changing(self, links: frozenset[str]) -> "Shape":
         """The same, some of whose links (by name) are going to be changed while they are used."""
@@ -265,6 +268,6 @@ class Shape:
 
 
 def _refuse_repeats(what: str, values: list[str]) -> None:
-    repeated = sorted({value for value in values if values.count(value) > 1})
+    repeated = sorted(value for value, count in Counter(values).items() if count > 1)
     if repeated:
         raise ValueError(f"{what} used twice: {', '.join(repeated)}")

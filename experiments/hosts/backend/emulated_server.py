@@ -1,9 +1,9 @@
 """What the fronts of one emulated backend share: its queue, its speed, its latencies."""
 
-import asyncio
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from experiments.hosts.backend.fifo_server import FifoServer, FifoState
 from experiments.hosts.backend.latency_estimate import LatencyEstimate
@@ -11,6 +11,23 @@ from experiments.hosts.backend.speed_clock import SpeedClock
 from experiments.wire.stream import Answer, Request, ResponseHeader
 
 AnswerCallback = Callable[[ResponseHeader], None]
+
+
+class Cancellable(Protocol):
+    """A call to come."""
+
+    def cancel(self) -> None:
+        """Not any more."""
+
+
+class Clock(Protocol):
+    """An event loop, or virtual time."""
+
+    def time(self) -> float:
+        """Seconds."""
+
+    def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> Cancellable:
+        """Call back then."""
 
 
 @dataclass(eq=False, slots=True)
@@ -24,13 +41,13 @@ class _Job:
     """Requests that were in flight when it came."""
     start_work_s: float
     finish_work_s: float
-    timer: asyncio.TimerHandle | None = None
+    timer: Cancellable | None = None
 
 
 class EmulatedServer:
     """Spends time, not CPU: a request is answered when the queue says that it has been served."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, backend_id: str, queue: FifoServer) -> None:
+    def __init__(self, loop: Clock, backend_id: str, queue: FifoServer) -> None:
         """Idle, at full speed."""
         self._loop = loop
         self._id = backend_id

@@ -32,23 +32,43 @@ def read_plan(path: Path, client: str) -> Planned:
     table = pq.read_table(path)
     table = table.filter(pc.equal(table["client"], client))
     column = {name: table[name].to_pylist() for name in table.column_names}
-    arrivals_s = [math.nan if at is None else at for at in column["arrival_s"]]
+    return look_up(
+        [math.nan if at is None else at for at in column["arrival_s"]],
+        [math.nan if think is None else think for think in column["think_s"]],
+        *(column[name] for name in _WHOLE),
+    )
+
+
+_WHOLE = ("demand_us", "request_bytes", "response_bytes", "connection", "user")
+
+
+def look_up(
+    arrivals_s: list[float],
+    think_s: list[float],
+    demands_us: list[int],
+    request_bytes: list[int],
+    response_bytes: list[int],
+    connections: list[int],
+    users: list[int],
+) -> Planned:
+    """By equally long columns of table `plan`; NaN where there is no arrival of its own."""
     following: dict[int, int] = {}
     latest: dict[int, int] = {}
-    for seq, (user, arrival_s) in enumerate(zip(column["user"], arrivals_s, strict=True)):
+    for seq, (user, arrival_s) in enumerate(zip(users, arrivals_s, strict=True)):
         if user >= 0:
             if math.isnan(arrival_s):
                 following[latest[user]] = seq
             latest[user] = seq
+    timed = (seq for seq, at in enumerate(arrivals_s) if not math.isnan(at))
     return Planned(
         arrivals_s,
-        column["think_s"],
-        column["demand_us"],
-        column["request_bytes"],
-        column["response_bytes"],
-        column["connection"],
-        column["user"],
-        sorted((seq for seq, at in enumerate(arrivals_s) if at == at), key=arrivals_s.__getitem__),
+        think_s,
+        demands_us,
+        request_bytes,
+        response_bytes,
+        connections,
+        users,
+        sorted(timed, key=arrivals_s.__getitem__),
         following,
-        {connection: seq for seq, connection in enumerate(column["connection"])},
+        {connection: seq for seq, connection in enumerate(connections)},
     )

@@ -33,7 +33,7 @@ HASH_TYPES = {"map": "map-based", "consistent": "consistent"}
 CONFIG = """
 global
     nbthread 1
-    maxconn 8000
+    maxconn 4000
     log stdout format raw local0 info
 defaults
     mode tcp

@@ -50,7 +50,7 @@ class NginySystem:
         self._seed = scenario.seed + scenario.balancers().index(balancer)
         with self._config.open("w") as stream:
             records = folder / "connections.jsonl"
-            YAML(typ="safe").dump(_config(scenario, addresses, records), stream)
+            YAML(typ="safe").dump(balancer_config(scenario, addresses, records), stream)
 
     def start(self, group: ProcessGroup, host: str) -> HostProcess:
         """Start it in `host` and wait until it listens; ProcessFailed if it does not."""
@@ -93,7 +93,7 @@ def check_config(scenario: Scenario) -> None:
     """
     text = io.StringIO()
     addresses = dict.fromkeys(scenario.backend_ids(), "192.0.2.1")  # RFC 5737: nobody's
-    YAML(typ="safe").dump(_config(scenario, addresses, Path("connections.jsonl")), text)
+    YAML(typ="safe").dump(balancer_config(scenario, addresses, Path("connections.jsonl")), text)
     try:
         parse(text.getvalue(), "nginy's configuration as the scenario makes it")
     except ConfigError as error:
@@ -113,7 +113,9 @@ def probe_port(scenario: Scenario) -> int | None:
     return scenario.algorithm_options.get("probe_port") or PROBE_PORT
 
 
-def _config(scenario: Scenario, addresses: Mapping[str, str], records: Path) -> dict[str, object]:
+def balancer_config(
+    scenario: Scenario, addresses: Mapping[str, str], records: Path
+) -> dict[str, object]:
     """The configuration file's content: one rule, all clients to all backends."""
     ids = scenario.backend_ids()
     balancer = scenario.balancer

@@ -1,0 +1,90 @@
+"""`simulate`: one run in virtual time."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from experiments.analysis.theory import reference
+from experiments.commands.common import (
+    EXIT_INVALID,
+    SCENARIOS,
+    console,
+    given,
+    results_option,
+    with_overrides,
+)
+from experiments.commands.making import run_id
+from experiments.lab.ownership import hand_back
+from experiments.plan.scenario import Scenario, ScenarioError, load_scenario, named_file
+from experiments.present.draw import draw_run
+from experiments.present.progress import RunProgress
+from experiments.present.terminal import show_run, show_simulated
+from experiments.simulation.simulate import served_interval, simulate
+from experiments.tables.dataset import load_run
+
+MOST_REQUESTS = 20_000_000
+SETTLES_S = 3
+"""Of virtual time, where nobody says: as the default scenario."""
+
+
+@click.command("simulate")
+@click.option("--scenario", "path", help="Scenario file, or the name of one; default: default.")
+@click.option("--requests", type=float, help="So many in all, in the place of a duration.")
+@click.option("--balancers", type=click.IntRange(1, 1000), help="That know nothing of each other.")
+@with_overrides
+@results_option
+def simulate_command(
+    path: str | None,
+    requests: float | None,
+    balancers: int | None,
+    results: Path,
+    **overrides: Any,
+) -> None:
+    """Make one run in virtual time: the same balancing objects, no network, no root.
+
+    What only packets can decide is refused by name.
+    """
+    settings = given(overrides)
+    if balancers is not None:
+        settings |= {"network.shape": "chain", "network.balancers": balancers}
+    file = named_file(path or ("udp" if overrides["proto"] == "udp" else "default"), SCENARIOS)
+    scenario = load_scenario(file, settings)
+    if requests is not None:
+        duration_s = _duration_s(scenario, requests)
+        scenario = load_scenario(file, settings | {"duration_s": duration_s})
+    folder = results / scenario.name / f"{run_id(scenario)}-simulated"
+    try:
+        with RunProgress(console, scenario.algorithm) as progress:
+            progress.stage("simulation")
+            verdict = simulate(scenario, folder, _told(progress, scenario.duration_s))
+        finished = load_run(folder)
+        window_s = scenario.warmup_s, scenario.duration_s
+        show_run(finished, draw_run(finished) if verdict.valid else [], console)
+        measured = served_interval(finished.requests, window_s)
+        show_simulated(measured, reference(scenario), finished.verdict, console)
+    finally:
+        hand_back(results)
+    if not verdict.valid:
+        sys.exit(EXIT_INVALID)
+
+
+def _duration_s(scenario: Scenario, requests: float) -> float:
+    """That offers so many. Raises ScenarioError for a number that makes no sense."""
+    if requests != int(requests) or requests < 1:
+        raise ScenarioError(f"REQUESTS={requests:g}: expected a whole number, at least 1")
+    if requests > MOST_REQUESTS:
+        hours = requests / 5000 / 3600
+        raise ScenarioError(
+            f"REQUESTS={requests:g}: some {hours:.0f} hours, and more memory than there is; "
+            f"at most {MOST_REQUESTS:g}"
+        )
+    if not scenario.offered_rps():
+        raise ScenarioError("REQUESTS: the workload has no load; use DURATION")
+    return scenario.warmup_s + requests / scenario.offered_rps()
+
+
+def _told(progress: RunProgress, duration_s: float) -> Callable[[float], None]:
+    return lambda now_s: progress.load(now_s, duration_s)

@@ -1,0 +1,1 @@
+"""The second arm: the same scenario, balancing objects and tables, in virtual time."""
