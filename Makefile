@@ -16,7 +16,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(HOME)/.cache/nginy/hypothesis
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup experiment sweep compare figures doctor check test bench stress quality notebook clean
+.PHONY: help setup experiment simulate arms sweep study studies compare figures doctor check test bench stress quality notebook clean
 
 # name:option pairs of `make experiment`; one that is not given keeps the scenario's own value
 override = $(if $($(1)),--$(2) '$($(1))')
@@ -27,7 +27,8 @@ OVERRIDES = $(call override,PROTO,proto) \
 	$(call override,WARMUP,warmup) $(call override,PRECISION,precision) $(call override,SHAPE,shape) $(call override,CC,cc)
 
 # A misspelt variable (LOS=1) would otherwise be ignored, and the run be another than was asked.
-VARIABLES := ALG SYSTEM PROTO SCENARIO SHAPE CC LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION WARMUP SEED PRECISION FIGURES SWEEP RUNS ONLY PYTHON
+VARIABLES := ALG SYSTEM PROTO SCENARIO SHAPE CC LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION WARMUP SEED PRECISION FIGURES SWEEP RUNS ONLY PYTHON REQUESTS BALANCERS NAME QUICK ARM
+STUDIES = $(basename $(notdir $(sort $(wildcard experiments/studies/*.yaml))))
 SCENARIOS = $(basename $(notdir $(sort $(wildcard experiments/scenarios/*.yaml))))
 # A value with a blank (RUNS) is several words here, of which only the first has a name.
 GIVEN := $(foreach given,$(MAKEOVERRIDES),$(if $(findstring =,$(given)),$(firstword $(subst =, ,$(given)))))
@@ -64,6 +65,9 @@ help: ## this text
 	@echo "            strict has narrow bounds whatever was asked, for precision work   PRECISION=strict"
 	@echo "  FIGURES   anyway: draw the figures of an invalid run, too, with NOT VALID across them"
 	@echo "            (also: make figures FIGURES=anyway)                               FIGURES=anyway"
+	@echo "make study takes NAME: $(STUDIES)"
+	@echo "make study, studies and sweep take ARM=simulate: the same in virtual time, minutes instead of hours"
+	@echo "make simulate takes these (but SYSTEM, CC, FIGURES), REQUESTS (in the place of DURATION) and BALANCERS"
 	@echo "make sweep takes SWEEP=FILE or a name in experiments/sweeps (default), and the variables above (but SCENARIO,"
 	@echo "FIGURES) for all of its runs: of what it varies itself, one level is left. make test needs root for its network tests"
 
@@ -74,9 +78,21 @@ experiment: setup ## one run in a virtual network: make experiment ALG=least_con
 	@$(if $(filter nginx haproxy,$(SYSTEM)),experiments/setup.sh --bench)
 	@$(ROOT) $(PY) -m experiments run $(call override,SCENARIO,scenario) $(OVERRIDES) $(call override,FIGURES,figures)
 
+simulate: setup ## the same in virtual time, no root: make simulate ALG=prequal BACKENDS=1000 REQUESTS=1e5 BALANCERS=3
+	@$(PY) -m experiments simulate $(call override,SCENARIO,scenario) $(call override,REQUESTS,requests) $(call override,BALANCERS,balancers) $(OVERRIDES)
+
+arms: setup ## emulation, simulation and theory of one scenario: make arms ALG=least_conn DELAY=20
+	@$(ROOT) $(PY) -m experiments arms $(call override,SCENARIO,scenario) $(OVERRIDES)
+
+study: setup ## a question with an expected answer, judged: make study NAME=distance [QUICK=1]
+	@$(ROOT) $(PY) -m experiments study '$(NAME)' $(if $(QUICK),--quick) $(call override,ARM,arm)
+
+studies: setup ## all of them, one after another, resumable; QUICK=1: in about an hour
+	@$(ROOT) $(PY) -m experiments studies $(if $(QUICK),--quick) $(call override,ARM,arm)
+
 SWEEP ?= default
 sweep: setup ## a matrix of runs (algorithms x loss x delay, replicates); resumes where it stopped
-	@$(ROOT) $(PY) -m experiments sweep $(SWEEP) $(OVERRIDES)
+	@$(ROOT) $(PY) -m experiments sweep $(SWEEP) $(OVERRIDES) $(call override,ARM,arm)
 
 compare: setup ## runs against each other: make compare RUNS="least_conn round_robin" (or folders); no root
 	@$(PY) -m experiments compare $(RUNS)

@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from experiments.commands import runs, simulate, stored, studies, sweeps
+from experiments.commands import arms, runs, simulate, stored, studies, sweeps
 from experiments.commands.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from experiments.lab.processes import ProcessFailed
 from experiments.plan.scenario import ScenarioError
@@ -25,6 +25,7 @@ def cli() -> None:
 for each in (
     runs.run,
     simulate.simulate_command,
+    arms.arms,
     sweeps.sweep,
     studies.study,
     studies.studies,

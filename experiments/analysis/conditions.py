@@ -32,6 +32,7 @@ class Conditions:
     """Empty: all alike."""
     faults: tuple[Fault, ...] = ()
     label: str | None = None
+    simulated: bool = False
     shape: str = "star"
     kind: str = "requests"
 
@@ -56,6 +57,8 @@ class Conditions:
     @property
     def name(self) -> str:
         """What is compared: `least_conn`, `nginx:least_conn`, or its label."""
+        if self.simulated:
+            return f"{self.label or self.algorithm} simulated"
         if self.label:
             return self.label
         return self.algorithm if self.system == "nginy" else f"{self.system}:{self.algorithm}"
@@ -97,6 +100,7 @@ class Conditions:
             speeds=tuple(scenario["backends"].get("speeds", ())),
             faults=tuple(Fault.model_validate(fault) for fault in scenario.get("faults", ())),
             label=scenario.get("label"),
+            simulated=manifest.get("kind") == "simulation",
             shape=network.get("shape", "star"),
             kind=workload.get("kind", "requests"),
         )

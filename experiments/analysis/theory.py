@@ -73,8 +73,8 @@ def shortest_queue(servers: int, load: float) -> float:
 
     By the stationary law of the chain of sorted queue lengths, in which a departure that would
     make queues lie more than `MOST_APART` apart does not happen, and the shortest queue is cut off
-    where it is that long once in 10^8: exact to three digits and more. Raises ValueError for other than 2 to
-    4 servers.
+    where it is that long once in 10^8: exact to three digits and more. Raises ValueError for other
+    than 2 to 4 servers.
     """
     if not 2 <= servers <= 4:
         raise ValueError(f"the shortest of {servers} queues: 2 to 4 are computed exactly")

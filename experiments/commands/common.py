@@ -34,6 +34,14 @@ figures_option = click.option(
 )
 
 
+arm_option = click.option(
+    "--arm",
+    type=click.Choice(["emulate", "simulate"]),
+    default="emulate",
+    help="In a virtual network, as root, or in virtual time, in a folder of its own.",
+)
+
+
 OPTIONS = (
     click.option("--proto", type=click.Choice(["tcp", "udp"]), help="What clients speak."),
     click.option(

@@ -10,11 +10,11 @@ from experiments.analysis.summary import sweep_table
 from experiments.commands.common import (
     EXIT_INVALID,
     STUDIES,
+    arm_option,
     console,
-    need_root,
     results_option,
 )
-from experiments.commands.sweeps import make_sweep
+from experiments.commands.sweeps import folder_of, make_sweep
 from experiments.lab.ownership import hand_back
 from experiments.plan.scenario import named_file
 from experiments.plan.study import Study, load_study
@@ -29,37 +29,37 @@ _quick = click.option(
 @click.command()
 @click.argument("name", metavar="NAME|FILE")
 @_quick
+@arm_option
 @results_option
-def study(name: str, quick: bool, results: Path) -> None:
+def study(name: str, quick: bool, arm: str, results: Path) -> None:
     """Make all runs of a study that are not there yet, and judge what it expected.
 
     It is a file, or the name of one in experiments/studies.
     """
     path = named_file(name, STUDIES)
-    need_root("study")
-    if not _answer(load_study(path, quick=quick), path, results):
+    if not _answer(load_study(path, quick=quick), path, results, arm):
         sys.exit(EXIT_INVALID)
 
 
 @click.command()
 @_quick
+@arm_option
 @results_option
-def studies(quick: bool, results: Path) -> None:
+def studies(quick: bool, arm: str, results: Path) -> None:
     """All studies, one after another; each goes on where it stopped."""
-    need_root("studies")
     paths = sorted(STUDIES.glob("*.yaml"))
-    trusted = [_answer(load_study(path, quick=quick), path, results) for path in paths]
+    trusted = [_answer(load_study(path, quick=quick), path, results, arm) for path in paths]
     if not all(trusted):
         sys.exit(EXIT_INVALID)
 
 
-def _answer(asked: Study, path: Path, results: Path) -> bool:
+def _answer(asked: Study, path: Path, results: Path, arm: str) -> bool:
     """Whether its runs are to be trusted; what they say is shown and stored."""
     console.rule(asked.title)
     console.print(f"[bold]{asked.question}[/]\n{asked.hypothesis}", highlight=False)
-    folder = results / asked.sweep.name
+    folder = folder_of(asked.sweep, results, arm)
     try:
-        trusted = make_sweep(asked.sweep, str(path), folder)
+        trusted = make_sweep(asked.sweep, str(path), results, arm, f"study {path.stem}")
         runs = runs_of(asked.sweep, folder)
         table = sweep_table(runs, asked.sweep.factors)
         if table.empty:

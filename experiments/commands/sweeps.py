@@ -11,13 +11,14 @@ from experiments.analysis.summary import sweep_table
 from experiments.commands.common import (
     EXIT_INVALID,
     SWEEPS,
+    arm_option,
     console,
     given,
     need_root,
     results_option,
     with_overrides,
 )
-from experiments.commands.making import make_until_known
+from experiments.commands.making import make_until_known, run_scenario, simulate_scenario
 from experiments.lab.ownership import hand_back
 from experiments.plan.scenario import named_file
 from experiments.plan.sweep import Sweep, cells, load_sweep, narrowed, write_sweep
@@ -34,8 +35,9 @@ from experiments.tables.sweep import SWEEP_FILE, made_of, runs_of
     default="default",
 )
 @with_overrides
+@arm_option
 @results_option
-def sweep(asked: str, results: Path, **overrides: Any) -> None:
+def sweep(asked: str, arm: str, results: Path, **overrides: Any) -> None:
     """Make all runs of a sweep that are not there yet, then draw its figures.
 
     It is a file, or the name of one in experiments/sweeps (default: default). The options hold for
@@ -44,21 +46,29 @@ def sweep(asked: str, results: Path, **overrides: Any) -> None:
     path = named_file(asked, SWEEPS)
     matrix = narrowed(load_sweep(path), given(overrides), str(path))
     cells(matrix, str(path))  # all that is wrong with it is said before anything else
-    need_root("sweep")
     try:
-        trusted = make_sweep(matrix, str(path), results / matrix.name)
+        trusted = make_sweep(matrix, str(path), results, arm, "sweep")
     finally:
         hand_back(results)
     if not trusted:
         sys.exit(EXIT_INVALID)
 
 
-def make_sweep(matrix: Sweep, source: str, folder: Path) -> bool:
+def folder_of(matrix: Sweep, results: Path, arm: str) -> Path:
+    """Where its runs are."""
+    return results / f"{matrix.name}{'' if arm == 'emulate' else '-simulated'}"
+
+
+def make_sweep(matrix: Sweep, source: str, results: Path, arm: str, command: str) -> bool:
     """Make what is missing, draw and show it; whether all of it is to be trusted."""
+    if arm == "emulate":
+        need_root(command)
+    folder = folder_of(matrix, results, arm)
+    make = run_scenario if arm == "emulate" else simulate_scenario
     try:
         with alone_in(folder):
             write_sweep(matrix, folder / SWEEP_FILE)
-            invalid = make_until_known(matrix, source, folder)
+            invalid = make_until_known(matrix, source, folder, make)
     except KeyboardInterrupt:
         made = made_of(matrix, folder)
         console.print(f"\nstopped: {made}; the same command goes on from there")
