@@ -65,7 +65,8 @@ def sweep_caption(runs: Sequence[Run], made: Made | None = None) -> Caption:
 def _offered(conditions: Sequence[Conditions]) -> str:
     loads = [where.load for where in conditions if where.load is not None]
     if len(loads) == len(conditions) and {where.kind for where in conditions} == {"requests"}:
-        return f"open loop at load {_span(loads, '')}"
+        arm = "in virtual time, " if all(where.simulated for where in conditions) else ""
+        return f"{arm}open loop at load {_span(loads, '')}"
     return "; ".join(dict.fromkeys(where.offered for where in conditions))
 
 

@@ -38,7 +38,11 @@ class Conditions:
 
     @property
     def offered(self) -> str:
-        """What was asked of the system: `open loop at load 0.7`, `closed loop of 20 users`."""
+        """What was asked of the system: `open loop at load 0.7`, `bulk transfers`."""
+        return f"in virtual time, {self._asked}" if self.simulated else self._asked
+
+    @property
+    def _asked(self) -> str:
         if self.load is not None:
             lived = "long-lived connections, " if self.kind == "long_lived" else ""
             return f"{lived}open loop at load {self.load:g}"
@@ -57,8 +61,6 @@ class Conditions:
     @property
     def name(self) -> str:
         """What is compared: `least_conn`, `nginx:least_conn`, or its label."""
-        if self.simulated:
-            return f"{self.label or self.algorithm} simulated"
         if self.label:
             return self.label
         return self.algorithm if self.system == "nginy" else f"{self.system}:{self.algorithm}"

@@ -41,11 +41,12 @@ def arms(path: str | None, results: Path, **overrides: Any) -> None:
     refuse(scenario)
     need_root("arms")
     folder = results / scenario.name / run_id(scenario)
+    named = scenario.model_copy(update={"label": f"{scenario.algorithm} simulated"})
     simulated = folder.with_name(f"{folder.name}-simulated")
     try:
         valid = [
             run_scenario(scenario, folder, f"{scenario.algorithm} emulated").valid,
-            simulate(scenario, simulated).valid,
+            simulate(named, simulated).valid,
         ]
         runs = [load_run(folder), load_run(simulated)]
         agreed = _show(scenario, runs)

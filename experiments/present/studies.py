@@ -29,7 +29,9 @@ def show_study(
     """Every claim with its interval, every expected value beside what was measured, the figure."""
     for each in judged:
         outcome, _, rest = str(each).partition(": ")
-        console.print(f"  [{_COLOURS[outcome]}]{outcome:9}[/] {rest}", highlight=False)
+        console.print(
+            f"  [{_COLOURS[outcome]}]{outcome:9}[/] {rest}", highlight=False, soft_wrap=True
+        )
     if beside:
         table = Table("what", "of", "expected", "measured, 95 %", "source", box=None)
         for pair in beside:

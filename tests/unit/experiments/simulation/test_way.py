@@ -24,7 +24,7 @@ def test_a_handshake_takes_a_round_trip_and_a_second_more_if_lost() -> None:
     assert way(delay_ms=10).handshake(5.0) == pytest.approx(5.02)
     lossy = way(delay_ms=10, loss_pct=50)
     extra = {round(lossy.handshake(0.0) - 0.02, 6) for _ in range(200)}
-    assert {0.0, 1.0, 3.0} <= extra <= {0.0, 1.0, 3.0, 7.0, 15.0, 31.0, 63.0}
+    assert {0.0, 1.0, 3.0} <= extra <= {2.0**tries - 1 for tries in range(40)}
 
 
 @pytest.mark.parametrize(
