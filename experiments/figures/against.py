@@ -28,6 +28,7 @@ JAIN = Quantity("jain", "Jain's index (requests)", at_most_one=True)
 GOODPUT = Quantity("goodput_mbps", "goodput (Mbit/s)")
 THROUGHPUT = Quantity("throughput_mbps", "throughput (Mbit/s)")
 P99 = Quantity("p99_ms", "p99 latency (ms)")
+SERVED = Quantity("served_ms", "mean time at the backends (ms)")
 
 _FACTORS = {
     "loss_pct": ("loss, each way (%)", "loss", " %"),
@@ -45,6 +46,7 @@ def sweep_against(
     *,
     floor: float | None = None,
     others: Sequence[str] = ("loss_pct", "delay_ms"),
+    exact: pd.DataFrame | None = None,
 ) -> Figure:
     """`quantity` against the column `factor`, one mark per algorithm and level, with intervals.
 
@@ -52,7 +54,8 @@ def sweep_against(
     Levels stand side by side and are not joined: nothing is known between them. `floor`: a level to
     compare with, such as what random assignment reaches. Means that are infinite (a percentile of
     requests that were never answered) are drawn as arrows at the top; the interval of an index
-    that cannot exceed 1 is cut there.
+    that cannot exceed 1 is cut there. `exact`: what theory says, as the same columns with `value`;
+    marked by a short line of its own.
     """
     rest = [name for name in others if name != factor]
     panels = sorted(set(cells[rest].itertuples(index=False, name=None)))
@@ -61,6 +64,9 @@ def sweep_against(
         for axes, levels in zip(all_axes, panels, strict=True):
             here = (cells[rest] == list(levels)).all(axis="columns")
             _sweep_panel(axes, cells[here], factor, quantity)
+            if exact is not None and len(exact):
+                known = exact[(exact[rest] == list(levels)).all(axis="columns")]
+                _exact_marks(axes, cells[here], known, factor)
             axes.set_title(_named(rest, levels), loc="left")
             axes.set_xlabel(_FACTORS.get(factor, (factor,))[0])
             if floor is not None:
@@ -116,6 +122,26 @@ def _sweep_panel(axes: Axes, cells: pd.DataFrame, factor: str, quantity: Quantit
         )
     axes.set_xticks(range(len(levels)), [_word(level) for level in levels])
     axes.set_xlim(-0.4, len(levels) - 0.6)
+
+
+def _exact_marks(axes: Axes, cells: pd.DataFrame, known: pd.DataFrame, factor: str) -> None:
+    """Beside the algorithm's own mark."""
+    place = {level: number for number, level in enumerate(sorted(cells[factor].unique()))}
+    algorithms = sorted(cells["algorithm"].unique())
+    for number, (style, name) in enumerate(zip(styles(), algorithms, strict=False)):
+        rows = known[known["algorithm"] == name]
+        if len(rows):
+            x = rows[factor].map(place).astype(float) + 0.08 * (number - (len(algorithms) - 1) / 2)
+            axes.plot(
+                x,
+                rows["value"],
+                marker="_",
+                markersize=14,
+                markeredgewidth=2,
+                color=style.color,
+                linestyle="none",
+                label=f"{name}, theory",
+            )
 
 
 def _word(level: object) -> str:

@@ -83,6 +83,31 @@ def throughput_over_time(
     return figure
 
 
+def latency_over_time(
+    seconds: pd.DataFrame, warmup_s: float, caption: Caption, markers: Sequence[Marker] = ()
+) -> Figure:
+    """Median and 95th percentile of the requests that began in each second, and below it the share
+    that was never answered. `seconds` from `where_time_goes.latency_per_second`."""
+    with mpl.rc_context(STYLE):
+        figure, (latency, lost) = page(2, 4.6, caption)
+        for style, (column, label) in zip(
+            styles(), (("p50_ms", "median"), ("p95_ms", "95 %")), strict=False
+        ):
+            line = style.over_time(len(seconds))
+            latency.plot(seconds["t_s"] + 0.5, seconds[column], label=label, **line)
+        share = 100 * seconds["unanswered_share"].fillna(0.0)
+        lost.plot(seconds["t_s"] + 0.5, share, color="black", label="unanswered")
+        latency.set(ylabel="latency (ms)")
+        lost.set(ylabel="requests (%)", xlabel="time since start of load (s)")
+        for axes in (latency, lost):
+            from_zero(axes)
+        lost.set_ylim(0, max(lost.get_ylim()[1], 1))
+        time_axis((latency, lost), len(seconds), warmup_s, markers)
+        legend(latency)
+        legend(lost)
+    return figure
+
+
 def datagrams_over_time(
     seconds: pd.DataFrame, warmup_s: float, caption: Caption, markers: Sequence[Marker] = ()
 ) -> Figure:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from experiments import figures
@@ -17,9 +18,13 @@ from experiments.analysis.fairness import (
     jain_per_second,
     requests_per_second,
 )
-from experiments.analysis.summary import cell_intervals, sweep_table
+from experiments.analysis.summary import cell_intervals, fault_summary, sweep_table
+from experiments.analysis.theory import reference
 from experiments.analysis.throughput import in_window, per_second
+from experiments.analysis.where_time_goes import latency_per_second, stack
+from experiments.judge.punctuality import OneWay
 from experiments.plan.faults import Fault
+from experiments.plan.scenario import Scenario
 from experiments.plan.sweep import Sweep, column, load_sweep
 from experiments.tables.dataset import Run, load_runs
 from experiments.tables.sweep import SWEEP_FILE, Made, made_of, runs_of
@@ -28,8 +33,9 @@ FOLDER = "figures"
 
 
 def draw_run(run: Run) -> list[Path]:
-    """Into `figures/` of the run's folder: latency CCDF; over time load per backend, throughput,
-    and what became of datagrams if the run was one of UDP, with the faults marked.
+    """Into `figures/` of the run's folder: latency CCDF, what latency is made of, measured one-way
+    delays; over time load per backend, throughput, latency if there were faults, and what became of
+    datagrams if the run was one of UDP, with the faults marked.
 
     Across those of a run that is not valid stands that it is not. Nothing is drawn of a run that
     measured nothing.
@@ -50,6 +56,14 @@ def draw_run(run: Run) -> list[Path]:
             per_second(run.requests, where.duration_s), where.warmup_s, caption, faults
         ),
     }
+    answered = measured[where.name]["status"] == "ok"
+    if answered.any():
+        drawn["latency_stack"] = figures.latency_stack(stack(measured), caption)
+    if ways := _one_ways(run):
+        drawn["one_way_delay"] = figures.one_way_delays(ways, caption)
+    if len(run.faults):
+        latency = latency_per_second(run.requests, where.duration_s)
+        drawn["latency"] = figures.latency_over_time(latency, where.warmup_s, caption, faults)
     if where.protocol == "udp":
         seconds = datagrams_per_second(run.requests, where.duration_s)
         drawn["datagrams"] = figures.datagrams_over_time(seconds, where.warmup_s, caption, faults)
@@ -58,6 +72,12 @@ def draw_run(run: Run) -> list[Path]:
             figures.mark_not_valid(figure)
     folder = _made(run.path / FOLDER)
     return [path for name, figure in drawn.items() for path in figures.save(figure, folder / name)]
+
+
+def _one_ways(run: Run) -> list[OneWay]:
+    """By captures, if it had any at both ends."""
+    stored = (run.verdict.get("uncertainty") or {}).get("one_way") or []
+    return [OneWay(**each) for each in stored]
 
 
 def markers(faults: pd.DataFrame) -> list[figures.Marker]:
@@ -96,20 +116,70 @@ def draw_sweep(
     return [
         path
         for name, figure in chain(
-            _against(table, columns, varied, caption),
+            _against(runs, table, columns, varied, caption),
             _differences(table, columns, sweep.baseline if sweep else None, caption),
+            _over_all(runs, table, columns, varied, caption),
         )
         for path in figures.save(figure, into / name)
     ]
 
 
-_QUANTITIES = (figures.JAIN, figures.THROUGHPUT, figures.GOODPUT, figures.P99)
+_QUANTITIES = (
+    figures.JAIN,
+    figures.THROUGHPUT,
+    figures.GOODPUT,
+    figures.P99,
+    figures.SERVED,
+)
+
+
+def _over_all(
+    runs: Sequence[Run],
+    table: pd.DataFrame,
+    columns: Sequence[str],
+    varied: Sequence[str],
+    caption: Caption,
+) -> Iterator[tuple[str, figures.Figure]]:
+    """What latency is made of, a heat map where two factors vary, and times to detect faults."""
+    by_name: dict[str, list[pd.DataFrame]] = {}
+    for run in runs:
+        where = Conditions.of_manifest(run.manifest)
+        by_name.setdefault(where.name, []).append(in_window(run.requests, where.window_s))
+    pooled = {name: pd.concat(frames) for name, frames in sorted(by_name.items())}
+    if not varied:
+        yield "latency_stack", figures.latency_stack(stack(pooled), caption)
+    if len(varied) == 2:
+        cells = cell_intervals(table, figures.P99.column, factors=columns)
+        pair = (varied[0], varied[1])
+        if np.isfinite(cells["mean"]).any():
+            yield "p99_ms_heat", figures.heat_map(cells, pair, figures.P99, caption)
+    detected = [each for run in runs if len(run.faults) for each in _detections(run)]
+    if detected:
+        found = pd.DataFrame(detected)
+        yield "times_to_detect", figures.times_to_detect(found, caption)
+
+
+def _detections(run: Run) -> Iterator[dict[str, object]]:
+    name = Conditions.of_manifest(run.manifest).name
+    rows = fault_summary(run).to_dict("records")
+    for row, marker in zip(rows, markers(run.faults), strict=True):
+        yield {
+            "algorithm": name,
+            "fault": marker.label,
+            "detect_s": row["detect_s"],
+            "rebalance_s": row["rebalance_s"],
+        }
 
 
 def _against(
-    table: pd.DataFrame, columns: Sequence[str], varied: Sequence[str], caption: Caption
+    runs: Sequence[Run],
+    table: pd.DataFrame,
+    columns: Sequence[str],
+    varied: Sequence[str],
+    caption: Caption,
 ) -> Iterator[tuple[str, figures.Figure]]:
     floor = float(table["jain_random_mean"].mean())
+    exact = _exact(runs, table, varied)
     for factor in varied:
         for quantity in _QUANTITIES:
             yield (
@@ -121,8 +191,22 @@ def _against(
                     caption,
                     floor=floor if quantity is figures.JAIN else None,
                     others=varied,
+                    exact=exact if quantity is figures.SERVED else None,
                 ),
             )
+
+
+def _exact(runs: Sequence[Run], table: pd.DataFrame, varied: Sequence[str]) -> pd.DataFrame | None:
+    """What theory says of each cell, where it says something."""
+    by_id = {run.run_id: run for run in runs}
+    rows = []
+    for _, row in table.drop_duplicates("cell").iterrows():
+        scenario = Scenario.model_validate(by_id[row["run_id"]].manifest["scenario"])
+        found = reference(scenario)
+        if found.value_ms is not None:
+            levels = {name: row[name] for name in ("algorithm", *varied)}
+            rows.append({**levels, "value": found.value_ms})
+    return pd.DataFrame(rows) if rows else None
 
 
 def _differences(

@@ -43,6 +43,8 @@ class Connection:
         self._pending: dict[int, RequestRecord] = {}
         self._last = False
         """No further request follows."""
+        self._given_up = False
+        """By its client, before there was a connection."""
         self.usable = True
         self._established_s = way.handshake(self._events.time())
         self._events.call_at(self._established_s + way.up.delay_s, self._accept)
@@ -53,13 +55,14 @@ class Connection:
         """Send a request as soon as there is a connection; after the `last` none follows."""
         self._last = last
         self._pending[record.seq] = record
-        record.connected_s = self._established_s
         record.local = str(self._client)
         sent_s = max(self._events.time(), self._established_s)
         self._events.call_at(sent_s + self._way.retries_s(), self._leave, record)
 
     def _leave(self, record: RequestRecord) -> None:
         """The transmission that is not lost."""
+        if record.seq in self._pending:
+            record.connected_s = self._established_s
         size = REQUEST_BYTES + record.request_bytes
         arrives_s = self._way.up.carry(self._events.time(), size)
         self._events.call_at(arrives_s, self._at_balancer, record)
@@ -69,7 +72,9 @@ class Connection:
         dead."""
         self.usable = False
         self._end_request(record, "timeout")
-        if not self._pending:
+        if not self._pending and self._events.time() < self._established_s:
+            self._given_up = True
+        elif not self._pending:
             leaves_s = self._events.time() + self._way.up.delay_s
             self._events.call_at(leaves_s, self._close, CloseReason.CLIENT_RESET)
 
@@ -80,6 +85,8 @@ class Connection:
     # At the balancer.
 
     def _accept(self) -> None:
+        if self._given_up:
+            return
         now_s, balancer = self._events.time(), self._balancer
         try:
             self._attempt = Attempt.begin(balancer.rule, balancer.listener, self._client, now_s)

@@ -28,6 +28,8 @@ class Happened(NamedTuple):
     connections: list[Record]
     samples: list[dict[str, Any]]
     finals: dict[str, dict[str, Any]]
+    open_leases: int
+    """Of all balancers: none is to be left."""
 
 
 def run(scenario: Scenario, progress: Callable[[float], object] | None = None) -> Happened:
@@ -54,6 +56,7 @@ def run(scenario: Scenario, progress: Callable[[float], object] | None = None) -
         connections,
         samples,
         {name: _final(server) for name, server in place.servers.items()},
+        sum(balancer.pool.open_leases for balancer in place.balancers),
     )
 
 

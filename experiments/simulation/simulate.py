@@ -97,6 +97,8 @@ def _conservation(
         problems += carried(tables["requests"], tables["connections"])
     unended = int((tables["requests"]["status"] == "in_flight").sum())
     problems += [f"{unended} requests never ended"] if unended else []
+    left = happened.open_leases
+    problems += [f"{left} connections were never given back"] if left else []
     answered = int((tables["requests"]["status"] == "ok").sum())
     said = f"clients, balancers and {len(happened.finals)} backends agree on {answered} answers"
     return problems_check("conservation", problems, said)

@@ -97,6 +97,18 @@ def test_every_request_ends_and_nothing_is_left(settings: dict[str, Any]) -> Non
     assert happened.records
     assert all(each.status != "in_flight" for each in happened.records)
     assert {each["closed_s"] is not None for each in happened.connections} == {True}
+    assert happened.open_leases == 0
+
+
+def test_a_client_that_gives_up_before_it_is_connected_leaves_nothing() -> None:
+    link = {"delay_ms": 10, "loss_pct": 3}
+    happened = run(
+        of(network={"clients": 2, "client_link": link}, workload={"timeout_ms": 900}, duration_s=60)
+    )
+    gave_up = [each for each in happened.records if each.status == "timeout"]
+    assert gave_up
+    assert happened.open_leases == 0
+    assert any(each.connected_s is None for each in gave_up)
 
 
 def test_a_longer_way_makes_requests_longer_by_its_round_trips() -> None:
