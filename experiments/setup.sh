@@ -17,6 +17,20 @@ as_root() {
     fi
 }
 
+# What a program says goes to a log; one line is shown, and the log's end if it fails.
+log=${TMPDIR:-/tmp}/nginy-setup-$(id -u).log
+logged() {
+    local what=$1 began=$SECONDS
+    shift
+    printf 'setup: %s ...' "$what" >&2
+    if "$@" >>"$log" 2>&1; then printf ' %s s\n' $((SECONDS - began)) >&2
+    else
+        printf ' failed; %s ends with:\n' "$log" >&2
+        tail -n 15 "$log" >&2
+        exit 1
+    fi
+}
+
 # --- Python -------------------------------------------------------------------------------------
 recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 find_python() {
@@ -63,8 +77,9 @@ if [ ${#missing[@]} -gt 0 ]; then
         fail "there is no apt-get here; install what these packages hold by your system's own means"
     services=()
     for service in nginx haproxy; do command -v $service >/dev/null || services+=($service); done
-    as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    logged "Debian packages" as_root apt-get update -qq
+    logged "Debian packages" as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${missing[@]}"
     # The benchmark starts its own; the services that these packages start are not wanted.
     for service in "${services[@]}"; do
         if command -v "$service" >/dev/null && [ -d /run/systemd/system ]; then
@@ -77,9 +92,9 @@ fi
 stamp=$( { cat pyproject.toml constraints.txt; echo "$python"; pwd; } | sha256sum)
 installed=$(cat .venv/.installed 2>/dev/null || true)
 if [ "${installed%% extras *}" = "$stamp" ] && [[ "$installed," == *"$extras,"* ]]; then exit 0; fi
-echo "setup: installing nginy and its pinned Python dependencies into .venv (about a minute)"
 # After `sudo make` in a user's checkout, .venv is the user's.
 trap '[ "$(id -u)" -ne 0 ] || chown -R --reference=. .venv' EXIT
 recent .venv/bin/python || "$python" -m venv --clear .venv
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$extras]"
+logged "Python packages into .venv, about a minute" .venv/bin/python -m pip install \
+    --disable-pip-version-check --constraint constraints.txt --editable ".[$extras]"
 echo "$stamp extras $extras" > .venv/.installed

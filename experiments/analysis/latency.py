@@ -63,6 +63,38 @@ def percentiles(
     return [Percentile(p, float(v), timeout_ms) for p, v in zip(probabilities, found, strict=True)]
 
 
+RESAMPLES = 400
+
+
+def percentile_intervals(
+    requests: pd.DataFrame, probabilities: Sequence[float], seed: int = 0
+) -> list[tuple[float, float]]:
+    """95 % intervals of one run's percentiles, by drawing its seconds anew.
+
+    Requests of one second share a queue, so whole seconds are drawn, with replacement (a block
+    bootstrap: Kuensch, "The jackknife and the bootstrap for general stationary observations",
+    1989). Infinite where a percentile may be a request without an answer; NaN of fewer than 5
+    seconds.
+    """
+    second = np.floor(requests["intended_s"].to_numpy(dtype=float)).astype(int)
+    answered = (requests["status"] == "ok").to_numpy()
+    values = np.where(answered, requests["latency_ms"].to_numpy(dtype=float), np.inf)
+    blocks = [values[second == each] for each in np.unique(second)]
+    if len(blocks) < 5:
+        return [(float("nan"), float("nan"))] * len(probabilities)
+    rng = np.random.default_rng(seed)
+    drawn = [
+        np.quantile(
+            np.concatenate([blocks[place] for place in places]),
+            probabilities,
+            method="inverted_cdf",
+        )
+        for places in rng.integers(len(blocks), size=(RESAMPLES, len(blocks)))
+    ]
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0, method="nearest")
+    return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
+
+
 def censored_share(requests: pd.DataFrame) -> float:
     """Share of requests without an answer; NaN when there were no requests."""
     if len(requests) == 0:

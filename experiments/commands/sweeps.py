@@ -8,6 +8,7 @@ import click
 
 from experiments.analysis.compare import distrusted, same_twice
 from experiments.analysis.summary import sweep_table
+from experiments.analysis.validity import dependent
 from experiments.commands.common import (
     EXIT_INVALID,
     SWEEPS,
@@ -25,7 +26,7 @@ from experiments.plan.sweep import Sweep, cells, load_sweep, narrowed, write_swe
 from experiments.present.draw import draw_sweep
 from experiments.present.terminal import show_sweep
 from experiments.run.sweep import alone_in
-from experiments.tables.sweep import SWEEP_FILE, made_of, runs_of
+from experiments.tables.sweep import SWEEP_FILE, attempts_of, made_of, runs_of
 
 
 @click.command()
@@ -74,7 +75,8 @@ def make_sweep(matrix: Sweep, source: str, results: Path, arm: str, command: str
         console.print(f"\nstopped: {made}; the same command goes on from there")
         raise
     runs, made = runs_of(matrix, folder), made_of(matrix, folder)
+    made = made._replace(suspicious=tuple(dependent(attempts_of(matrix, folder))))
     table = sweep_table(runs, matrix.factors)
     drawn = draw_sweep(runs, table, folder, matrix, made)
     show_sweep(table, drawn, console, matrix, made)
-    return not (invalid or distrusted(same_twice(table)))
+    return not (invalid or made.suspicious or distrusted(same_twice(table)))

@@ -16,8 +16,10 @@ from experiments.analysis.compare import differences, distrusted, same_twice
 from experiments.analysis.conditions import Conditions
 from experiments.analysis.fairness import load_per_backend
 from experiments.analysis.intervals import Interval
+from experiments.analysis.latency import percentile_intervals
 from experiments.analysis.summary import CELL, cell_intervals, fault_summary, summarise
 from experiments.analysis.theory import Reference
+from experiments.analysis.throughput import in_window
 from experiments.judge.verdict import STOLEN
 from experiments.plan.sweep import Sweep, column
 from experiments.present.draw import markers
@@ -109,6 +111,8 @@ def show_sweep(
     _show_same_twice(table, console)
     if made is not None:
         console.print(f"  runs     {made}", highlight=False)
+        for said in made.suspicious:
+            console.print(f"  [red]validity[/] {said}", highlight=False, soft_wrap=True)
     _show_paths(figures, console)
 
 
@@ -146,10 +150,7 @@ def _numbers(run: Run) -> Table:
         f"client links {where.delay_ms:g} ms, {where.loss_pct:g} % loss, {rate}",
         show_header=False,
     )
-    latency = ", ".join(
-        f"{name} {_latency(row[key], where.timeout_ms)}"
-        for name, key in (("p50", "p50_ms"), ("p95", "p95_ms"), ("p99", "p99_ms"))
-    )
+    latency = _latencies(run, where, row)
     first_s, last_s = where.window_s
     table.add_row("requests", f"{row['requests']} from {first_s:g} s to {last_s:g} s")
     if not row["requests"]:
@@ -177,6 +178,25 @@ def _numbers(run: Run) -> Table:
         f"max/mean {row['max_over_mean']:.3f}",
     )
     return table
+
+
+_SHOWN = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+def _latencies(run: Run, where: Conditions, row: Mapping[str, Any]) -> str:
+    """A line per percentile, with its interval."""
+    requests = in_window(run.requests, where.window_s)
+    around = percentile_intervals(requests, list(_SHOWN.values()))
+    lines = []
+    for name, (low, high) in zip(_SHOWN, around, strict=True):
+        found = f"{name} {_latency(row[f'{name}_ms'], where.timeout_ms)}"
+        known = "" if math.isnan(low) else f", 95 % {_bound(low)} to {_bound(high)}"
+        lines.append(found + known)
+    return "\n".join(lines)
+
+
+def _bound(value_ms: float) -> str:
+    return "unanswered" if math.isinf(value_ms) else f"{value_ms:.{1 if value_ms < 1000 else 0}f}"
 
 
 def _queued(run: Run) -> float:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.plan.sweep import Sweep, cells
+from experiments.plan.sweep import Sweep, cells, column
 from experiments.tables.dataset import Run, is_complete, load_run, load_runs
 
 SWEEP_FILE = "sweep.yaml"
@@ -22,6 +22,8 @@ class Made(NamedTuple):
     invalid: int
     made_again: int
     """Invalid ones that were made once more; they are kept beside."""
+    suspicious: tuple[str, ...] = ()
+    """Levels of which more runs were invalid than chance explains."""
 
     def __str__(self) -> str:
         """`36 runs planned, 35 valid, 1 invalid, 2 made again`; the first may be more by now."""
@@ -46,6 +48,27 @@ def made_of(sweep: Sweep, folder: Path) -> Made:
     before = (path.name for path in folder.iterdir() if path.name not in wanted)
     again = sum(not wanted.isdisjoint(_first_names(name)) for name in before)
     return Made(len(least | set(done)), valid, len(done) - valid, again)
+
+
+def attempts_of(sweep: Sweep, folder: Path) -> list[tuple[dict[str, object], bool]]:
+    """Levels of every run that was made, those that were made again included, and whether it was
+    valid."""
+    most = sweep.most_replicates or sweep.replicates
+    planned = {cell.run_id: cell for cell in cells(sweep, str(folder / SWEEP_FILE), most)}
+    found: list[tuple[dict[str, object], bool]] = []
+    for path in sorted(folder.iterdir()):
+        names = {path.name, *_first_names(path.name)} & planned.keys()
+        if names and is_complete(path):
+            cell = planned[names.pop()]
+            link = cell.scenario.client_link()
+            levels: dict[str, object] = {
+                "algorithm": cell.scenario.label or cell.scenario.algorithm,
+                "loss_pct": link.loss_pct,
+                "delay_ms": link.delay_ms,
+                **{column(name): level for name, level in cell.levels},
+            }
+            found.append((levels, load_run(path).verdict["valid"]))
+    return found
 
 
 def _first_names(name: str) -> set[str]:

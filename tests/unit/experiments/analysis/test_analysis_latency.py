@@ -11,6 +11,7 @@ from experiments.analysis.latency import (
     ccdf,
     censored_share,
     latencies_ms,
+    percentile_intervals,
     percentiles,
 )
 from experiments.tables.schema import empty_frame
@@ -90,3 +91,38 @@ def test_exponential_latencies_have_the_percentiles_of_theory() -> None:
 
 def test_a_percentile_prints_what_is_known() -> None:
     assert str(Percentile(0.5, 12.34, 100.0)) == "12.3 ms"
+
+
+def a_run(seed: int, seconds: int = 27) -> pd.DataFrame:
+    """40 requests a second; each second has a level of its own: requests depend on each other."""
+    rng = np.random.default_rng(seed)
+    level = np.repeat(rng.gamma(2.0, 20.0, seconds), 40)
+    return pd.DataFrame(
+        {
+            "intended_s": np.repeat(np.arange(seconds), 40) + 0.5,
+            "latency_ms": level + rng.exponential(5.0, 40 * seconds),
+            "status": "ok",
+        }
+    )
+
+
+def test_intervals_of_one_run_hold_the_median_of_many() -> None:
+    true_ms = float(np.median(pd.concat([a_run(1000 + s) for s in range(200)])["latency_ms"]))
+    held = 0
+    for seed in range(60):
+        ((low, high),) = percentile_intervals(a_run(seed), [0.5])
+        held += low <= true_ms <= high
+    assert held >= 50
+
+
+def test_a_percentile_that_may_be_unanswered_has_no_upper_bound() -> None:
+    frame = a_run(1)
+    frame.loc[frame.index % 100 == 0, "status"] = "timeout"
+    ((low, high),) = percentile_intervals(frame, [0.99])
+    assert np.isfinite(low)
+    assert np.isinf(high)
+
+
+def test_of_a_few_seconds_nothing_is_known() -> None:
+    ((low, _),) = percentile_intervals(a_run(1, seconds=3), [0.5])
+    assert np.isnan(low)
