@@ -32,11 +32,11 @@ def printed(screen: Console) -> str:
     return screen.file.getvalue()
 
 
-def test_a_run_has_three_figures_as_png_and_svg(tmp_path: Path, screen: Console) -> None:
+def test_a_run_has_its_figures_as_png_and_svg(tmp_path: Path, screen: Console) -> None:
     shutil.copytree(RUNS / ONE, tmp_path / ONE)
     run = load_run(tmp_path / ONE)
     figures = draw_run(run)
-    names = {"latency_ccdf", "backend_load", "throughput"}
+    names = {"latency_ccdf", "backend_load", "throughput", "latency_stack"}
     assert {path.name for path in figures} == {f"{n}.{k}" for n in names for k in ("png", "svg")}
     assert all(path.stat().st_size > 0 for path in figures)
     show_run(run, figures, screen)
@@ -98,7 +98,7 @@ def test_the_figures_of_an_invalid_run_say_so_across_the_picture(tmp_path: Path)
     shutil.copytree(RUNS / ONE, valid)
     for path, marked in ((valid, False), (invalid, True)):
         pictures = [each for each in draw_run(load_run(path)) if each.suffix == ".svg"]
-        assert len(pictures) == 3
+        assert len(pictures) == 4
         assert all(("NOT VALID" in each.read_text()) is marked for each in pictures)
 
 
@@ -110,7 +110,7 @@ def test_nothing_is_drawn_of_a_run_that_measured_nothing(tmp_path: Path) -> None
 def test_invalid_runs_are_drawn_again_only_on_request(tmp_path: Path) -> None:
     invalidated(tmp_path / "bad")
     assert list(draw_all(tmp_path)) == []
-    assert len(list(draw_all(tmp_path, anyway=True))) == 6
+    assert len(list(draw_all(tmp_path, anyway=True))) == 8
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_sweep_is_drawn_against_what_varies(tmp_path: Path, screen: Console) -
     runs = load_runs(RUNS)
     table = sweep_table(runs)
     figures = draw_sweep(runs, table, tmp_path)
-    values = ("jain", "throughput_mbps", "goodput_mbps", "p99_ms")
+    values = ("jain", "throughput_mbps", "goodput_mbps", "p99_ms", "served_ms")
     factors = ("loss_pct", "delay_ms")
     names = [f"{v}_against_{f}" for v in values for f in factors]
     names += [f"{v}_differences" for v in ("p99_ms", "goodput_mbps")]
@@ -156,7 +156,11 @@ def test_a_sweep_is_drawn_against_what_varies(tmp_path: Path, screen: Console) -
 def test_what_does_not_vary_is_not_an_axis(tmp_path: Path) -> None:
     runs = [run for run in load_runs(RUNS) if "-loss0-delay5-" in run.run_id]
     drawn = draw_sweep(runs, sweep_table(runs), tmp_path)
-    assert {path.stem for path in drawn} == {"p99_ms_differences", "goodput_mbps_differences"}
+    assert {path.stem for path in drawn} == {
+        "p99_ms_differences",
+        "goodput_mbps_differences",
+        "latency_stack",
+    }
 
 
 def test_a_sweep_without_a_valid_run_says_so(screen: Console) -> None:
@@ -183,5 +187,5 @@ def test_a_sweep_is_drawn_again_from_its_own_copy(tmp_path: Path) -> None:
 def test_all_figures_can_be_drawn_again(tmp_path: Path) -> None:
     shutil.copytree(RUNS / ONE, tmp_path / "mine" / ONE)
     first = {path: path.read_bytes() for path in draw_all(tmp_path)}
-    assert len(first) == 6
+    assert len(first) == 8
     assert {path: path.read_bytes() for path in draw_all(tmp_path)} == first
