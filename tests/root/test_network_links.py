@@ -13,7 +13,7 @@ from topologies.build.network import Network
 from topologies.emulate import probe
 from topologies.errors import LinkDead
 from topologies.machine.namespaces import execute, members, namespace_inode
-from topologies.shapes.shape import LinkSpec
+from topologies.shapes.shape import Link, LinkSpec
 from topologies.shapes.shapes import star
 from topologies.verify.calibrate import calibrate, finish
 from topologies.verify.quality import send_stamped
@@ -79,7 +79,7 @@ def test_sabotaged_links_are_found_and_named():
         assert [reason.split(" asked")[0] for reason in found.reasons] == ["c1->s1: rate"]
 
         execute(port.switch_pid, ["iptables", "-w", "5", "-t", "mangle", "-F"])
-        assert any(each.startswith("c1-s1: median RTT") for each in calibrate(network).reasons)
+        assert any(each.startswith("c1->s1: median delay") for each in calibrate(network).reasons)
         send_stamped(network, "c1", "lb", 500, 5000)
         assert any(each.startswith("c1->s1: bypassed") for each in finish(healthy, network).reasons)
 
@@ -89,8 +89,8 @@ def test_sabotaged_links_are_found_and_named():
     [
         (replace(CLIENT, rate_mbps=10), CLIENT, "c1->s1: rate", 5),
         (replace(CLIENT, rate_mbps=30), CLIENT, "c1->s1: rate", 1),
-        (replace(CLIENT, delay_ms=12), CLIENT, "c1-s1: median RTT", 5),
-        (replace(CLIENT, delay_ms=0, loss_pct=0.001), CLIENT, "c1-s1: median RTT", 1),
+        (replace(CLIENT, delay_ms=12), CLIENT, "c1->s1: median delay", 5),
+        (replace(CLIENT, delay_ms=0, loss_pct=0.001), CLIENT, "c1->s1: median delay", 1),
         (CLIENT, replace(CLIENT, loss_pct=20), "c1->s1: loss of", 1),
     ],
     ids=["half the rate", "too fast", "too late", "no delay", "no loss"],
@@ -99,8 +99,9 @@ def test_a_link_that_is_another_than_was_asked_fails_however_often_it_is_measure
     real, asked, reason, attempts
 ):
     with Network(star(1, 1, client_link=real), seed=3, link_method="nfqueue") as network:
+        network.shape = star(1, 1, client_link=asked)
         network.ports = tuple(
-            replace(port, link=replace(port.link, spec=asked)) if port.link.host == "c1" else port
+            replace(port, link=Link.of("c1", "s1", asked)) if port.link.end == "c1" else port
             for port in network.ports
         )
         found = calibrate(network)

@@ -211,8 +211,7 @@ class Bulk(Workload):
 class Trace(Workload):
     """What a file says: CSV or parquet with the columns time_s, client (a name or number; all else
     follows in turn), request_bytes, response_bytes and demand_ms, one row per request (times from
-    any zero). `speedup`: of its clock. `python -m experiments trace LOG` makes one of an access
-    log."""
+    any zero). `speedup`: of its clock."""
 
     kind: Literal["trace"]
     path: str
