@@ -16,7 +16,7 @@ from experiments.plan.sweep import (
 )
 from experiments.run.sweep import SweepAtWork, alone_in, run_sweep
 from experiments.tables.dataset import RunWriter, load_run
-from experiments.tables.sweep import INVALID, made_of
+from experiments.tables.sweep import INVALID, Made, made_of
 
 SWEEPS = sorted(Path("experiments/sweeps").glob("*.yaml"))
 SMALL = Sweep(algorithms=("random", "least_conn"), loss_pct=(0, 1), delay_ms=(5, 20), replicates=3)
@@ -135,7 +135,8 @@ def test_an_invalid_run_is_made_again(tmp_path: Path) -> None:
     assert [first[0][1], again[0][1]] == ["invalid", "valid"]
     kept = load_run(tmp_path / f"{todo[0].run_id}{INVALID}1")
     assert kept.verdict["reasons"] == ["late"]
-    assert made_of(SMALL.model_copy(update={"scenario": {}}), tmp_path) == (27, 1, 0, 1)
+    made = made_of(SMALL.model_copy(update={"scenario": {}}), tmp_path)
+    assert made == Made(planned=27, valid=1, invalid=0, made_again=1)
 
 
 def test_a_changed_scenario_is_another_run(tmp_path: Path) -> None:
