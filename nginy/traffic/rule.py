@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -65,7 +65,7 @@ class RunningRule:
         self.protocol: Protocol = rule.protocol
         self.after_pick: Callable[[float], object] | None = None
         """Told of every pick, if the algorithm wants probes."""
-        self.balancer = self._balancer(now)
+        self.balancer = self._balancer(rule, now)
         self.admission = Admission(rule.access, rule.limits, around.census)
         self.live = LiveConnections(rule.live_connections, around.timers, around.run_soon)
         self._waiting = WaitingQueue(
@@ -111,31 +111,27 @@ class RunningRule:
 
         What is open stays open, and counted: caps, queues and live policies apply from now on to
         all. The algorithm is a new one only if its settings are others (or whether it has tiers).
+        If it cannot be made, the rule goes on as it was: whatever may fail is made before anything
+        is replaced.
         """
-        before, tiers_before = self._algorithm, self._has_backups()
-        self.settings = rule
-        if before == self._algorithm and tiers_before == self._has_backups():
-            self.rebuild(now)
+        members = self.pool.members(rule.backend_ids)
+        if _algorithm(self.settings, self.balancer.members) == _algorithm(rule, members):
+            self.balancer.rebuild(members, now)
         else:
+            successor = self._balancer(rule, now)
             self.balancer.rebuild((), now)
-            self.balancer = self._balancer(now)
+            self.balancer = successor
             self.balancer.tell(self._waiting)
+        self.settings = rule
         self.admission.update(rule.access, rule.limits)
         self.live.policy = rule.live_connections
         self._waiting.update(rule.queue, now, heed_health=rule.all_down == "refuse")
         self._set()
 
-    @property
-    def _algorithm(self) -> tuple[object, ...]:
-        """What makes another algorithm of it."""
-        return self.settings.strategy, self.settings.all_down, self.settings.passive
-
-    def _has_backups(self) -> bool:
-        return any(backend.backup for backend in self.members())
-
-    def _balancer(self, now: float) -> Balancer[Any]:
+    def _balancer(self, rule: Rule, now: float) -> Balancer[Any]:
+        members = self.pool.members(rule.backend_ids)
         rng = stream(self._around.seed, self.name)
-        return balancer_for(self.settings, self.members(), rng, now, self._around.background.add)
+        return balancer_for(rule, members, rng, now, self._around.background.add)
 
     def _set(self) -> None:
         rule = self.settings
@@ -155,6 +151,12 @@ class RunningRule:
         self.udp = rule.udp
         self.queue = self._waiting if rule.queue.max_waiting else None
         """None: nobody is to wait (`max_waiting: 0`)."""
+
+
+def _algorithm(rule: Rule, members: Iterable[Backend]) -> tuple[object, ...]:
+    """What makes another algorithm of it."""
+    in_tiers = any(backend.backup for backend in members)
+    return rule.strategy, rule.all_down, rule.passive, in_tiers
 
 
 def stream(seed: int, name: str) -> random.Random:

@@ -16,6 +16,7 @@ from nginy.config.guard_settings import (
 )
 from nginy.config.schema import ConnectionTimeouts, Retries
 from nginy.config.strategies import LeastBytesSettings, LeastConnSettings
+from nginy.errors import BackendError
 from nginy.traffic.attempt import Attempt
 from nginy.traffic.close_reason import CloseReason, ConnectionEnd
 from nginy.traffic.rate import Rates
@@ -341,3 +342,23 @@ def test_who_waits_hears_of_a_free_place_in_any_tier_and_of_any_version(strategy
     world.settle()
     assert waiting.backend == f"b{number}"
     close_all(world, first, second, waiting)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"strategy": LeastBytesSettings(), "backend_ids": ("b1", "nobody")},
+        {"strategy": "one that nobody has made"},
+    ],
+)
+def test_a_version_that_cannot_be_made_changes_nothing(settings: dict[str, Any]):
+    world = one_rule(*THREE)
+    carriers = [served(world) for _ in range(3)]
+    before, balancer = world.rule.settings, world.rule.balancer
+    with pytest.raises((BackendError, KeyError, AttributeError)):
+        update(world, limits=LimitSettings(max_connections=1), **settings)
+    assert world.rule.settings is before
+    assert world.rule.balancer is balancer
+    carriers += [served(world) for _ in range(3)]
+    assert sorted(backend.active for backend in world.pool.values()) == [2, 2, 2]
+    close_all(world, *carriers)
