@@ -16,7 +16,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(HOME)/.cache/nginy/hypothesis
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup experiment simulate arms sweep study studies compare figures doctor check test bench stress quality notebook clean
+.PHONY: help setup experiment simulate arms sweep study studies compare figures doctor check test test-netem bench stress quality notebook clean
 
 # name:option pairs of `make experiment`; one that is not given keeps the scenario's own value
 override = $(if $($(1)),--$(2) '$($(1))')
@@ -39,7 +39,7 @@ endif
 help: ## this text
 	@echo "nginy: a layer-4 load balancer, and the testbed that proves it"
 	@echo
-	@grep -E '^[a-z]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 	@echo
 	@echo "make experiment takes (defaults in experiments/scenarios/default.yaml, of UDP in udp.yaml):"
 	@echo "  ALG       round_robin | least_conn | random_two | ketama | least_time | peak_ewma | prequal"
@@ -114,6 +114,10 @@ check: setup ## format, lint, types, import rule, fast tests; no root needed
 test: check ## everything; the tests of virtual networks run only as root (sudo make test)
 	@experiments/setup.sh --bench
 	@$(PY) -m pytest -q -m "root or slow"
+
+test-netem: ## tests of links by the kernel's netem, in User-Mode Linux where this kernel has none (1 minute)
+	@experiments/setup.sh --netem
+	@tests/netem/boot.sh
 
 bench: ## nginy beside nginx and HAProxy, TCP and UDP: rates, memory, ratios; and what a pick costs
 	@experiments/setup.sh --bench

@@ -2,9 +2,10 @@
 # Make a bare Debian or Ubuntu machine ready: Debian packages, .venv, nginy itself. Idempotent: a
 # second run only compares a stamp and looks up a dozen commands.
 #
-# Usage: experiments/setup.sh [--bench] [--notebook]
+# Usage: experiments/setup.sh [--bench] [--notebook] [--netem]
 #   --bench     also nginx's stream module, HAProxy and wrk, for `make bench` and its tests
 #   --notebook  also JupyterLab, which only `make notebook` needs
+#   --netem     also a kernel that runs as a program, for `make test-netem`
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -56,7 +57,8 @@ for option in "$@"; do
     case $option in
         --bench) needed+=(nginx:nginx-light haproxy:haproxy wrk:wrk) ;;
         --notebook) extras=$extras,lab ;;
-        *) fail "unknown option $option (known: --bench, --notebook)" ;;
+        --netem) needed+=(linux.uml:user-mode-linux modprobe:kmod) ;;
+        *) fail "unknown option $option (known: --bench, --notebook, --netem)" ;;
     esac
 done
 export PATH=$PATH:/usr/sbin:/sbin # where Debian keeps tc, iptables, tcpdump; not in a user's PATH

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -53,6 +54,29 @@ def test_delay_loss_and_calibration(method):
         named = {check.link for check in finished.checks}
         assert {"c1-s1", "c1->s1", "s1->c1", "b1->s1", "s1->b1", "lb-s1", "lb"} <= named
         assert finished.reasons == []
+
+
+def test_losses_come_in_bursts_packets_overtake_and_links_change(method):
+    bursts = LinkSpec(loss_pct=20, loss_burst_packets=5)
+    overtaking = LinkSpec(delay_ms=20, reorder_pct=20)
+    shape = star(1, 1, client_link=overtaking, backend_link=bursts)
+    with Network(shape, seed=3, link_method=method) as network:
+        assert network.facts()["losses_repeatable"] or method == "netem"
+        kept = [number for number, _ in send_stamped(network, "b1", "lb", 3000, 5000)]
+        gaps = [later - earlier - 1 for earlier, later in pairwise(kept) if later > earlier + 1]
+        # One after the other, 20 % would be lost in rows of 1.25 packets.
+        assert 3.5 < sum(gaps) / len(gaps) < 7
+        assert kept == sorted(kept)
+
+        came = [number for number, _ in send_stamped(network, "c1", "lb", 500, 1000)]
+        assert len(came) == 500
+        overtook = sum(later < earlier for earlier, later in pairwise(came))
+        assert 40 < overtook < 160
+
+        network.change_links({"b1->s1": LinkSpec(loss_pct=60)})
+        assert 40 < len(send_stamped(network, "b1", "lb", 200, 5000)) < 120
+        network.change_links({"b1->s1": LinkSpec(loss_pct=0.0001)})
+        assert len(send_stamped(network, "b1", "lb", 200, 5000)) == 200
 
 
 def test_the_same_seed_loses_the_same_packets():

@@ -247,6 +247,7 @@ class Network:
         return {
             "link_method": self.link_method,
             "seed": self.seed,
+            "losses_repeatable": self._links.seeded,
             "hosts": {
                 port.link.end: {"address": self.address(port.link.end), **_facts_of_host(port)}
                 for port in self.ports

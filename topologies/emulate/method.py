@@ -56,6 +56,8 @@ class LinkMethod(Protocol):
     """One way of giving links their delay, jitter and loss. Built ready; `stop` ends it."""
 
     name: str
+    seeded: bool
+    """Whether the same seed loses the same packets."""
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -85,6 +87,7 @@ class PlainLinks:
     """Links without delay and loss: nothing to do, nothing to count."""
 
     name = "none"
+    seeded = True
     pids = ()
 
     def counters(self) -> dict[str, DirectionCounters]:

@@ -38,7 +38,7 @@ class NetemLinks:
     def __init__(self, ports: tuple[Port, ...], seed: int) -> None:
         """Set up all links of `ports`; NetworkError with tc's words where one is refused."""
         self._seed = seed
-        self._seeded = True
+        self.seeded = True
         self._places: dict[str, tuple[Port, str]] = {}
         self._before: dict[str, DirectionCounters] = {}
         for port in ports:
@@ -75,14 +75,15 @@ class NetemLinks:
         try:
             _tc(port, f"{words} {self._seed_words(direction)}")
         except NetworkError:
-            self._seeded = False
+            self.seeded = False
             _tc(port, words)
 
     def _seed_words(self, direction: str) -> str:
         return f"seed {_seed_of(self._seed, direction)}"
 
     def counters(self) -> dict[str, DirectionCounters]:
-        """From the qdiscs; what overflows a qdisc's limit is part of `dropped`, as tc counts it.
+        """From the qdiscs. What overflows netem's limit is part of `dropped`: tc has one counter
+        for both, which is why the limit is twice what can be under way (`words_for`).
         Raises LinkDead where a qdisc is gone."""
         return {name: self._count(name) for name in self._places}
 
@@ -102,7 +103,7 @@ class NetemLinks:
     def restart_draws(self) -> None:
         """A change that repeats all settings and the seed starts netem's generator from that seed
         (sch_netem.c, netem_change); where the option is not known, the draws go on."""
-        if not self._seeded:
+        if not self.seeded:
             return
         for direction, (port, device) in self._places.items():
             words = f"netem {words_for(port.link.specs[direction])} {self._seed_words(direction)}"

@@ -35,6 +35,7 @@ class NfqueueLinks:
     """The emulators of a network, one process per switch that has impaired links."""
 
     name = "nfqueue"
+    seeded = True
 
     def __init__(self, ports: tuple[Port, ...], seed: int, popen: Popen) -> None:
         """Start the emulators, then send the packets to them."""
