@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
-from experiments.lab.systems import nginx
+from experiments.lab.systems import haproxy, nginx
 
 HERE = Path(__file__).parents[2]
 """This checkout."""
@@ -20,18 +20,6 @@ NGINX_NEEDS = {
     "nginx": "nginx-light",
     "/usr/lib/nginx/modules/ngx_stream_module.so": "libnginx-mod-stream",
 }
-HAPROXY = """
-global
-    nbthread 1
-    maxconn 4000
-defaults
-    mode tcp
-    option splice-auto
-    timeout connect 5s
-    timeout client 10m
-    timeout server 10m
-"""
-"""As many clients as nginx's 8 000 connections, two for each, let in."""
 
 TransportProtocol = Literal["tcp", "udp"]
 
@@ -112,7 +100,7 @@ class HAProxy:
             f"    server b1 {task.backend}\n"
             for port, _, _ in task.listeners
         )
-        path.write_text(HAPROXY + "".join(listeners))
+        path.write_text(haproxy.COMMON + "".join(listeners))
         return ["haproxy", "-db", "-f", str(path)]
 
 
