@@ -94,6 +94,7 @@ studies: setup ## all of them, one after another, resumable; QUICK=1: in about a
 
 SWEEP ?= default
 sweep: setup ## a matrix of runs (algorithms x loss x delay, replicates); resumes where it stopped
+	@$(if $(filter systems,$(SWEEP)),experiments/setup.sh --bench)
 	@$(ROOT) $(PY) -m experiments sweep $(SWEEP) $(OVERRIDES) $(call override,ARM,arm)
 
 compare: setup ## runs against each other: make compare RUNS="least_conn round_robin" (or folders); no root

@@ -79,3 +79,10 @@ def _mbit_between(requests: pd.DataFrame, edges_s: ArrayLike) -> NDArray[np.floa
         (mbit * np.clip((edge_s - first_s) / took_s, 0, 1)).sum() for edge_s in np.asarray(edges_s)
     ]
     return np.diff(until)
+
+
+def background_mbps(samples: pd.DataFrame, window_s: tuple[float, float]) -> dict[str, float]:
+    """Mean rate at which each background flow's payload was received, of table `samples`."""
+    received = samples[samples["quantity"] == "background_received_mbps"]
+    means = in_window(received, window_s, "t_s").groupby("source")["value"].mean()
+    return {str(flow): float(mean) for flow, mean in means.items()}

@@ -74,6 +74,16 @@ class HostProcess:
                 raise ProcessFailed(f"{self} was not ready in time{self._quote()}")
             time.sleep(_POLL_S)
 
+    def wait_listening(self, port: int, deadline_s: float) -> None:
+        """Wait until its namespace's kernel has a listener at this TCP port; errors as
+        `wait_ready`. For programs that do not say when they are ready."""
+        while not _listens(self.pid, port):
+            if self._process.poll() is not None:
+                raise ProcessFailed(f"{self} ended before it listened{self._quote()}")
+            if time.monotonic() > deadline_s:
+                raise ProcessFailed(f"{self} does not listen at port {port}{self._quote()}")
+            time.sleep(_POLL_S)
+
     def running(self) -> bool:
         """Whether it still runs; ProcessFailed if it ended with an error."""
         code = self._process.poll()
@@ -119,6 +129,16 @@ class HostProcess:
     def _quote(self) -> str:
         tail = self.text().strip().splitlines()[-5:]
         return f"; {self._log} ends with:\n  " + "\n  ".join(tail) if tail else ", saying nothing"
+
+
+def _listens(pid: int, port: int) -> bool:
+    """See proc(5): the local address in hex, and state 0A. False where the process is gone."""
+    try:
+        tables = [Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
+    except OSError:
+        return False
+    sockets = (line.split() for table in tables for line in table.splitlines()[1:])
+    return any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in sockets)
 
 
 class ProcessGroup:

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from experiments.plan.background import BackgroundFlow, check_background
 from experiments.plan.base import SettingsModel
 from experiments.plan.faults import (
     Chaos,
@@ -40,6 +41,7 @@ from topologies.shapes.shape import LinkSpec, Role, Shape
 ADDED_LATER: dict[str, Any] = {
     "system": "nginy",
     "chaos": None,
+    "background": [],
     "label": None,
     "network.shape": "star",
     "network.*_link.loss_burst_packets": None,
@@ -65,7 +67,8 @@ class Scenario(SettingsModel):
     `label`: what the run is called in comparisons, if not by its algorithm. `system`: what is
     measured; `direct`: no balancer, clients choose. `algorithm_options`: the algorithm's
     parameters, as in nginy's `strategy` (`.venv/bin/nginy algorithms NAME`). `faults`: see
-    `experiments/plan/faults.py`; `chaos` is written out into them. `capture`: hosts of these roles
+    `experiments/plan/faults.py`; `chaos` is written out into them. `background`: flows beside the
+    requests, past the balancer. `capture`: hosts of these roles
     are captured. `keep_captures`: leave the pcap files in the run folder (some 20 MB a minute)
     after the flows have been read from them. `precision`: a machine that was late is stated with
     the result and refuses it where it could change it (`experiments/judge/precision.py`); `strict`
@@ -85,6 +88,7 @@ class Scenario(SettingsModel):
     balancer: BalancerSettings = BalancerSettings()
     faults: tuple[Fault, ...] = ()
     chaos: Chaos | None = None
+    background: tuple[BackgroundFlow, ...] = Field((), max_length=16)
     duration_s: float = Field(30, ge=1, le=86_400)
     warmup_s: float = Field(3, ge=0)
     seed: int = Field(1, ge=0, le=2**32 - 1)
@@ -159,6 +163,12 @@ class Scenario(SettingsModel):
                     f"workload.{key} {asked} does not fit into one datagram; "
                     f"at most {MAX_RESPONSE_BYTES} do (65507, less this protocol's header)"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _background_can_be_carried(self) -> "Scenario":
+        hosts = [host.name for host in self.topology.hosts]
+        check_background(self.background, hosts, self.topology)
         return self
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ from experiments.analysis.intervals import Interval
 from experiments.analysis.latency import percentile_intervals
 from experiments.analysis.summary import CELL, cell_intervals, fault_summary, summarise
 from experiments.analysis.theory import Reference
-from experiments.analysis.throughput import in_window
+from experiments.analysis.throughput import background_mbps, in_window
 from experiments.judge.verdict import STOLEN
 from experiments.plan.sweep import Sweep, column
 from experiments.present.draw import markers
@@ -167,6 +167,8 @@ def _numbers(run: Run) -> Table:
         "completed", f"{row['completed_rps']:.1f} of {row['offered_rps']:.1f} offered per s"
     )
     table.add_row("goodput", f"{row['goodput_mbps']:.2f} Mbit/s")
+    for flow, mbps in background_mbps(run.samples, where.window_s).items():
+        table.add_row(f"background {flow}", f"{mbps:.2f} Mbit/s received")
     if where.overloaded:
         table.add_row("shed", f"{row['shed_share']:.2%} (full queues at the backends)")
         table.add_row("queue", f"{_queued(run):.0f} waiting at the backends at the end")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from experiments.judge.verdict import BUSY, Verdict, rejected
 from experiments.lab.backends import Backends
+from experiments.lab.background import NOT_BACKGROUND, Background
 from experiments.lab.balancers import Balancers
 from experiments.lab.capture import Capture, capture
 from experiments.lab.cpu_sampler import CpuSampler
@@ -124,12 +125,17 @@ def _carry(scenario: Scenario, network: Network, folder: Path, progress: RunProg
             counters = [host_counters(network, interfaces)]
             t0_s = time.monotonic() + _LEAD_S + _LEAD_PER_CLIENT_S * len(scenario.clients())
             network.restart_draws()
+            background = Background(
+                group, scenario.background, network.address, network.hosts.__getitem__
+            )
+            background.start(t0_s + scenario.duration_s)
             generators = start_generators(
                 group, scenario, folder / "plan.parquet", balancers.targets(), t0_s, raw
             )
             servers = _Servers(network, backends, balancers, faults)
             cpu = CpuSampler(lambda: _pids(servers, generators))
             load = _watch(scenario, servers, generators, cpu, t0_s, progress)
+            background.finish()
             counters.append(host_counters(network, interfaces))
             dropped = network.link_counters()
         counters.append(host_counters(network, interfaces))
@@ -149,6 +155,7 @@ def _carry(scenario: Scenario, network: Network, folder: Path, progress: RunProg
         counters=CounterReadings(*counters),
         load=load,
         cpu_samples=cpu.samples,
+        background_samples=list(background.samples()),
         backend_samples=list(backends.samples()),
         dead=backends.killed(),
         paused=backends.paused,
@@ -166,12 +173,13 @@ def _capture_points(scenario: Scenario) -> list[str]:
 def _capture_at(
     host: str, network: Network, protocol: str, folder: Path
 ) -> AbstractContextManager[Capture]:
-    """Capture what `host` sends and receives; not what a switch that still learns floods to it.
+    """Capture what `host` sends and receives; not what a switch that still learns floods to it, nor
+    background flows.
 
     With UDP also ICMP, so that all packets of the links are accounted for.
     """
     wanted = {"tcp": "tcp", "udp": "(udp or icmp)"}[protocol]
-    own = f"{wanted} and host {network.address(host)}"
+    own = f"{wanted} and host {network.address(host)} and {NOT_BACKGROUND}"
     path = folder / f"{host}.pcap"
     return capture(network.popen, host, network.interface(host), path, filter_expression=own)
 

@@ -36,6 +36,8 @@ class Evidence:
     load: HostLoad
     cpu_samples: list[dict[str, Any]]
     """Rows of table `samples`, at CLOCK_MONOTONIC seconds."""
+    background_samples: list[dict[str, Any]]
+    """The same, of background flows."""
     backend_samples: list[Path]
     """One file per start of a backend."""
     dead: Collection[str]

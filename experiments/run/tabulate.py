@@ -53,7 +53,8 @@ def tabulate(scenario: Scenario, evidence: Evidence, writer: RunWriter) -> Table
     flows, datagrams = _flows(scenario, evidence, connections)
     generators = [raw / f"samples-{name}.jsonl" for name in evidence.clients]
     sampled = list(read_lines(evidence.backend_samples))
-    samples = samples_frame(chain(sampled, read_lines(generators), evidence.cpu_samples), t0_s)
+    beside = chain(evidence.cpu_samples, evidence.background_samples)
+    samples = samples_frame(chain(sampled, read_lines(generators), beside), t0_s)
     for name, frame in (
         ("requests", requests),
         ("samples", samples),

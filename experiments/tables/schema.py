@@ -71,7 +71,8 @@ SAMPLES = _columns(t_s=REAL, source=TEXT, quantity=TEXT, value=REAL)
 """Long format, one row per number sampled. `source` is a backend's or client's name; quantities:
 active_connections, queue_length, busy (now); arrived, completed, rejected (since start);
 in_flight (now, per client); cpu_s, cpu_wait_s (of the process in that host, or of the link emulator
-`links`: total time on a processor, and waiting for one)."""
+`links`: total time on a processor, and waiting for one); of a background flow (`c1>b1`)
+background_sent_mbps and background_received_mbps, of its payload, over a second."""
 
 CONNECTIONS = _columns(
     id=TEXT,

@@ -38,3 +38,30 @@ def test_every_system_gives_the_same_tables(tmp_path: Path, protocol: str) -> No
     assert carried == {"nginy": carried["nginy"], "nginx": carried["nginy"], "direct": 0}
     by_server = runs["nginx"].connections["backend"].value_counts().to_dict()
     assert by_server == runs["nginx"].requests["backend"].value_counts().to_dict()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "clients", "weights"),
+    [("round_robin", 1, [3, 1, 2]), ("hash", 6, [1, 1, 2]), ("ketama", 6, [1, 1, 2])],
+)
+def test_nginy_puts_each_request_on_the_backend_that_nginx_puts_it_on(
+    tmp_path: Path, algorithm: str, clients: int, weights: list[int]
+) -> None:
+    settings = {
+        "algorithm": algorithm,
+        "network": {"clients": clients, "backends": 3},
+        "backends": {"weights": weights},
+        "workload": {"load": 0.5, "response_bytes": 500},
+        "capture": [],
+        "duration_s": 4,
+        "warmup_s": 1,
+    }
+    chosen = [
+        run(parse_scenario({**settings, "system": system}, "test"), tmp_path / system)
+        .requests.set_index(["client", "seq"])["backend"]
+        .sort_index()
+        for system in ("nginy", "nginx")
+    ]
+    assert len(chosen[0]) > 100
+    assert set(chosen[0]) == {"b1", "b2", "b3"}
+    assert (chosen[0] == chosen[1]).all()

@@ -1,5 +1,6 @@
 """Links do what they were asked; and one that does not is found out, and named."""
 
+import json
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ from topologies.emulate import probe
 from topologies.errors import LinkDead
 from topologies.machine.namespaces import execute, members, namespace_inode
 from topologies.shapes.shape import Link, LinkSpec
-from topologies.shapes.shapes import star
+from topologies.shapes.shapes import dumbbell, star
 from topologies.verify.calibrate import calibrate, finish
 from topologies.verify.quality import send_stamped
 
@@ -77,6 +78,26 @@ def test_losses_come_in_bursts_packets_overtake_and_links_change(method):
         assert 40 < len(send_stamped(network, "b1", "lb", 200, 5000)) < 120
         network.change_links({"b1->s1": LinkSpec(loss_pct=0.0001)})
         assert len(send_stamped(network, "b1", "lb", 200, 5000)) == 200
+
+
+def test_the_queue_of_a_bottleneck_fills_and_overflows(method):
+    """TCP fills it, so that a ping takes as long as the queue is; half of that at least, since
+    cubic falls back when it overflows."""
+    asked = LinkSpec(rate_mbps=20, queue_packets=200)
+    with Network(dumbbell(2, 2, bottleneck=asked), seed=3, link_method=method) as network:
+        server = network.popen("b1", ["iperf3", "-s", "-1", "--forceflush"], stdout=-1, text=True)
+        while "listening" not in server.stdout.readline():
+            assert server.poll() is None
+        words = ["iperf3", "-c", network.address("b1"), "-t", "9", "-J"]
+        flow = network.popen("c1", words, stdout=-1, text=True)
+        ping = ["ping", "-n", "-c70", "-i0.1", network.address("b2")]
+        shown = network.run("c2", ping, timeout_s=60).stdout
+        report = json.loads(flow.communicate(timeout=60)[0])
+        server.communicate(timeout=20)
+    times_ms = sorted(float(each) for each in re.findall(r"time=([\d.]+)", shown))
+    full_ms = 200 * 1514 * 8 / 20e3
+    assert 0.5 * full_ms < times_ms[len(times_ms) // 2] < 1.3 * full_ms
+    assert report["end"]["sum_sent"]["retransmits"] > 0
 
 
 def test_the_same_seed_loses_the_same_packets():

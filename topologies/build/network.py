@@ -26,7 +26,7 @@ from topologies.emulate.choose import make_links
 from topologies.emulate.method import DirectionCounters, LinkMethod
 from topologies.emulate.port import Port
 from topologies.emulate.probe import scratch_namespace
-from topologies.emulate.rate import change_rate, limit_end
+from topologies.emulate.rate import change_rate, limit_host
 from topologies.machine.namespaces import execute, inside
 from topologies.machine.record import Record, kill, remove_leftovers
 from topologies.shapes.routes import Edge
@@ -120,7 +120,7 @@ class Network:
             pids = [self.port(name).end_pid for name, asked in self.hosts.items() if asked == algorithm]
             tuning.set_congestion_control(pids, algorithm)
         for port in self.ports:
-            limit_end(port)
+            limit_host(port)
         self._links = make_links(self.ports, self.seed, self._popen_in, self._wanted_method)
         self._stack.callback(self._links.stop)
 

@@ -90,7 +90,8 @@ def _cable(net: Any, link: Link, place: int, addresses: Mapping[str, str]) -> Po
     if address is None:
         address, first = str(ipaddress.IPv4Address(place)), 10
     cable = net.addLink(end, switch, addr1=_mac(first, address), addr2=_mac(first + 4, address))
-    return Port(link, end.pid, cable.intf1.name, switch.pid, cable.intf2.name)
+    interfaces = end.pid, cable.intf1.name, switch.pid, cable.intf2.name
+    return Port(link, *interfaces, trunk=link.end not in addresses)
 
 
 def _mac(first: int, address: str) -> str:

@@ -13,10 +13,10 @@ def make_links(ports: tuple[Port, ...], seed: int, popen: Popen, wanted: str | N
 
     Raises MachineLacks where no method works and a link needs one.
     """
-    if any(port.link.emulated for port in ports):
+    if any(port.emulated for port in ports):
         if probe.choose(wanted) == "netem":
             return NetemLinks(ports, seed)
         return NfqueueLinks(ports, seed, popen)
     for port in ports:
-        limit_switch(port, ["root"])
+        limit_switch(port)
     return PlainLinks()

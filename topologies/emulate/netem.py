@@ -1,7 +1,7 @@
 """Links by the kernel's netem.
 
-From switch to host: netem on the switch's port, the link's rate as its child. From host to switch:
-what comes in at the port is redirected to an ifb device with netem, so that the delay is not on
+What a switch sends: netem on its port, the link's rate as its child. From host to switch: what
+comes in at the port is redirected to an ifb device with netem, so that the delay is not on
 the sending host, where waiting packets would count against TCP's small-queue limit.
 
 The same meaning as in `nfqueue_schedule`: jitter is uniform in delay ± jitter (netem without a
@@ -39,44 +39,40 @@ class NetemLinks:
         """Set up all links of `ports`; NetworkError with tc's words where one is refused."""
         self._seed = seed
         self.seeded = True
-        self._places: dict[str, tuple[Port, str]] = {}
+        self._places: dict[str, tuple[Port, int, str]] = {}
+        """Pid and device of each direction's netem."""
         self._before: dict[str, DirectionCounters] = {}
         for port in ports:
-            if port.link.emulated:
-                self._impair(port)
-            else:
-                limit_switch(port, ["root"])
+            for direction in port.emulated:
+                place = port.egress(direction) or self._ingress(port)
+                self._places[direction] = (port, *place)
+                self._netem(direction)
+            limit_switch(port, below=port.emulated)
         self.restart_counts()
 
-    def _impair(self, port: Port) -> None:
-        leaving, reaching = port.link.directions
-        device = f"{port.switch_interface}i"
-        if leaving in port.link.emulated:
-            execute(port.switch_pid, ["ip", "link", "add", device, "type", "ifb"])
-            execute(port.switch_pid, ["ip", "link", "set", device, "up"])
-            _tc(port, f"qdisc add dev {port.switch_interface} ingress")
-            _tc(
-                port,
-                f"filter add dev {port.switch_interface} parent ffff: protocol all prio 1 "
-                f"matchall action mirred egress redirect dev {device}",
-            )
-            self._places[leaving] = (port, device)
-        if reaching in port.link.emulated:
-            self._places[reaching] = (port, port.switch_interface)
-        for direction in port.link.emulated:
-            self._netem(direction)
-        limit_switch(port, ["parent", "1:1"] if reaching in port.link.emulated else ["root"])
+    def _ingress(self, port: Port) -> tuple[int, str]:
+        """A device that gets what comes in at the switch's port."""
+        pid, device = port.switch_pid, f"{port.switch_interface}i"
+        execute(pid, ["ip", "link", "add", device, "type", "ifb"])
+        execute(pid, ["ip", "link", "set", device, "up"])
+        _tc(pid, f"qdisc add dev {port.switch_interface} ingress")
+        _tc(
+            pid,
+            f"filter add dev {port.switch_interface} parent ffff: protocol all prio 1 "
+            f"matchall action mirred egress redirect dev {device}",
+        )
+        return pid, device
 
     def _netem(self, direction: str) -> None:
-        port, device = self._places[direction]
+        port, pid, device = self._places[direction]
         words = (
             f"qdisc add dev {device} root handle 1: netem {words_for(port.link.specs[direction])}"
         )
         try:
-            _tc(port, f"{words} {self._seed_words(direction)}")
+            _tc(pid, f"{words} {self._seed_words(direction)}")
         except NetworkError:
             self.seeded = False
-            _tc(port, words)
+            _tc(pid, words)
 
     def _seed_words(self, direction: str) -> str:
         return f"seed {_seed_of(self._seed, direction)}"
@@ -88,8 +84,8 @@ class NetemLinks:
         return {name: self._count(name) for name in self._places}
 
     def _count(self, direction: str) -> DirectionCounters:
-        port, device = self._places[direction]
-        shown = json.loads(_tc(port, f"-s -j qdisc show dev {device}"))
+        port, pid, device = self._places[direction]
+        shown = json.loads(_tc(pid, f"-s -j qdisc show dev {device}"))
         qdiscs = {qdisc["kind"]: qdisc for qdisc in shown}
         if "netem" not in qdiscs:
             raise LinkDead(f"link {port.link.name}: the netem qdisc of {direction} is gone")
@@ -105,16 +101,16 @@ class NetemLinks:
         (sch_netem.c, netem_change); where the option is not known, the draws go on."""
         if not self.seeded:
             return
-        for direction, (port, device) in self._places.items():
+        for direction, (port, pid, device) in self._places.items():
             words = f"netem {words_for(port.link.specs[direction])} {self._seed_words(direction)}"
-            _tc(port, f"qdisc change dev {device} root handle 1: {words}")
+            _tc(pid, f"qdisc change dev {device} root handle 1: {words}")
 
     def change(self, port: Port, specs: Mapping[str, LinkSpec]) -> None:
         """A change that names no seed leaves the generator where it is (sch_netem.c)."""
         for direction, spec in specs.items():
-            _, device = self._places[direction]
-            self._places[direction] = port, device
-            _tc(port, f"qdisc change dev {device} root handle 1: netem {words_for(spec)}")
+            _, pid, device = self._places[direction]
+            self._places[direction] = port, pid, device
+            _tc(pid, f"qdisc change dev {device} root handle 1: netem {words_for(spec)}")
 
     def check_alive(self) -> None:
         """Nothing: a qdisc does not die by itself, and `counters`, asked at the end of every run,
@@ -165,5 +161,5 @@ def _difference(now: DirectionCounters, before: DirectionCounters) -> DirectionC
     return DirectionCounters(seen=now.seen - before.seen, dropped=now.dropped - before.dropped)
 
 
-def _tc(port: Port, words: str) -> str:
-    return execute(port.switch_pid, ["tc", *words.split()])
+def _tc(pid: int, words: str) -> str:
+    return execute(pid, ["tc", *words.split()])

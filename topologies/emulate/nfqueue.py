@@ -1,7 +1,8 @@
 """Links by NFQUEUE: each impaired direction's packets wait in a queue until our emulator says go.
 
-The queues sit at the switch's ports, where packets have left their sender's socket; on the sending
-host's own egress, waiting packets would count against TCP's small-queue limit and throttle it.
+The queues sit at the switches' ports and take packets from their sender's socket; on the sending
+host's own egress, waiting packets would count against TCP's small-queue limit and throttle it. What
+a switch sends passes its queue before its rate's (`rate.py`).
 Without `--queue-bypass`: a dead emulator stops the link; it never lets packets through unimpaired.
 IPv4 only, as the hosts are.
 """
@@ -41,12 +42,12 @@ class NfqueueLinks:
         """Start the emulators, then send the packets to them."""
         self._emulators = []
         try:
-            emulated = [port for port in ports if port.link.emulated]
-            for pid in sorted({port.switch_pid for port in emulated}):
-                here = [port for port in emulated if port.switch_pid == pid]
-                self._emulators.append(_Emulator(here, seed, popen))
+            emulated = [Direction(port, name) for port in ports for name in port.emulated]
+            for pid in sorted({direction.pid for direction in emulated}):
+                here = [direction for direction in emulated if direction.pid == pid]
+                self._emulators.append(_Emulator(pid, here, seed, popen))
             for port in ports:
-                limit_switch(port, ["root"])
+                limit_switch(port)
         except BaseException:
             self.stop()
             raise
@@ -75,10 +76,10 @@ class NfqueueLinks:
             emulator.ask("restart-draws")
 
     def change(self, port: Port, specs: Mapping[str, LinkSpec]) -> None:
-        """Tell the emulator of the switch."""
+        """Tell the emulators of the switches."""
         for emulator in self._emulators:
-            if emulator.serves(port):
-                values = {name: asdict(spec) for name, spec in specs.items()}
+            values = {name: asdict(specs[name]) for name in specs if name in emulator.directions}
+            if values:
                 emulator.ask(f"change {json.dumps(values, separators=(',', ':'))}")
 
     def check_alive(self) -> None:
@@ -92,9 +93,8 @@ class NfqueueLinks:
 
 
 class _Emulator:
-    def __init__(self, ports: list[Port], seed: int, popen: Popen) -> None:
-        directions = [Direction(port, name) for port in ports for name in port.link.emulated]
-        self._switch_pid = pid = ports[0].switch_pid
+    def __init__(self, pid: int, directions: "list[Direction]", seed: int, popen: Popen) -> None:
+        self.directions = frozenset(each.name for each in directions)
         self._links = ", ".join(dict.fromkeys(each.port.link.name for each in directions))
         self._lock = threading.Lock()
         pipe = subprocess.PIPE
@@ -118,9 +118,6 @@ class _Emulator:
     @property
     def pid(self) -> int:
         return int(self._process.pid)
-
-    def serves(self, port: Port) -> bool:
-        return port.switch_pid == self._switch_pid
 
     def ask(self, command: str) -> dict[str, Any]:
         with self._lock:
@@ -164,6 +161,12 @@ class Direction(NamedTuple):
     port: Port
     name: str
 
+    @property
+    def pid(self) -> int:
+        """In whose namespace: of the switch that sends it, or that gets it from a host."""
+        place = self.port.egress(self.name)
+        return place[0] if place else self.port.switch_pid
+
 
 def _arguments(directions: list[Direction], seed: int) -> str:
     specs = {
@@ -180,10 +183,10 @@ def rules(directions: list[Direction]) -> str:
     """
     lines = ["*mangle"]
     for queue, (port, name) in enumerate(directions):
-        place = port.switch_interface
-        if name == port.link.directions[0]:
-            where = f"PREROUTING -m physdev --physdev-in {place}"
+        place = port.egress(name)
+        if place is None:
+            where = f"PREROUTING -m physdev --physdev-in {port.switch_interface}"
         else:
-            where = f"FORWARD -m physdev --physdev-is-bridged --physdev-out {place}"
+            where = f"FORWARD -m physdev --physdev-is-bridged --physdev-out {place[1]}"
         lines.append(f"-A {where} -j NFQUEUE --queue-num {queue}")
     return "\n".join([*lines, "COMMIT", ""])

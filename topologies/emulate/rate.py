@@ -5,6 +5,8 @@ what leaves the host is queued at the host's own interface, as at a real network
 leaves the switch at the switch port.
 """
 
+from collections.abc import Collection
+
 from topologies.emulate.port import Port
 from topologies.machine.namespaces import execute
 from topologies.shapes.shape import LinkSpec
@@ -14,6 +16,7 @@ MIN_QUEUE_PACKETS = 100
 # One timer tick of a 250 Hz kernel is 4 ms, but tbf uses high-resolution timers: 1 ms of tokens
 # keeps the queue's wake-ups to 1000 a second and still lets no burst through that TCP would see.
 BURST_MS = 1.0
+_BELOW_NETEM = ["parent", "1:1"]
 
 
 def queue_bytes(spec: LinkSpec) -> int:
@@ -41,30 +44,31 @@ def tbf(spec: LinkSpec) -> list[str]:
     return ["tbf", "rate", rate, "burst", burst, "limit", str(queue_bytes(spec))]
 
 
-def limit_end(port: Port) -> None:
-    """Limit what leaves the host (or the switch at a trunk's end)."""
-    if port.link.leaving.rate_mbps is not None:
+def limit_host(port: Port) -> None:
+    """Limit what leaves the host, at its own interface; nothing at a trunk."""
+    leaving, _ = port.link.directions
+    if port.egress(leaving) is None and port.link.leaving.rate_mbps is not None:
         _tc("add", port.end_pid, port.end_interface, ["root"], port.link.leaving)
 
 
-def limit_switch(port: Port, parent: list[str]) -> None:
-    """Limit what leaves the switch towards the end, at `parent` (`["root"]`, or below netem)."""
-    if port.link.reaching.rate_mbps is not None:
-        _tc("add", port.switch_pid, port.switch_interface, parent, port.link.reaching)
+def limit_switch(port: Port, below: Collection[str] = ()) -> None:
+    """Limit what leaves switches, at the root of the sending port; of the directions `below`, under
+    the netem that is there."""
+    for direction, spec in port.link.specs.items():
+        place = port.egress(direction)
+        if place is not None and spec.rate_mbps is not None:
+            _tc("add", *place, _BELOW_NETEM if direction in below else ["root"], spec)
 
 
 def change_rate(port: Port, direction: str) -> None:
     """Give the bucket of a direction that has one the rate that `port` now says."""
-    if direction == port.link.directions[0]:
-        _tc("change", port.end_pid, port.end_interface, ["root"], port.link.leaving)
-    else:
-        parent = ["parent", "1:1"] if _below_netem(port) else ["root"]
-        _tc("change", port.switch_pid, port.switch_interface, parent, port.link.reaching)
+    place = port.egress(direction) or (port.end_pid, port.end_interface)
+    parent = _BELOW_NETEM if _has_netem(*place) else ["root"]
+    _tc("change", *place, parent, port.link.specs[direction])
 
 
-def _below_netem(port: Port) -> bool:
-    shown = execute(port.switch_pid, ["tc", "qdisc", "show", "dev", port.switch_interface])
-    return "netem" in shown
+def _has_netem(pid: int, interface: str) -> bool:
+    return "netem" in execute(pid, ["tc", "qdisc", "show", "dev", interface])
 
 
 def _tc(verb: str, pid: int, interface: str, parent: list[str], spec: LinkSpec) -> None:

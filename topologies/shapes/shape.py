@@ -163,11 +163,6 @@ class Link:
         """By direction, leaving first."""
         return dict(zip(self.directions, (self.leaving, self.reaching), strict=True))
 
-    @property
-    def emulated(self) -> tuple[str, ...]:
-        """Directions that need an emulator."""
-        return tuple(name for name, spec in self.specs.items() if spec.impaired or self.changes)
-
     def with_specs(self, specs: Mapping[str, LinkSpec]) -> "Link":
         """The same with other values of some directions."""
         leaving, reaching = self.directions

@@ -215,12 +215,12 @@ def _accounts(
 ) -> list[Check]:
     """What the links say they did, against what was asked and what the interfaces saw."""
     rows = []
-    emulated = [port for port in _measured(network) if port.link.emulated]
+    emulated = [port for port in _measured(network) if port.emulated]
     periods = {name: network.periods(name, counters[name]) for name in counters}
     count = sum(map(len, periods.values()))
     false_alarms = checks.FALSE_ALARMS_PER_RUN / max(1, count)
     for port in emulated:
-        for direction in port.link.emulated:
+        for direction in port.emulated:
             for period in periods[direction]:
                 rows += checks.loss_checks(direction, period.spec, period.counted, false_alarms)
             over = counters[direction].overflow
@@ -255,7 +255,7 @@ def _bypassed(
     leaving, _ = port.link.directions
     rows = []
     for direction, carried in wire.packets_on(port).items():
-        if direction not in port.link.emulated:
+        if direction not in port.emulated:
             continue
         counted = counters[direction]
         expected = counted.seen if direction == leaving else counted.seen - counted.dropped

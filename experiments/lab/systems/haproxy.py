@@ -1,6 +1,7 @@
 """HAProxy (TCP mode) as the system under test: one thread, splicing, one backend group."""
 
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from experiments.lab.systems.refusals import refuse_settings
 from experiments.plan.scenario import Scenario, ScenarioError
 
 _READY_TIMEOUT_S = 15.0
-ENDED_BY_SIGTERM = 128 + 15
+ENDED_BY_SIGTERM = -signal.SIGTERM
 """Its exit status then, without a master process."""
 
 ALGORITHMS = {
@@ -102,10 +103,10 @@ class HAProxy:
         process = group.start(
             host,
             "haproxy",
-            ["haproxy", "-db", "-V", "-f", str(self._config)],
+            ["haproxy", "-db", "-f", str(self._config)],
             exit_codes=(0, ENDED_BY_SIGTERM),
         )
-        process.wait_ready("Proxy all started", time.monotonic() + _READY_TIMEOUT_S)
+        process.wait_listening(PORT, time.monotonic() + _READY_TIMEOUT_S)
         self._logs.append(process)
         return process
 
