@@ -31,6 +31,7 @@ for each in (
     studies.studies,
     stored.compare,
     stored.figures,
+    stored.notebook_html,
     stored.doctor,
 ):
     cli.add_command(each)

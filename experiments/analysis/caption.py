@@ -24,7 +24,8 @@ class Caption:
     def __str__(self) -> str:
         """One paragraph."""
         parts = (self.subject, self.n, self.seeds, self.links, self.verdict)
-        return "; ".join(part for part in parts if part) + "."
+        said = "; ".join(part for part in parts if part)
+        return f"{said}." if said else ""
 
 
 def run_caption(run: Run) -> Caption:
@@ -56,7 +57,7 @@ def sweep_caption(runs: Sequence[Run], made: Made | None = None) -> Caption:
         "(one seed each), bars their 95 % t intervals",
         seeds=f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}",
         links=measured_links([run.calibration for run in runs]),
-        verdict=(f"{invalid} runs INVALID" if invalid else "all runs valid")
+        verdict=(f"{invalid} runs INVALID" if invalid else "all that are shown are valid")
         + _labelled([run.verdict for run in runs])
         + _worst_uncertainty([run.verdict for run in runs]),
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 PROBABILITIES = (0.5, 0.9, 0.95, 0.99, 0.999)
 
@@ -112,3 +113,33 @@ def ccdf(requests: pd.DataFrame) -> pd.DataFrame:
     latency_ms, counts = np.unique(answered, return_counts=True)
     above = len(values) - np.cumsum(counts)
     return pd.DataFrame({"latency_ms": latency_ms, "share_above": above / max(1, len(values))})
+
+
+def ccdf_band(replicates: Sequence[pd.DataFrame], confidence: float = 0.95) -> pd.DataFrame | None:
+    """`latency_ms`, `low` and `high` of the share of requests that took longer, pointwise, by the t
+    distribution over replicates. None of fewer than three: the requests of one run share one
+    history, and their number says nothing about the next run."""
+    if len(replicates) < 3:
+        return None
+    curves = [ccdf(frame) for frame in replicates]
+    ends = [curve["latency_ms"].iloc[[0, -1]] for curve in curves if len(curve)]
+    if not ends:
+        return None
+    grid = np.geomspace(min(each.iloc[0] for each in ends), max(e.iloc[1] for e in ends), 200)
+    shares = np.array([_share_above(curve, grid) for curve in curves])
+    half = stats.t.ppf((1 + confidence) / 2, len(curves) - 1) * shares.std(axis=0, ddof=1)
+    half /= np.sqrt(len(curves))
+    mean = shares.mean(axis=0)
+    return pd.DataFrame(
+        {
+            "latency_ms": grid,
+            "low": np.clip(mean - half, 0.0, 1.0),
+            "high": np.clip(mean + half, 0.0, 1.0),
+        }
+    )
+
+
+def _share_above(curve: pd.DataFrame, latency_ms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A CCDF, read at these latencies."""
+    place = np.searchsorted(curve["latency_ms"].to_numpy(), latency_ms, side="right")
+    return np.concatenate([[1.0], curve["share_above"].to_numpy()])[place]

@@ -11,6 +11,7 @@ from experiments.lab.doctor import report, show
 from experiments.lab.ownership import hand_back
 from experiments.present.compare import chosen_runs, draw_comparison, other_differences
 from experiments.present.draw import draw_all
+from experiments.present.notebook import store_outputs, write_page
 from experiments.present.terminal import show_sweep
 
 
@@ -38,6 +39,18 @@ def compare(names: tuple[str, ...], results: Path) -> None:
         )
     table = sweep_table(runs)
     show_sweep(table, draw_comparison(runs, results / "compare"), console)
+    hand_back(results)
+
+
+@click.command("notebook-html")
+@click.option("--store", is_flag=True, help="Store outputs of the shipped runs in the notebook.")
+@results_option
+def notebook_html(store: bool, results: Path) -> None:
+    """Execute the notebook on the stored runs, and write it as a page beside them."""
+    if store:
+        console.print(str(store_outputs()), highlight=False, soft_wrap=True)
+        return
+    console.print(str(write_page(results, results / "analysis.html")), highlight=False)
     hand_back(results)
 
 

@@ -25,7 +25,8 @@ from experiments.figures.over_time import (
     latency_over_time,
     throughput_over_time,
 )
-from experiments.figures.page import mark_not_valid, save
+from experiments.figures.page import as_png, mark_not_valid, save
+from experiments.figures.sequence import packet_sequence
 from experiments.figures.stack import latency_stack
 from experiments.figures.time_axis import Marker
 
@@ -38,6 +39,7 @@ __all__ = [
     "Figure",
     "Marker",
     "Quantity",
+    "as_png",
     "backend_load",
     "datagrams_over_time",
     "forest",
@@ -47,6 +49,7 @@ __all__ = [
     "latency_stack",
     "mark_not_valid",
     "one_way_delays",
+    "packet_sequence",
     "save",
     "sweep_against",
     "throughput_over_time",

@@ -16,17 +16,27 @@ from experiments.figures.style import GREY, IN_AXES_X, IN_AXES_Y, STYLE, LineSty
 
 
 def latency_ccdf(
-    requests: Mapping[str, pd.DataFrame], timeout_ms: float, caption: Caption
+    requests: Mapping[str, pd.DataFrame],
+    timeout_ms: float,
+    caption: Caption,
+    bands: Mapping[str, pd.DataFrame] | None = None,
 ) -> Figure:
     """Share of requests that took longer, on two log axes; unanswered ones stay as a level tail.
 
-    `requests`: one frame per curve, by label, cut to the measured window.
+    `requests`: one frame per curve, by label, cut to the measured window. `bands`: of `ccdf_band`,
+    for those labels that have one.
     """
     with mpl.rc_context(STYLE):
         figure, (axes,) = page(1, 3.6, caption)
         axes.set(xscale="log", yscale="log")
         for style, (label, frame) in zip(styles(), requests.items(), strict=False):
             _ccdf_curve(axes, frame, timeout_ms, label, style)
+            if bands and label in bands:
+                band = bands[label]
+                low, high = band["low"], band["high"]
+                axes.fill_between(
+                    band["latency_ms"], low, high, color=style.color, alpha=0.18, lw=0
+                )
         for share, name in ((0.5, "p50"), (0.01, "p99")):
             axes.axhline(share, color=GREY, linewidth=0.7, linestyle=":")
             axes.annotate(name, (0.004, share), **IN_AXES_X, color=GREY, va="bottom")

@@ -1,5 +1,6 @@
 """The page around a figure: its size, its caption, its legend, its files."""
 
+import io
 import math
 import textwrap
 from pathlib import Path
@@ -78,6 +79,15 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         figure.savefig(paths[0], dpi=DPI)
         figure.savefig(paths[1], metadata={"Date": None})
     return paths
+
+
+def as_png(figure: Figure, dpi: int) -> bytes:
+    """The picture itself, the same bytes for the same figure."""
+    into = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        _settle(figure)
+        figure.savefig(into, format="png", dpi=dpi, metadata={"Software": None})
+    return into.getvalue()
 
 
 def _settle(figure: Figure) -> None:

@@ -49,7 +49,8 @@ def manifest(
     """
     return {
         "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "argv": list(argv),
+        # Without the checkout's own place: it is no part of what was run.
+        "argv": [word.removeprefix(f"{ROOT}/") for word in argv],
         "scenario": dict(scenario),
         "scenario_sha256": digest(scenario),
         "seeds": {"scenario": scenario["seed"]},

@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 
 from experiments import figures
-from experiments.analysis.caption import sweep_caption
+from experiments.analysis.caption import Caption, sweep_caption
 from experiments.analysis.conditions import Conditions
+from experiments.analysis.latency import ccdf_band
 from experiments.analysis.throughput import in_window
 from experiments.plan.scenario import digest
 from experiments.tables.dataset import Run, load_run, load_runs
@@ -70,17 +71,26 @@ def other_differences(runs: Sequence[Run]) -> list[str]:
     return found
 
 
-def draw_comparison(runs: Sequence[Run], folder: Path) -> list[Path]:
-    """The latencies of all of them in one picture; replicates are pooled."""
+def latencies_compared(runs: Sequence[Run], caption: Caption) -> figures.Figure:
+    """The latencies of all of them in one picture; replicates are pooled, and where there are three
+    or more give a band."""
     by_name: dict[str, list[pd.DataFrame]] = {}
     for run in runs:
         where = Conditions.of_manifest(run.manifest)
         by_name.setdefault(where.name, []).append(in_window(run.requests, where.window_s))
     pooled = {name: pd.concat(frames, ignore_index=True) for name, frames in by_name.items()}
+    found = {name: ccdf_band(frames) for name, frames in by_name.items()}
+    bands = {name: band for name, band in found.items() if band is not None}
     timeout_ms = max(Conditions.of_manifest(run.manifest).timeout_ms for run in runs)
-    figure = figures.latency_ccdf(pooled, timeout_ms, sweep_caption(runs))
+    return figures.latency_ccdf(pooled, timeout_ms, caption, bands)
+
+
+def draw_comparison(runs: Sequence[Run], folder: Path) -> list[Path]:
+    """`latencies_compared` into `folder`."""
+    figure = latencies_compared(runs, sweep_caption(runs))
     folder.mkdir(parents=True, exist_ok=True)
-    stem = "-".join(name.replace(":", "_") for name in pooled)
+    names = dict.fromkeys(Conditions.of_manifest(run.manifest).name for run in runs)
+    stem = "-".join(name.replace(":", "_").replace(" ", "_") for name in names)
     return figures.save(figure, folder / f"latency_ccdf-{stem}")
 
 

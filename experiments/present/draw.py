@@ -1,7 +1,7 @@
 """Stored runs to figure files: which figures a run and a sweep have. No root, no network."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -33,45 +33,86 @@ FOLDER = "figures"
 
 
 def draw_run(run: Run) -> list[Path]:
-    """Into `figures/` of the run's folder: latency CCDF, what latency is made of, measured one-way
-    delays; over time load per backend, throughput, latency if there were faults, and what became of
-    datagrams if the run was one of UDP, with the faults marked.
+    """All of RUN_FIGURES that the run has, into `figures/` of its folder.
 
     Across those of a run that is not valid stands that it is not. Nothing is drawn of a run that
     measured nothing.
     """
     if not run.measured:
         return []
-    where, caption = Conditions.of_manifest(run.manifest), run_caption(run)
+    caption = run_caption(run)
+    drawn = {name: draw(run, caption) for name, draw in RUN_FIGURES.items()}
+    folder = _made(run.path / FOLDER)
+    paths = []
+    for name, figure in drawn.items():
+        if figure is None:
+            continue
+        if not run.verdict["valid"]:
+            figures.mark_not_valid(figure)
+        paths += figures.save(figure, folder / name)
+    return paths
+
+
+def _latency_ccdf(run: Run, caption: Caption) -> figures.Figure:
+    where = Conditions.of_manifest(run.manifest)
+    measured = {where.name: in_window(run.requests, where.window_s)}
+    return figures.latency_ccdf(measured, where.timeout_ms, caption)
+
+
+def _backend_load(run: Run, caption: Caption) -> figures.Figure:
+    where = Conditions.of_manifest(run.manifest)
     counts = requests_per_second(run.requests, where.backends, where.duration_s)
     decisions = connections_per_second(run.requests, where.duration_s)
     could_take = [where.capacities((t_s, t_s + 1.0)) for t_s in counts.index]
     fairness = jain_per_second(counts, could_take, decisions)
-    measured = {where.name: in_window(run.requests, where.window_s)}
-    faults = markers(run.faults)
-    drawn = {
-        "latency_ccdf": figures.latency_ccdf(measured, where.timeout_ms, caption),
-        "backend_load": figures.backend_load(counts, fairness, where.warmup_s, caption, faults),
-        "throughput": figures.throughput_over_time(
-            per_second(run.requests, where.duration_s), where.warmup_s, caption, faults
-        ),
-    }
-    answered = measured[where.name]["status"] == "ok"
-    if answered.any():
-        drawn["latency_stack"] = figures.latency_stack(stack(measured), caption)
-    if ways := _one_ways(run):
-        drawn["one_way_delay"] = figures.one_way_delays(ways, caption)
-    if len(run.faults):
-        latency = latency_per_second(run.requests, where.duration_s)
-        drawn["latency"] = figures.latency_over_time(latency, where.warmup_s, caption, faults)
-    if where.protocol == "udp":
-        seconds = datagrams_per_second(run.requests, where.duration_s)
-        drawn["datagrams"] = figures.datagrams_over_time(seconds, where.warmup_s, caption, faults)
-    if not run.verdict["valid"]:
-        for figure in drawn.values():
-            figures.mark_not_valid(figure)
-    folder = _made(run.path / FOLDER)
-    return [path for name, figure in drawn.items() for path in figures.save(figure, folder / name)]
+    return figures.backend_load(counts, fairness, where.warmup_s, caption, markers(run.faults))
+
+
+def _throughput(run: Run, caption: Caption) -> figures.Figure:
+    where = Conditions.of_manifest(run.manifest)
+    seconds = per_second(run.requests, where.duration_s)
+    return figures.throughput_over_time(seconds, where.warmup_s, caption, markers(run.faults))
+
+
+def _latency_stack(run: Run, caption: Caption) -> figures.Figure | None:
+    where = Conditions.of_manifest(run.manifest)
+    measured = in_window(run.requests, where.window_s)
+    if not (measured["status"] == "ok").any():
+        return None
+    return figures.latency_stack(stack({where.name: measured}), caption)
+
+
+def _one_way_delay(run: Run, caption: Caption) -> figures.Figure | None:
+    ways = _one_ways(run)
+    return figures.one_way_delays(ways, caption) if ways else None
+
+
+def _latency_over_time(run: Run, caption: Caption) -> figures.Figure | None:
+    if not len(run.faults):
+        return None
+    where = Conditions.of_manifest(run.manifest)
+    latency = latency_per_second(run.requests, where.duration_s)
+    return figures.latency_over_time(latency, where.warmup_s, caption, markers(run.faults))
+
+
+def _datagrams(run: Run, caption: Caption) -> figures.Figure | None:
+    where = Conditions.of_manifest(run.manifest)
+    if where.protocol != "udp":
+        return None
+    seconds = datagrams_per_second(run.requests, where.duration_s)
+    return figures.datagrams_over_time(seconds, where.warmup_s, caption, markers(run.faults))
+
+
+RUN_FIGURES: Mapping[str, Callable[[Run, Caption], figures.Figure | None]] = {
+    "latency_ccdf": _latency_ccdf,
+    "backend_load": _backend_load,
+    "throughput": _throughput,
+    "latency_stack": _latency_stack,
+    "one_way_delay": _one_way_delay,
+    "latency": _latency_over_time,
+    "datagrams": _datagrams,
+}
+"""By name; None where a run has nothing to show (no captures, no faults, not UDP)."""
 
 
 def _one_ways(run: Run) -> list[OneWay]:

@@ -8,6 +8,7 @@ import psutil
 import pytest
 from rich.console import Console
 
+from experiments.analysis.throughput import background_mbps
 from experiments.judge.verdict import Verdict
 from experiments.plan.scenario import Scenario, parse_scenario
 from experiments.present.progress import RunProgress
@@ -119,3 +120,28 @@ def test_links_so_late_that_it_shows_make_the_run_invalid_and_are_named(tmp_path
     assert "links late" in verdict.disturbance
     assert verdict.uncertainty is not None
     assert verdict.uncertainty.links_max_ms > 20
+
+
+def test_background_flows_compete_go_past_the_balancer_and_stay_out_of_captures(tmp_path):
+    settings = {
+        "network": {
+            "shape": "dumbbell",
+            "clients": 2,
+            "backends": 2,
+            "bottleneck": {"delay_ms": 5, "rate_mbps": 10},
+        },
+        "workload": {"load": 0.2, "response_bytes": 500},
+        "background": [
+            {"source": "c1", "destination": "b1"},
+            {"source": "c2", "destination": "b2", "protocol": "udp", "rate_mbps": 2},
+        ],
+        "duration_s": 5,
+        "warmup_s": 2,
+    }
+    made = run(parse_scenario(settings, "test"), tmp_path)
+    found = background_mbps(made.samples, (2, 5))
+    assert found.keys() == {"c1>b1", "c2>b2"}
+    assert 1.5 < found["c2>b2"] < 2.2
+    assert 5 < found["c1>b1"] < 8.5, "what the other flow and headers leave of 10 Mbit/s"
+    assert set(made.flows["server_port"]) == {8080, 9000}
+    assert set(made.requests["status"]) == {"ok"}
