@@ -57,7 +57,9 @@ def sweep_caption(runs: Sequence[Run], made: Made | None = None) -> Caption:
         "(one seed each), bars their 95 % t intervals",
         seeds=f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}",
         links=measured_links([run.calibration for run in runs]),
-        verdict=(f"{invalid} runs INVALID" if invalid else "all that are shown are valid")
+        verdict=(
+            f"{invalid} runs INVALID" if invalid else f"all {'shown' if made else 'runs'} valid"
+        )
         + _labelled([run.verdict for run in runs])
         + _worst_uncertainty([run.verdict for run in runs]),
     )
