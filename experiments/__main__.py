@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from experiments.commands import arms, runs, simulate, stored, studies, sweeps
+from experiments.commands import arms, live, runs, simulate, stored, studies, sweeps
 from experiments.commands.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from experiments.lab.processes import ProcessFailed
 from experiments.plan.scenario import ScenarioError
@@ -32,6 +32,9 @@ for each in (
     stored.compare,
     stored.figures,
     stored.doctor,
+    live.demo,
+    live.watch,
+    live.frames,
 ):
     cli.add_command(each)
 
