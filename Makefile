@@ -16,7 +16,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(HOME)/.cache/nginy/hypothesis
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup experiment simulate arms sweep study studies compare figures doctor check test test-netem bench stress quality notebook notebook-html clean
+.PHONY: help setup experiment simulate arms sweep study studies compare figures demo watch doctor check test test-netem bench stress quality notebook notebook-html clean
 
 # name:option pairs of `make experiment`; one that is not given keeps the scenario's own value
 override = $(if $($(1)),--$(2) '$($(1))')
@@ -27,7 +27,7 @@ OVERRIDES = $(call override,PROTO,proto) \
 	$(call override,WARMUP,warmup) $(call override,PRECISION,precision) $(call override,SHAPE,shape) $(call override,CC,cc)
 
 # A misspelt variable (LOS=1) would otherwise be ignored, and the run be another than was asked.
-VARIABLES := ALG SYSTEM PROTO SCENARIO SHAPE CC LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION WARMUP SEED PRECISION FIGURES SWEEP RUNS ONLY PYTHON REQUESTS BALANCERS NAME QUICK ARM STORE
+VARIABLES := ALG SYSTEM PROTO SCENARIO SHAPE CC LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION WARMUP SEED PRECISION FIGURES SWEEP RUNS ONLY PYTHON REQUESTS BALANCERS NAME QUICK ARM STORE SPEED LISTEN PORT
 STUDIES = $(basename $(notdir $(sort $(wildcard experiments/studies/*.yaml))))
 SCENARIOS = $(basename $(notdir $(sort $(wildcard experiments/scenarios/*.yaml))))
 # A value with a blank (RUNS) is several words here, of which only the first has a name.
@@ -68,6 +68,11 @@ help: ## this text
 	@echo "make simulate takes these (but SYSTEM, CC, FIGURES), and"
 	@echo "  REQUESTS  so many in all, in the place of DURATION                            REQUESTS=1e5"
 	@echo "  BALANCERS that know nothing of each other                                     BALANCERS=3"
+	@echo "make demo and watch take RUNS: folders, names of runs below results/, or runs that are shipped (least_conn,"
+	@echo "round_robin); demo plays two beside each other. They and nothing else take"
+	@echo "  SPEED     1 | 2 | 5 | 10 | 20 seconds of the run in one second                SPEED=5"
+	@echo "  LISTEN    demo: an address that others reach; the printed URL has a token     LISTEN=0.0.0.0"
+	@echo "  PORT      demo: or the next free one                                          PORT=8080"
 	@echo "make study takes NAME ($(STUDIES)) and QUICK=1; it, studies and sweep take"
 	@echo "  ARM       emulate | simulate: in virtual time, minutes instead of hours       ARM=simulate"
 	@echo "make sweep takes SWEEP=FILE or a name in experiments/sweeps (default), and the variables above (but SCENARIO,"
@@ -103,17 +108,25 @@ compare: setup ## runs against each other: make compare RUNS="least_conn round_r
 figures: setup ## draw all figures of all results again (no root, no network)
 	@$(PY) -m experiments figures $(call override,FIGURES,figures)
 
+demo: ## replay a stored run on a page, no root: make demo [RUNS="least_conn round_robin"] [SPEED=5]
+	@experiments/setup.sh --live
+	@$(PY) -m experiments demo $(RUNS) $(call override,SPEED,speed) $(call override,LISTEN,listen) $(call override,PORT,port)
+
+watch: setup ## the same in the terminal: make watch [RUNS=round_robin] [SPEED=5]
+	@$(PY) -m experiments watch $(RUNS) $(call override,SPEED,speed)
+
 doctor: setup ## what this machine has and lacks, and what will be used instead
 	@$(ROOT) $(PY) -m experiments doctor
 
-check: setup ## format, lint, types, import rule, fast tests; no root needed
+check: ## format, lint, types, import rule, fast tests; no root needed
+	@experiments/setup.sh --live
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@$(PY) -m pytest -q -m "not root and not slow"
 
 test: check ## everything; the tests of virtual networks run only as root (sudo make test)
-	@experiments/setup.sh --bench
+	@experiments/setup.sh --bench --live --browser
 	@$(PY) -m pytest -q -m "root or slow"
 
 test-netem: ## tests of links by the kernel's netem, in User-Mode Linux where this kernel has none (1 minute)

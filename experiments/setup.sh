@@ -2,9 +2,12 @@
 # Make a bare Debian or Ubuntu machine ready: Debian packages, .venv, nginy itself. Idempotent: a
 # second run only compares a stamp and looks up a dozen commands.
 #
-# Usage: experiments/setup.sh [--bench] [--notebook] [--netem]
+# Usage: experiments/setup.sh [--bench] [--notebook] [--live] [--browser] [--netem]
 #   --bench     also nginx's stream module, HAProxy and wrk, for `make bench` and its tests
 #   --notebook  also JupyterLab, which only `make notebook` needs
+#   --live      also the web server of `make demo`
+#   --browser   also what drives a browser, for the tests of that page (they need Chromium, which is
+#               not installed by this)
 #   --netem     also a kernel that runs as a program, for `make test-netem`
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -57,8 +60,10 @@ for option in "$@"; do
     case $option in
         --bench) needed+=(nginx:nginx-light haproxy:haproxy wrk:wrk) ;;
         --notebook) extras=$extras,lab ;;
+        --live) extras=$extras,live ;;
+        --browser) extras=$extras,browser ;;
         --netem) needed+=(linux.uml:user-mode-linux modprobe:kmod) ;;
-        *) fail "unknown option $option (known: --bench, --notebook, --netem)" ;;
+        *) fail "unknown option $option (known: --bench, --notebook, --live, --browser, --netem)" ;;
     esac
 done
 export PATH=$PATH:/usr/sbin:/sbin # where Debian keeps tc, iptables, tcpdump; not in a user's PATH
@@ -93,7 +98,11 @@ fi
 # --- .venv --------------------------------------------------------------------------------------
 stamp=$( { cat pyproject.toml constraints.txt; echo "$python"; pwd; } | sha256sum)
 installed=$(cat .venv/.installed 2>/dev/null || true)
-if [ "${installed%% extras *}" = "$stamp" ] && [[ "$installed," == *"$extras,"* ]]; then exit 0; fi
+had=
+if [ "${installed%% extras *}" = "$stamp" ]; then had=${installed##* extras }; fi
+# What is there stays, or the targets would take each other's packages away.
+extras=$(printf '%s\n' ${had//,/ } ${extras//,/ } | sort -u | paste -sd,)
+if [ "$extras" = "$had" ]; then exit 0; fi
 # After `sudo make` in a user's checkout, .venv is the user's.
 trap '[ "$(id -u)" -ne 0 ] || chown -R --reference=. .venv' EXIT
 recent .venv/bin/python || "$python" -m venv --clear .venv

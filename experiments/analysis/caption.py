@@ -102,7 +102,7 @@ def measured_links(calibrations: Iterable[Mapping[str, Any]]) -> str:
     rows = [
         row
         for calibration in calibrations
-        for row in _latest(calibration["checks"])
+        for row in latest_checks(calibration["checks"])
         if "c" in {end[:1] for end in _ends(row["link"])}
         and None not in (row["asked"], row["measured"])
     ]
@@ -120,7 +120,7 @@ def measured_links(calibrations: Iterable[Mapping[str, Any]]) -> str:
     return f"client links as measured: {found}" if found else ""
 
 
-def _latest(checks: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+def latest_checks(checks: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
     """The last check of each quantity of each link (`loss of 900 packets` is a `loss`)."""
     return {(row["link"], row["quantity"].partition(" of ")[0]): row for row in checks}.values()
 

@@ -4,7 +4,7 @@ Faults that are due at the same moment count as one as far as the time until the
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from math import inf
+from math import inf, isnan
 from typing import Any
 
 import pandas as pd
@@ -18,9 +18,19 @@ from experiments.analysis.detection import (
 from experiments.analysis.measured import Measured
 from experiments.analysis.rebalancing import Around, time_to_rebalance
 from experiments.plan.faults import KINDS, RESTORE
+from experiments.plan.faults import Fault as Planned
 
 Fault = Mapping[Hashable, Any]
 """A row of table `faults`."""
+
+
+def applied(faults: pd.DataFrame) -> list[Planned]:
+    """The rows of table `faults` as a scenario has them."""
+    columns = (faults[name] for name in ("at_s", "action", "subject", "value"))
+    return [
+        Planned(at_s=at_s, action=action, subject=subject, value=None if isnan(value) else value)
+        for at_s, action, subject, value in zip(*columns, strict=True)
+    ]
 
 
 def fault_table(

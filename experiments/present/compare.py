@@ -33,7 +33,7 @@ def chosen_runs(names: Sequence[str], results: Path) -> list[Run]:
     stored = sorted(load_runs(results), key=lambda run: run.manifest.get("started_utc", ""))
     chosen: list[Run] = []
     for name in names:
-        folder = _folder(name, results)
+        folder = run_folder(name, results)
         if folder is not None:
             chosen.append(load_run(folder))
             continue
@@ -94,7 +94,7 @@ def draw_comparison(runs: Sequence[Run], folder: Path) -> list[Path]:
     return figures.save(figure, folder / f"latency_ccdf-{stem}")
 
 
-def _folder(name: str, results: Path) -> Path | None:
+def run_folder(name: str, results: Path) -> Path | None:
     """A path to a run, or the name of its folder anywhere below `results`."""
     for path in (Path(name), *results.glob(f"*/{name}")):
         if (path / "manifest.json").is_file():

@@ -1,6 +1,5 @@
 """Stored runs to figure files: which figures a run and a sweep have. No root, no network."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -18,12 +17,12 @@ from experiments.analysis.fairness import (
     jain_per_second,
     requests_per_second,
 )
+from experiments.analysis.faults import applied
 from experiments.analysis.summary import cell_intervals, fault_summary, sweep_table
 from experiments.analysis.theory import reference
 from experiments.analysis.throughput import in_window, per_second
 from experiments.analysis.where_time_goes import latency_per_second, stack
 from experiments.judge.punctuality import OneWay
-from experiments.plan.faults import Fault
 from experiments.plan.scenario import Scenario
 from experiments.plan.sweep import Sweep, column, load_sweep
 from experiments.tables.dataset import Run, load_runs
@@ -124,16 +123,9 @@ def _one_ways(run: Run) -> list[OneWay]:
 def markers(faults: pd.DataFrame) -> list[figures.Marker]:
     """Table `faults` as marks on a time axis, at the times at which they were applied."""
     return [
-        figures.Marker(applied_s, _told(action, subject, value))
-        for applied_s, action, subject, value in zip(
-            faults["applied_s"], faults["action"], faults["subject"], faults["value"], strict=True
-        )
+        figures.Marker(applied_s, str(fault))
+        for applied_s, fault in zip(faults["applied_s"], applied(faults), strict=True)
     ]
-
-
-def _told(action: str, subject: str, value: float) -> str:
-    known = None if math.isnan(value) else value
-    return str(Fault(at_s=0, action=action, subject=subject, value=known))
 
 
 def draw_sweep(

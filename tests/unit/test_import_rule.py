@@ -48,7 +48,7 @@ LAYERS = {
         {"analysis"},
         {"figures"},
         {"present"},
-        {"run", "simulation"},
+        {"run", "simulation", "live"},
         {"bench", "stress", "commands"},
         {"__main__"},
     ),
@@ -66,6 +66,8 @@ HOMES = {
     "mininet": ("topologies/", "experiments/run/emulated.py"),
     "scapy": ("experiments/lab/capture.py", "experiments/tables/pcap/flows.py"),
     "matplotlib": ("experiments/figures/",),
+    "starlette": ("experiments/live/",),
+    "uvicorn": ("experiments/live/",),
 }
 
 

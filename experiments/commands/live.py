@@ -1,0 +1,75 @@
+"""`demo`, `watch`, `frames`: a run to look at, on a page or in the terminal."""
+
+import importlib.util
+import os
+import sys
+from itertools import chain
+from pathlib import Path
+
+import click
+
+from experiments.commands.common import console, results_option
+from experiments.live.aggregate import film_of
+from experiments.live.player import SPEEDS
+from experiments.live.recorded import RECORDED, chosen_folder
+from experiments.live.watch import watch as watch_run
+from experiments.present.compare import other_differences
+from experiments.tables.dataset import load_run
+
+speed_option = click.option(
+    "--speed",
+    type=click.Choice([str(speed) for speed in SPEEDS]),
+    default="1",
+    help="So many seconds of the run in one second.",
+)
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[RUN [RUN]]")
+@click.option(
+    "--listen",
+    default="127.0.0.1",
+    metavar="ADDRESS",
+    help="Where the page can be opened; an address that others reach gets a random token.",
+)
+@click.option("--port", type=click.IntRange(0, 65_000), default=8080, help="Or the next free one.")
+@speed_option
+@results_option
+def demo(names: tuple[str, ...], listen: str, port: int, speed: str, results: Path) -> None:
+    """Replay a stored run on a page, or two beside each other; needs no root.
+
+    RUN: a run's folder, its name below the results, or one of the runs that are shipped
+    (least_conn, the default, and round_robin: both had the same arrivals and the same faults).
+    """
+    if len(names) > 2:
+        raise click.UsageError("one run, or two beside each other")
+    folders = [chosen_folder(name, results) for name in names or RECORDED[:1]]
+    for difference in other_differences([load_run(folder) for folder in folders]):
+        console.print(
+            f"[yellow]no comparison of algorithms alone[/]: {difference}", highlight=False
+        )
+    if importlib.util.find_spec("uvicorn") is None:
+        raise click.ClickException(
+            "the page's web server is not installed: make demo does it, or pip install -e '.[live]'"
+        )
+    # In the place of this process: what serves the page needs none of the analysis' libraries.
+    own = ("--listen", listen, "--port", str(port), "--speed", speed)
+    os.execv(sys.executable, [sys.executable, "-m", "experiments.live", *own, *map(str, folders)])
+
+
+@click.command()
+@click.argument("name", default=RECORDED[0], metavar="[RUN]")
+@speed_option
+@results_option
+def watch(name: str, speed: str, results: Path) -> None:
+    """The same in the terminal; where there is none, a line for every 5 s of the run."""
+    watch_run(load_run(chosen_folder(name, results)), console, int(speed))
+
+
+@click.command(hidden=True)
+@click.argument("folder", type=click.Path(path_type=Path))
+def frames(folder: Path) -> None:
+    """A stored run's scene and frames as JSON lines, for those who show them."""
+    scene, found = film_of(load_run(folder))
+    for each in chain([scene], found):
+        print(each.model_dump_json(), flush=True)
