@@ -27,7 +27,7 @@ OVERRIDES = $(call override,PROTO,proto) \
 	$(call override,WARMUP,warmup) $(call override,PRECISION,precision) $(call override,SHAPE,shape) $(call override,CC,cc)
 
 # A misspelt variable (LOS=1) would otherwise be ignored, and the run be another than was asked.
-VARIABLES := ALG SYSTEM PROTO SCENARIO SHAPE CC LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION WARMUP SEED PRECISION FIGURES SWEEP RUNS ONLY PYTHON REQUESTS BALANCERS NAME QUICK ARM STORE SPEED LISTEN PORT
+VARIABLES := ALG SYSTEM PROTO SCENARIO SHAPE CC LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION WARMUP SEED PRECISION FIGURES SWEEP RUNS ONLY PYTHON REQUESTS BALANCERS NAME QUICK ARM STORE SPEED LISTEN PORT PRECISION_PCT
 STUDIES = $(basename $(notdir $(sort $(wildcard experiments/studies/*.yaml))))
 SCENARIOS = $(basename $(notdir $(sort $(wildcard experiments/scenarios/*.yaml))))
 # A value with a blank (RUNS) is several words here, of which only the first has a name.
@@ -73,6 +73,7 @@ help: ## this text
 	@echo "  SPEED     1 | 2 | 5 | 10 | 20 seconds of the run in one second                SPEED=5"
 	@echo "  LISTEN    demo: an address that others reach; the printed URL has a token     LISTEN=0.0.0.0"
 	@echo "  PORT      demo: or the next free one                                          PORT=8080"
+	@echo "  PRECISION_PCT  more and more seeds, on all processors, until the mean is known so well  PRECISION_PCT=1"
 	@echo "make study takes NAME ($(STUDIES)) and QUICK=1; it, studies and sweep take"
 	@echo "  ARM       emulate | simulate: in virtual time, minutes instead of hours       ARM=simulate"
 	@echo "make sweep takes SWEEP=FILE or a name in experiments/sweeps (default), and the variables above (but SCENARIO,"
@@ -86,7 +87,7 @@ experiment: setup ## one run in a virtual network: make experiment ALG=least_con
 	@$(ROOT) $(PY) -m experiments run $(call override,SCENARIO,scenario) $(OVERRIDES) $(call override,FIGURES,figures)
 
 simulate: setup ## the same in virtual time, no root: make simulate ALG=prequal BACKENDS=1000 REQUESTS=1e5 BALANCERS=3
-	@$(PY) -m experiments simulate $(call override,SCENARIO,scenario) $(call override,REQUESTS,requests) $(call override,BALANCERS,balancers) $(OVERRIDES)
+	@$(PY) -m experiments simulate $(call override,SCENARIO,scenario) $(call override,REQUESTS,requests) $(call override,BALANCERS,balancers) $(call override,PRECISION_PCT,precision-pct) $(OVERRIDES)
 
 arms: setup ## emulation, simulation and theory of one scenario: make arms ALG=least_conn DELAY=20
 	@$(ROOT) $(PY) -m experiments arms $(call override,SCENARIO,scenario) $(OVERRIDES)

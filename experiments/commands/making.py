@@ -1,8 +1,8 @@
-"""Runs are made one after another, with what is said of each."""
+"""Runs are made, with what is said of each."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from experiments.analysis.compare import widest_pct
 from experiments.analysis.summary import sweep_table
@@ -13,22 +13,22 @@ from experiments.plan.sweep import Cell, Sweep, cells, column
 from experiments.present.progress import RunProgress
 from experiments.present.terminal import show_reasons, show_repeat
 from experiments.run.emulated import run_experiment
+from experiments.run.engine import in_processes
 from experiments.run.repeat import run_patiently
 from experiments.run.sweep import run_sweep
-from experiments.simulation.simulate import simulate
+from experiments.simulation.replications import simulate_one
 from experiments.tables.dataset import load_run
 from experiments.tables.sweep import runs_of
 
-Make = Callable[[Scenario, Path, str], Verdict]
-"""Makes a scenario's run in a folder, under a title: in real or in virtual time."""
+Arm = Literal["emulate", "simulate"]
 
 
-def make_until_known(matrix: Sweep, source: str, folder: Path, make: Make) -> int:
+def make_until_known(matrix: Sweep, source: str, folder: Path, arm: Arm) -> int:
     """Its replicates, and more where it asks for that and they do not suffice; how many runs came
     out invalid. Says what was not reached."""
     replicates = matrix.replicates
     while True:
-        invalid = _make_runs(cells(matrix, source, replicates), folder, make)
+        invalid = _make_runs(cells(matrix, source, replicates), folder, arm)
         if matrix.most_replicates is None:
             return invalid
         table = sweep_table(runs_of(matrix, folder), matrix.factors)
@@ -45,14 +45,18 @@ def make_until_known(matrix: Sweep, source: str, folder: Path, make: Make) -> in
         replicates += 1
 
 
-def _make_runs(todo: list[Cell], folder: Path, make: Make) -> int:
+def _make_runs(todo: list[Cell], folder: Path, arm: Arm) -> int:
     """Those that are missing; how many came out invalid."""
 
-    def run_one(number: int, cell: Cell, at: Path) -> bool:
-        return make(cell.scenario, at, f"{number}/{len(todo)} {cell.run_id}").valid
+    def emulate_one(number: int, cell: Cell, at: Path) -> bool:
+        return run_scenario(cell.scenario, at, f"{number}/{len(todo)} {cell.run_id}").valid
 
+    if arm == "emulate":
+        made = run_sweep(todo, folder, emulate_one)
+    else:
+        made = run_sweep(todo, folder, simulate_one, in_processes)
     invalid = 0
-    for number, (cell, outcome) in enumerate(run_sweep(todo, folder, run_one), start=1):
+    for number, (cell, outcome) in enumerate(made, start=1):
         invalid += outcome == "invalid"
         console.print(f"{number}/{len(todo)} {cell.run_id}: {outcome}", highlight=False)
         show_reasons(load_run(folder / cell.run_id), console)
@@ -67,12 +71,6 @@ def run_scenario(scenario: Scenario, folder: Path, title: str) -> Verdict:
             return run_experiment(scenario, at, progress)
 
     return run_patiently(run_once, folder, lambda why, kept: show_repeat(why, kept, console))
-
-
-def simulate_scenario(scenario: Scenario, folder: Path, title: str) -> Verdict:
-    """Make one run in virtual time; says how far it is."""
-    with RunProgress(console, title) as progress:
-        return simulate(scenario, folder, lambda now_s: progress.load(now_s, scenario.duration_s))
 
 
 def run_id(scenario: Scenario) -> str:

@@ -1,5 +1,6 @@
 """`simulate`: one run in virtual time."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,8 @@ from experiments.plan.scenario import Scenario, ScenarioError, load_scenario, na
 from experiments.present.draw import draw_run
 from experiments.present.progress import RunProgress
 from experiments.present.terminal import show_run, show_simulated
+from experiments.run.engine import in_processes
+from experiments.simulation.replications import replicate
 from experiments.simulation.simulate import served_interval, simulate
 from experiments.tables.dataset import load_run
 
@@ -34,12 +37,18 @@ SETTLES_S = 3
 @click.option("--scenario", "path", help="Scenario file, or the name of one; default: default.")
 @click.option("--requests", type=float, help="So many in all, in the place of a duration.")
 @click.option("--balancers", type=click.IntRange(1, 1000), help="That know nothing of each other.")
+@click.option(
+    "--precision-pct",
+    type=click.FloatRange(0, 100, min_open=True),
+    help="More and more seeds, until the mean time at the backends is known within so much.",
+)
 @with_overrides
 @results_option
 def simulate_command(
     path: str | None,
     requests: float | None,
     balancers: int | None,
+    precision_pct: float | None,
     results: Path,
     **overrides: Any,
 ) -> None:
@@ -57,18 +66,52 @@ def simulate_command(
         scenario = load_scenario(file, settings | {"duration_s": duration_s})
     folder = results / scenario.name / f"{run_id(scenario)}-simulated"
     try:
-        with RunProgress(console, scenario.algorithm) as progress:
-            progress.stage("simulation")
-            verdict = simulate(scenario, folder, _told(progress, scenario.duration_s))
-        finished = load_run(folder)
-        window_s = scenario.warmup_s, scenario.duration_s
-        show_run(finished, draw_run(finished) if verdict.valid else [], console)
-        measured = served_interval(finished.requests, window_s)
-        show_simulated(measured, reference(scenario), finished.verdict, console)
+        if precision_pct is None:
+            good = _one_run(scenario, folder)
+        else:
+            good = _until_known(scenario, folder, precision_pct)
     finally:
         hand_back(results)
-    if not verdict.valid:
+    if not good:
         sys.exit(EXIT_INVALID)
+
+
+def _one_run(scenario: Scenario, folder: Path) -> bool:
+    """Whether it is valid."""
+    with RunProgress(console, scenario.algorithm) as progress:
+        progress.stage("simulation")
+        verdict = simulate(scenario, folder, _told(progress, scenario.duration_s))
+    finished = load_run(folder)
+    window_s = scenario.warmup_s, scenario.duration_s
+    show_run(finished, draw_run(finished) if verdict.valid else [], console)
+    measured = served_interval(finished.requests, window_s)
+    show_simulated(measured, reference(scenario), finished.verdict, console)
+    return verdict.valid
+
+
+def _until_known(scenario: Scenario, folder: Path, precision_pct: float) -> bool:
+    """Whether the mean is known as well as was asked, by valid runs alone."""
+    at_once = os.cpu_count() or 1
+    exact = reference(scenario)
+    known = None
+    for known in replicate(scenario, folder, precision_pct, in_processes, at_once):
+        console.print(
+            f"{known.mean.n} seeds: {known.mean.mean:.2f} ms at the backends "
+            f"[{known.mean.low:.2f}, {known.mean.high:.2f}], ± {known.width_pct:.2f} % "
+            f"(wanted {precision_pct:g} %)",
+            highlight=False,
+        )
+    assert known is not None
+    theory = exact.why if exact.value_ms is None else f"{exact.value_ms:.2f} ms, {exact.why}"
+    console.print(f"  theory   {theory}", highlight=False, soft_wrap=True)
+    if known.invalid:
+        console.print(f"  [red]{known.invalid} runs are not valid[/]: their folders say why")
+    reached = known.width_pct <= precision_pct
+    if not reached:
+        console.print(
+            f"  [yellow]not reached[/] with {known.mean.n} seeds: longer runs (REQUESTS=)"
+        )
+    return reached and not known.invalid
 
 
 def _duration_s(scenario: Scenario, requests: float) -> float:

@@ -14,6 +14,7 @@ from experiments.commands.common import (
     console,
     results_option,
 )
+from experiments.commands.making import Arm
 from experiments.commands.sweeps import folder_of, make_sweep
 from experiments.lab.ownership import hand_back
 from experiments.plan.scenario import named_file
@@ -31,7 +32,7 @@ _quick = click.option(
 @_quick
 @arm_option
 @results_option
-def study(name: str, quick: bool, arm: str, results: Path) -> None:
+def study(name: str, quick: bool, arm: Arm, results: Path) -> None:
     """Make all runs of a study that are not there yet, and judge what it expected.
 
     It is a file, or the name of one in experiments/studies.
@@ -45,7 +46,7 @@ def study(name: str, quick: bool, arm: str, results: Path) -> None:
 @_quick
 @arm_option
 @results_option
-def studies(quick: bool, arm: str, results: Path) -> None:
+def studies(quick: bool, arm: Arm, results: Path) -> None:
     """All studies, one after another; each goes on where it stopped."""
     paths = sorted(STUDIES.glob("*.yaml"))
     trusted = [_answer(load_study(path, quick=quick), path, results, arm) for path in paths]
@@ -53,7 +54,7 @@ def studies(quick: bool, arm: str, results: Path) -> None:
         sys.exit(EXIT_INVALID)
 
 
-def _answer(asked: Study, path: Path, results: Path, arm: str) -> bool:
+def _answer(asked: Study, path: Path, results: Path, arm: Arm) -> bool:
     """Whether its runs are to be trusted; what they say is shown and stored."""
     console.rule(asked.title)
     console.print(f"[bold]{asked.question}[/]\n{asked.hypothesis}", highlight=False)

@@ -19,7 +19,7 @@ from experiments.commands.common import (
     results_option,
     with_overrides,
 )
-from experiments.commands.making import make_until_known, run_scenario, simulate_scenario
+from experiments.commands.making import Arm, make_until_known
 from experiments.lab.ownership import hand_back
 from experiments.plan.scenario import named_file
 from experiments.plan.sweep import Sweep, cells, load_sweep, narrowed, write_sweep
@@ -38,7 +38,7 @@ from experiments.tables.sweep import SWEEP_FILE, attempts_of, made_of, runs_of
 @with_overrides
 @arm_option
 @results_option
-def sweep(asked: str, arm: str, results: Path, **overrides: Any) -> None:
+def sweep(asked: str, arm: Arm, results: Path, **overrides: Any) -> None:
     """Make all runs of a sweep that are not there yet, then draw its figures.
 
     It is a file, or the name of one in experiments/sweeps (default: default). The options hold for
@@ -60,16 +60,15 @@ def folder_of(matrix: Sweep, results: Path, arm: str) -> Path:
     return results / f"{matrix.name}{'' if arm == 'emulate' else '-simulated'}"
 
 
-def make_sweep(matrix: Sweep, source: str, results: Path, arm: str, command: str) -> bool:
+def make_sweep(matrix: Sweep, source: str, results: Path, arm: Arm, command: str) -> bool:
     """Make what is missing, draw and show it; whether all of it is to be trusted."""
     if arm == "emulate":
         need_root(command)
     folder = folder_of(matrix, results, arm)
-    make = run_scenario if arm == "emulate" else simulate_scenario
     try:
         with alone_in(folder):
             write_sweep(matrix, folder / SWEEP_FILE)
-            invalid = make_until_known(matrix, source, folder, make)
+            invalid = make_until_known(matrix, source, folder, arm)
     except KeyboardInterrupt:
         made = made_of(matrix, folder)
         console.print(f"\nstopped: {made}; the same command goes on from there")

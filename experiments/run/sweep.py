@@ -1,4 +1,4 @@
-"""A sweep's runs are made, one after another; it can be resumed.
+"""A sweep's runs are made; it can be resumed.
 
 Every run has a folder of its own. A finished valid run is skipped, so an interrupted sweep goes on
 where it stopped and a changed sweep repeats only what changed.
@@ -7,12 +7,13 @@ where it stopped and a changed sweep repeats only what changed.
 import fcntl
 import itertools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from experiments.plan.sweep import Cell
+from experiments.run.engine import Engine, Job, Run, one_by_one
 from experiments.tables.dataset import is_complete, load_run
 from experiments.tables.sweep import INVALID
 from nginy.errors import NginyError
@@ -44,22 +45,28 @@ def _kept_beside(path: Path) -> Path:
 
 
 def run_sweep(
-    todo: list[Cell], folder: Path, run: Callable[[int, Cell, Path], bool]
+    todo: list[Cell], folder: Path, run: Run, engine: Engine = one_by_one
 ) -> Iterator[tuple[Cell, Literal["skipped", "valid", "invalid"]]]:
     """Make each run that is not there yet; `run` makes one and says whether it is valid.
 
-    `run` is given the cell's place in `todo`, from 1, the cell and its folder.
-
     An unfinished folder of an interrupted run, and an invalid run, are made anew; the invalid one
-    is kept beside, with its reasons.
+    is kept beside, with its reasons. Those that are there come first.
     """
-    for number, cell in enumerate(todo, start=1):
-        path = folder / cell.run_id
-        if is_complete(path) and load_run(path).verdict["valid"]:
-            yield cell, "skipped"
-            continue
-        if is_complete(path):
-            path.rename(_kept_beside(path))
-        elif path.exists():
-            shutil.rmtree(path)
-        yield cell, "valid" if run(number, cell, path) else "invalid"
+    jobs = [Job(number, cell, folder / cell.run_id) for number, cell in enumerate(todo, start=1)]
+    missing = []
+    for job in jobs:
+        if is_complete(job.path) and load_run(job.path).verdict["valid"]:
+            yield job.cell, "skipped"
+        else:
+            missing.append(job)
+    for job, valid in engine(map(_cleared, missing), run):
+        yield job.cell, "valid" if valid else "invalid"
+
+
+def _cleared(job: Job) -> Job:
+    """Nothing is in the place of what it makes."""
+    if is_complete(job.path):
+        job.path.rename(_kept_beside(job.path))
+    elif job.path.exists():
+        shutil.rmtree(job.path)
+    return job
