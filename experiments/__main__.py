@@ -32,6 +32,7 @@ for each in (
     stored.compare,
     stored.figures,
     stored.notebook_html,
+    stored.shapes,
     stored.doctor,
     live.demo,
     live.watch,

@@ -10,7 +10,7 @@ from experiments.commands.common import EXIT_FAILED, console, figures_option, re
 from experiments.lab.doctor import report, show
 from experiments.lab.ownership import hand_back
 from experiments.present.compare import chosen_runs, draw_comparison, other_differences
-from experiments.present.draw import draw_all
+from experiments.present.draw import draw_all, draw_shapes
 from experiments.present.notebook import store_outputs, write_page
 from experiments.present.terminal import show_sweep
 
@@ -40,6 +40,14 @@ def compare(names: tuple[str, ...], results: Path) -> None:
     table = sweep_table(runs)
     show_sweep(table, draw_comparison(runs, results / "compare"), console)
     hand_back(results)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def shapes(folder: Path) -> None:
+    """Draw every shape of network into a folder (docs/images/shapes has them)."""
+    for path in draw_shapes(folder):
+        console.print(str(path), highlight=False)
 
 
 @click.command("notebook-html")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from experiments import figures
-from experiments.analysis.caption import Caption, run_caption, sweep_caption
+from experiments.analysis.caption import Caption, latest_checks, run_caption, sweep_caption
 from experiments.analysis.compare import differences
 from experiments.analysis.conditions import Conditions
 from experiments.analysis.datagrams import datagrams_per_second
@@ -23,16 +23,18 @@ from experiments.analysis.theory import reference
 from experiments.analysis.throughput import in_window, per_second
 from experiments.analysis.where_time_goes import latency_per_second, stack
 from experiments.judge.punctuality import OneWay
+from experiments.plan.network import SHAPES
 from experiments.plan.scenario import Scenario
 from experiments.plan.sweep import Sweep, column, load_sweep
 from experiments.tables.dataset import Run, load_runs
 from experiments.tables.sweep import SWEEP_FILE, Made, made_of, runs_of
+from topologies.shapes.draw import svg
 
 FOLDER = "figures"
 
 
 def draw_run(run: Run) -> list[Path]:
-    """All of RUN_FIGURES that the run has, into `figures/` of its folder.
+    """All of RUN_FIGURES that the run has, and its network, into `figures/` of its folder.
 
     Across those of a run that is not valid stands that it is not. Nothing is drawn of a run that
     measured nothing.
@@ -42,6 +44,7 @@ def draw_run(run: Run) -> list[Path]:
     caption = run_caption(run)
     drawn = {name: draw(run, caption) for name, draw in RUN_FIGURES.items()}
     folder = _made(run.path / FOLDER)
+    (folder / "topology.svg").write_text(network_svg(run))
     paths = []
     for name, figure in drawn.items():
         if figure is None:
@@ -49,6 +52,31 @@ def draw_run(run: Run) -> list[Path]:
         if not run.verdict["valid"]:
             figures.mark_not_valid(figure)
         paths += figures.save(figure, folder / name)
+    return paths
+
+
+def network_svg(run: Run) -> str:
+    """Its network with what was asked of the links, and what was measured of those."""
+    shape = Scenario.model_validate(run.manifest["scenario"]).topology
+    found: dict[str, list[str]] = {}
+    for row in latest_checks(run.calibration["checks"]):
+        quantity = row["quantity"].partition(" of ")[0]
+        if quantity in ("median delay", "loss", "rate") and row["asked"]:
+            found.setdefault(row["link"], []).append(f"{row['measured']:.3g}{row['unit']}")
+    return svg(shape, {edge: ", ".join(words) for edge, words in found.items()})
+
+
+def draw_shapes(folder: Path) -> list[Path]:
+    """Every shape of network with its own defaults, for the documents; `custom` has none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name in SHAPES:
+        if name == "custom":
+            continue
+        backends = 4  # both sites of two have some
+        settings = {"network": {"shape": name, "backends": backends}}
+        paths.append(folder / f"{name}.svg")
+        paths[-1].write_text(svg(Scenario.model_validate(settings).topology))
     return paths
 
 

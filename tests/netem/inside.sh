@@ -14,7 +14,7 @@ ip link set lo up
 cd "$CHECKOUT" || exit 1
 eval "set -- $(cat "$ANSWER/arguments")"
 if [ -z "${1:-}" ]; then
-    set -- tests/root/test_network_links.py -k netem
+    set -- tests/root/test_network_links.py tests/root/test_mininet_command_line.py -k netem
 fi
 export PYTHONDONTWRITEBYTECODE=1
 .venv/bin/python -m pytest -q -p no:cacheprovider "$@" > "$ANSWER/report" 2>&1

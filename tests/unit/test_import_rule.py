@@ -35,7 +35,7 @@ LAYERS = {
         {"machine"},
         {"emulate"},
         {"build"},
-        {"verify"},
+        {"verify", "mn"},
     ),
     "experiments": (
         {""},
