@@ -16,7 +16,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(HOME)/.cache/nginy/hypothesis
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup experiment simulate arms sweep study studies compare figures demo watch doctor check test test-netem bench stress quality notebook notebook-html clean
+.PHONY: help setup experiment simulate arms sweep study studies compare figures demo watch doctor check test test-netem bench stress quality notebook notebook-html report clean
 
 # name:option pairs of `make experiment`; one that is not given keeps the scenario's own value
 override = $(if $($(1)),--$(2) '$($(1))')
@@ -27,7 +27,7 @@ OVERRIDES = $(call override,PROTO,proto) \
 	$(call override,WARMUP,warmup) $(call override,PRECISION,precision) $(call override,SHAPE,shape) $(call override,CC,cc)
 
 # A misspelt variable (LOS=1) would otherwise be ignored, and the run be another than was asked.
-VARIABLES := ALG SYSTEM PROTO SCENARIO SHAPE CC LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION WARMUP SEED PRECISION FIGURES SWEEP RUNS ONLY PYTHON REQUESTS BALANCERS NAME QUICK ARM STORE SPEED LISTEN PORT PRECISION_PCT
+VARIABLES := ALG SYSTEM PROTO SCENARIO SHAPE CC LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION WARMUP SEED PRECISION FIGURES SWEEP RUNS ONLY PYTHON REQUESTS BALANCERS NAME QUICK ARM STORE SPEED LISTEN PORT PRECISION_PCT OF
 STUDIES = $(basename $(notdir $(sort $(wildcard experiments/studies/*.yaml))))
 SCENARIOS = $(basename $(notdir $(sort $(wildcard experiments/scenarios/*.yaml))))
 # A value with a blank (RUNS) is several words here, of which only the first has a name.
@@ -120,7 +120,7 @@ doctor: setup ## what this machine has and lacks, and what will be used instead
 	@$(ROOT) $(PY) -m experiments doctor
 
 check: ## format, lint, types, import rule, fast tests; no root needed
-	@experiments/setup.sh --live
+	@experiments/setup.sh --live --report
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
@@ -144,6 +144,10 @@ stress: ## nginy beside nginx and HAProxy under stress: who holds up, starves or
 
 quality: setup ## how exact the link emulator is on this machine (delay, throughput, loss)
 	@$(ROOT) $(PY) -m topologies.verify.quality
+
+report: ## a course report (PDF, HTML) of runs, your own text: make report [OF=results/load]
+	@experiments/setup.sh --report
+	@$(PY) -m experiments report $(OF)
 
 notebook-html: ## the notebook, executed on results/ (or the shipped runs), as results/analysis.html; STORE=1: outputs into it
 	@experiments/setup.sh --notebook

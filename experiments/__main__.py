@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from experiments.commands import arms, live, runs, simulate, stored, studies, sweeps
+from experiments.commands import arms, live, report, runs, simulate, stored, studies, sweeps
 from experiments.commands.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from experiments.lab.processes import ProcessFailed
 from experiments.plan.scenario import ScenarioError
@@ -33,6 +33,7 @@ for each in (
     stored.figures,
     stored.notebook_html,
     stored.shapes,
+    report.report,
     stored.doctor,
     live.demo,
     live.watch,

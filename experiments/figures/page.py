@@ -3,6 +3,7 @@
 import io
 import math
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -71,13 +72,15 @@ def mark_not_valid(figure: Figure) -> None:
     )
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write `stem`.png and `stem`.svg, the same bytes for the same figure; returns both paths."""
-    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
+def save(figure: Figure, stem: Path, kinds: Sequence[str] = ("png", "svg")) -> list[Path]:
+    """Write `stem`.png and `stem`.svg, the same bytes for the same figure; returns their paths."""
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in kinds]
     with mpl.rc_context(STYLE):
         _settle(figure)
-        figure.savefig(paths[0], dpi=DPI)
-        figure.savefig(paths[1], metadata={"Date": None})
+        for path in paths:
+            figure.savefig(
+                path, dpi=DPI, metadata={"Date": None} if path.suffix == ".svg" else None
+            )
     return paths
 
 

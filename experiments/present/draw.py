@@ -170,19 +170,22 @@ def draw_sweep(
     """
     if not runs:
         return []
-    caption = sweep_caption(runs, made)
+    drawn = sweep_figures(runs, table, sweep_caption(runs, made), sweep)
+    into = _made(folder / FOLDER)
+    return [path for name, figure in drawn for path in figures.save(figure, into / name)]
+
+
+def sweep_figures(
+    runs: Sequence[Run], table: pd.DataFrame, caption: Caption, sweep: Sweep | None = None
+) -> Iterator[tuple[str, figures.Figure]]:
+    """All figures of a sweep, by name."""
     columns = [column(name) for name in sweep.factors] if sweep else []
     varied = [name for name in ("loss_pct", "delay_ms", *columns) if table[name].nunique() > 1]
-    into = _made(folder / FOLDER)
-    return [
-        path
-        for name, figure in chain(
-            _against(runs, table, columns, varied, caption),
-            _differences(table, columns, sweep.baseline if sweep else None, caption),
-            _over_all(runs, table, columns, varied, caption),
-        )
-        for path in figures.save(figure, into / name)
-    ]
+    return chain(
+        _against(runs, table, columns, varied, caption),
+        _differences(table, columns, sweep.baseline if sweep else None, caption),
+        _over_all(runs, table, columns, varied, caption),
+    )
 
 
 _QUANTITIES = (

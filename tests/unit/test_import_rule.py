@@ -48,7 +48,7 @@ LAYERS = {
         {"analysis"},
         {"figures"},
         {"present"},
-        {"run", "simulation", "live"},
+        {"run", "simulation", "live", "report"},
         {"bench", "stress", "commands"},
         {"__main__"},
     ),
