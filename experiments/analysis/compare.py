@@ -70,7 +70,7 @@ def differences(
     others = [name for name in (*CELL[1:], *factors) if table[name].nunique() > 1]
     once = table[~table["again"].astype(bool)]
     found = [
-        (first, second, where, _interval(by_seed[first] - by_seed[second]))
+        (first, second, where, _interval(by_seed[first], by_seed[second]))
         for where, by_seed in _by_seed(once, value, others)
         for first, second in _pairs(by_seed.columns, baseline)
     ]
@@ -127,13 +127,16 @@ def _pairs(algorithms: Iterable[str], baseline: str | None) -> list[tuple[str, s
     return [(name, baseline) for name in algorithms if name != baseline and baseline in algorithms]
 
 
-def _interval(difference: "pd.Series[float]") -> tuple[Interval, float]:
-    """With the two-sided p of the paired t test. A pair of which one is censored has no difference,
-    and then the others alone would flatter: all of it is left open."""
-    pairs = difference.replace([np.inf, -np.inf], np.nan)
-    censored = difference.isna().any() or pairs.isna().any()
-    if censored or len(pairs) == 0:
-        return Interval(float("nan"), float("nan"), float("nan"), int(pairs.notna().sum())), np.nan
+def _interval(first: "pd.Series[float]", second: "pd.Series[float]") -> tuple[Interval, float]:
+    """With the two-sided p of the paired t test, over the seeds that both were run with. A pair of
+    which one is censored has no difference, and then the others alone would flatter: all of it is
+    left open. A seed that one lacks (an invalid run) says nothing about what it would have been;
+    whether validity depends on the algorithm is asked on its own (`validity.py`)."""
+    both = first.notna() & second.notna()
+    censored = np.isinf(first[both]) | np.isinf(second[both])
+    pairs = first[both] - second[both]
+    if censored.any() or len(pairs) == 0:
+        return Interval(float("nan"), float("nan"), float("nan"), int((~censored).sum())), np.nan
     interval = t_interval(pairs)
     if interval.n < 2:
         return interval, np.nan

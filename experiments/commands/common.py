@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +134,15 @@ def need_root(command: str) -> None:
             f"virtual networks need root: sudo {sys.executable} -m experiments {command} "
             "(or the make target, which asks for it)"
         )
+
+
+def point_latest(results: Path, folder: Path) -> None:
+    """`results/latest` leads to that run from now on; nothing happens where there are no symbolic
+    links, or something else has that name."""
+    latest = results / "latest"
+    if latest.exists() and not latest.is_symlink():
+        return
+    with suppress(OSError):
+        aside = results / f".latest-{os.getpid()}"
+        aside.symlink_to(folder.relative_to(results), target_is_directory=True)
+        aside.replace(latest)

@@ -14,6 +14,7 @@ from experiments.commands.common import (
     figures_option,
     given,
     need_root,
+    point_latest,
     results_option,
     with_overrides,
 )
@@ -50,6 +51,7 @@ def run(path: str | None, figures: str, results: Path, **overrides: Any) -> None
     folder = results / scenario.name / run_id(scenario)
     try:
         verdict = run_scenario(scenario, folder, scenario.algorithm)
+        point_latest(results, folder)
         finished = load_run(folder)
         drawn = verdict.valid or figures == "anyway"
         show_run(finished, draw_run(finished) if drawn else [], console)

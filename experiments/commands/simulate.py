@@ -14,6 +14,7 @@ from experiments.commands.common import (
     SCENARIOS,
     console,
     given,
+    point_latest,
     results_option,
     with_overrides,
 )
@@ -68,6 +69,7 @@ def simulate_command(
     try:
         if precision_pct is None:
             good = _one_run(scenario, folder)
+            point_latest(results, folder)
         else:
             good = _until_known(scenario, folder, precision_pct)
     finally:

@@ -95,8 +95,8 @@ def draw_comparison(runs: Sequence[Run], folder: Path) -> list[Path]:
 
 
 def run_folder(name: str, results: Path) -> Path | None:
-    """A path to a run, or the name of its folder anywhere below `results`."""
-    for path in (Path(name), *results.glob(f"*/{name}")):
+    """A path to a run, the name of its folder anywhere below `results`, or `latest`."""
+    for path in (Path(name), results / name, *results.glob(f"*/{name}")):
         if (path / "manifest.json").is_file():
             return path
     return None

@@ -92,7 +92,7 @@ def test_a_scenario_is_found_by_name_and_by_path(
     )
     result = CliRunner().invoke(cli, ["run", "--scenario", asked, "--results", str(tmp_path)])
     assert result.exit_code == 3, result.output
-    assert [path.name for path in tmp_path.iterdir()] == ["failover"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["failover", "latest"]
 
 
 def test_without_root_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,3 +284,16 @@ def test_every_variable_of_make_experiment_is_an_option_and_in_the_help() -> Non
     assert known is not None
     assert pairs.keys() <= set(known[1].split())
     assert all(re.search(rf"^  {name} ", makefile_help(), re.MULTILINE) for name in pairs)
+
+
+def test_latest_leads_to_the_newest_run(tmp_path: Path) -> None:
+    words = ["simulate", "--duration", "2", "--warmup", "1", "--results", str(tmp_path)]
+    for seed in ("1", "2"):
+        assert CliRunner().invoke(cli, [*words, "--seed", seed]).exit_code in (0, 3)
+    assert json.loads((tmp_path / "latest" / "manifest.json").read_text())["seeds"] == {
+        "scenario": 2
+    }
+    (tmp_path / "latest").unlink()
+    (tmp_path / "latest").mkdir()  # somebody's own
+    assert CliRunner().invoke(cli, [*words, "--seed", "3"]).exit_code in (0, 3)
+    assert list((tmp_path / "latest").iterdir()) == []

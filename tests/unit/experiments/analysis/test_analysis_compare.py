@@ -81,6 +81,14 @@ def test_a_censored_percentile_leaves_the_difference_open() -> None:
     assert "censored" in str(pair)
 
 
+def test_a_seed_that_one_lacks_is_left_out_and_the_others_are_paired() -> None:
+    frame = table(a=WORKLOAD, b=WORKLOAD - 50)
+    lacking = frame[~((frame["algorithm"] == "a") & (frame["seed"] == frame["seed"].max()))]
+    (pair,) = differences(lacking)
+    assert pair.n == len(WORKLOAD) - 1
+    assert pair.mean == pytest.approx(50)
+
+
 def test_pairs_are_made_within_a_level_of_the_other_factors() -> None:
     low = table(a=WORKLOAD, b=WORKLOAD + 5)
     high = table(a=WORKLOAD, b=WORKLOAD + 50).assign(load=0.9)
