@@ -16,7 +16,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(HOME)/.cache/nginy/hypothesis
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup experiment simulate arms sweep study studies compare figures demo watch doctor check test test-netem bench stress quality notebook notebook-html report clean
+.PHONY: help setup experiment simulate arms sweep study studies compare figures demo watch doctor check test test-netem bench bench-simulation stress quality notebook notebook-html report clean
 
 # name:option pairs of `make experiment`; one that is not given keeps the scenario's own value
 override = $(if $($(1)),--$(2) '$($(1))')
@@ -39,7 +39,7 @@ endif
 help: ## this text
 	@echo "nginy: a layer-4 load balancer, and the testbed that proves it"
 	@echo
-	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 	@echo
 	@echo "make experiment takes (defaults in experiments/scenarios/default.yaml, of UDP in udp.yaml):"
 	@echo "  ALG       round_robin | least_conn | random_two | ketama | least_time | peak_ewma | prequal"
@@ -137,6 +137,9 @@ test-netem: ## tests of links by the kernel's netem, in User-Mode Linux where th
 bench: ## nginy beside nginx and HAProxy, TCP and UDP: rates, memory, ratios; and what a pick costs
 	@experiments/setup.sh --bench
 	@$(ROOT) $(PY) -m experiments.bench
+
+bench-simulation: setup ## the simulation's speed beside the same model in SimPy (5 minutes)
+	@$(PY) -m experiments.bench.simulation
 
 stress: ## nginy beside nginx and HAProxy under stress: who holds up, starves or drops whom; ONLY=weight for one
 	@experiments/setup.sh --bench
