@@ -7,7 +7,6 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-
 _LOOK_AFTER = 100_000
 """New objects, before garbage among them is looked for."""
 
