@@ -33,6 +33,7 @@ for each in (
     stored.figures,
     stored.notebook_html,
     stored.shapes,
+    stored.trace_from,
     report.report,
     stored.doctor,
     live.demo,

@@ -1,14 +1,18 @@
 """`figures`, `compare`, `doctor`: what needs no new run."""
 
 import sys
+from itertools import islice
 from pathlib import Path
 
 import click
+import pandas as pd
 
 from experiments.analysis.summary import sweep_table
 from experiments.commands.common import EXIT_FAILED, console, figures_option, results_option
 from experiments.lab.doctor import report, show
 from experiments.lab.ownership import hand_back
+from experiments.plan.scenario import ScenarioError
+from experiments.plan.workload.access_logs import FORMATS, Asked, guess, parse_log
 from experiments.present.compare import chosen_runs, draw_comparison, other_differences
 from experiments.present.draw import draw_all, draw_shapes
 from experiments.present.notebook import store_outputs, write_page
@@ -40,6 +44,40 @@ def compare(names: tuple[str, ...], results: Path) -> None:
     table = sweep_table(runs)
     show_sweep(table, draw_comparison(runs, results / "compare"), console)
     hand_back(results)
+
+
+@click.command("trace-from")
+@click.argument("log", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV or .parquet.")
+@click.option("--format", "name", type=click.Choice(sorted(FORMATS)), help="Default: looked for.")
+@click.option(
+    "--usual-ms",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    help="Of requests whose log does not say how long they took.",
+)
+def trace_from(log: Path, out: Path, name: str | None, usual_ms: float) -> None:
+    """An access log as a trace to replay: workload: {kind: trace, path: OUT}.
+
+    Formats: web (nginx and Apache, combined), nginx-stream, haproxy (tcplog), nginy.
+    """
+    with log.open(errors="replace") as lines:
+        name = name or guess(islice(lines, 100))
+    if name is None:
+        known = ", ".join(FORMATS)
+        raise ScenarioError(f"{log}: its first lines are of none of {known}; --format names one")
+    with log.open(errors="replace") as lines:
+        parsed = parse_log(lines, name, usual_ms)
+    if not parsed.rows:
+        raise ScenarioError(f"{log}: no line is of format {name}; the first: {parsed.first_bad!r}")
+    frame = pd.DataFrame(parsed.rows, columns=Asked._fields)
+    if out.suffix == ".parquet":
+        frame.to_parquet(out, index=False)
+    else:
+        frame.to_csv(out, index=False)
+    said = f"; {parsed.bad} lines are not, the first: {parsed.first_bad!r}" if parsed.bad else ""
+    console.print(f"{len(frame)} requests of format {name} in {out}{said}", markup=False)
 
 
 @click.command()
