@@ -32,7 +32,7 @@ speed_option = click.option(
     metavar="ADDRESS",
     help="Where the page can be opened; an address that others reach gets a random token.",
 )
-@click.option("--port", type=click.IntRange(1, 65_000), default=8080, help="Or the next free one.")
+@click.option("--port", type=click.IntRange(0, 65_000), default=8080, help="Or the next free one.")
 @speed_option
 @results_option
 def demo(names: tuple[str, ...], listen: str, port: int, speed: str, results: Path) -> None:
