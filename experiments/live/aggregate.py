@@ -179,7 +179,7 @@ def _judged(
     if math.isnan(found.jain):
         return Fairness()
     return Fairness(
-        jain=found.jain, mean=found.floor.mean, low=found.floor.low, evenness=str(found)
+        jain=found.jain, mean=found.floor.mean, low=found.floor.lowest, evenness=str(found)
     )
 
 

@@ -47,6 +47,14 @@ def test_a_run_is_found_by_path_and_by_name_and_else_what_there_is_is_said(tmp_p
         chosen_folder("nobody", tmp_path)
 
 
+@pytest.mark.parametrize("command", ["demo", "watch"])
+def test_a_run_that_ended_early_has_nothing_to_show(tmp_path: Path, command: str) -> None:
+    (tmp_path / "manifest.json").write_bytes((golden().path / "manifest.json").read_bytes())
+    result = CliRunner().invoke(cli, [command, str(tmp_path)])
+    assert result.exit_code == 1
+    assert "ended before anything was measured" in result.output
+
+
 def test_three_runs_are_too_many() -> None:
     result = CliRunner().invoke(cli, ["demo", "a", "b", "c"])
     assert result.exit_code == 2
