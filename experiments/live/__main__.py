@@ -37,7 +37,7 @@ async def serve(runs: list[str], address: str, port: int, speed: int) -> None:
         print(f"open http://{named}:{own}/{token}  (Ctrl-C ends it)", flush=True)
         config = uvicorn.Config(
             application(player, guard),
-            log_level="error",
+            log_level="critical",
             proxy_headers=False,
             timeout_graceful_shutdown=1,
         )

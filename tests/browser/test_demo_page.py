@@ -143,7 +143,7 @@ def test_every_control_can_be_reached_and_used_by_keyboard(
     server = served(reel_of(recorded("least_conn")))
     page = opened(server.url)
     mode = page.locator("#mode")
-    api.expect(mode).to_have_text("REPLAY")
+    api.expect(page.locator('[data-backend="b2"] td').nth(1)).to_have_text("● up")
     page.keyboard.press("Space")
     api.expect(mode).to_have_text("REPLAY, PAUSED")
     stands_s = server.player.t_s
@@ -173,10 +173,10 @@ def test_what_is_down_is_said_in_words(
 ) -> None:
     server = served(reel_of(recorded("least_conn")))
     page = opened(server.url)
-    page.keyboard.press("Space")
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowRight")
     state = page.locator('[data-backend="b2"] td').nth(1)
+    api.expect(state).to_have_text("● up")
+    for key in ("Space", "ArrowRight", "ArrowRight"):
+        page.keyboard.press(key)
     api.expect(state).to_have_text("✕ killed")
     api.expect(page.locator('[data-name="events"]')).to_contain_text("5.0 s kill b2")
     page.locator("#seek").evaluate(
