@@ -14,7 +14,16 @@ from experiments.live.player import SPEEDS
 from experiments.live.recorded import RECORDED, chosen_folder
 from experiments.live.watch import watch as watch_run
 from experiments.present.compare import other_differences
-from experiments.tables.dataset import load_run
+from experiments.tables.dataset import Run, load_run
+
+
+def _measured(name: str, results: Path) -> Run:
+    """The run of that name. Raises ClickException for one that has nothing to show."""
+    run = load_run(chosen_folder(name, results))
+    if not run.measured:
+        raise click.ClickException(f"{run.path}: this run ended before anything was measured")
+    return run
+
 
 speed_option = click.option(
     "--speed",
@@ -43,8 +52,8 @@ def demo(names: tuple[str, ...], listen: str, port: int, speed: str, results: Pa
     """
     if len(names) > 2:
         raise click.UsageError("one run, or two beside each other")
-    folders = [chosen_folder(name, results) for name in names or RECORDED[:1]]
-    for difference in other_differences([load_run(folder) for folder in folders]):
+    runs = [_measured(name, results) for name in names or RECORDED[:1]]
+    for difference in other_differences(runs):
         console.print(
             f"[yellow]no comparison of algorithms alone[/]: {difference}", highlight=False
         )
@@ -54,7 +63,10 @@ def demo(names: tuple[str, ...], listen: str, port: int, speed: str, results: Pa
         )
     # In the place of this process: what serves the page needs none of the analysis' libraries.
     own = ("--listen", listen, "--port", str(port), "--speed", speed)
-    os.execv(sys.executable, [sys.executable, "-m", "experiments.live", *own, *map(str, folders)])
+    os.execv(
+        sys.executable,
+        [sys.executable, "-m", "experiments.live", *own, *[str(run.path) for run in runs]],
+    )
 
 
 @click.command()
@@ -63,7 +75,7 @@ def demo(names: tuple[str, ...], listen: str, port: int, speed: str, results: Pa
 @results_option
 def watch(name: str, speed: str, results: Path) -> None:
     """The same in the terminal; where there is none, a line for every 5 s of the run."""
-    watch_run(load_run(chosen_folder(name, results)), console, int(speed))
+    watch_run(_measured(name, results), console, int(speed))
 
 
 @click.command(hidden=True)

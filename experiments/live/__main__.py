@@ -36,7 +36,10 @@ async def serve(runs: list[str], address: str, port: int, speed: int) -> None:
         token = "" if guard.token is None else f"?token={guard.token}"
         print(f"open http://{named}:{own}/{token}  (Ctrl-C ends it)", flush=True)
         config = uvicorn.Config(
-            application(player, guard), log_level="error", timeout_graceful_shutdown=1
+            application(player, guard),
+            log_level="critical",
+            proxy_headers=False,
+            timeout_graceful_shutdown=1,
         )
         pairs = zip(makers, reels, strict=True)
         filling = [asyncio.create_task(_fill(maker, reel)) for maker, reel in pairs]

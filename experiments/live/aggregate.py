@@ -35,7 +35,7 @@ from experiments.tables.schema import empty_frame
 WINDOW_S = 5.0
 RATE_WINDOW_S = 1.0
 FRAMES_PER_S = 4
-FEW = 20
+FEW = 50
 """Connections, below which Jain's index says nothing."""
 _SILENT_S = 1.0
 _SHOWN = (0.5, 0.95, 0.99)
@@ -179,7 +179,7 @@ def _judged(
     if math.isnan(found.jain):
         return Fairness()
     return Fairness(
-        jain=found.jain, mean=found.floor.mean, low=found.floor.low, evenness=str(found)
+        jain=found.jain, mean=found.floor.mean, low=found.floor.lowest, evenness=str(found)
     )
 
 

@@ -38,7 +38,7 @@ class Latency(Shown):
 class Fairness(Shown):
     """Jain's index over what each backend could take, beside chance; null of too few requests.
 
-    `low`: 5 % of random assignments are below it.
+    `low`: one in a thousand random assignments is below it, which is what `evenness` judges by.
     """
 
     jain: float | None = None

@@ -25,6 +25,7 @@ SAID_EVERY_S = 5.0
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARKS = 24
 _STEP_S = 5.0
+_HINT = Text("space: pause · ← →: 5 s · + -: speed · q: leave", style="dim")
 
 
 def watch(run: Run, console: Console, speed: int) -> None:
@@ -105,7 +106,7 @@ def picture(scene: Scene, reel: Reel, player: Player) -> Group:
     said = (
         "fairness: too few requests since the last fault"
         if fair.jain is None or fair.low is None
-        else f"Jain {fair.jain:.4f}, chance above {fair.low:.4f}: {fair.evenness}"
+        else f"Jain {fair.jain:.4f}, by chance above {fair.low:.4f}: {fair.evenness}"
     )
     latest = "; ".join(f"{each.t_s:.1f} s {each.label}" for each in frame.events[-3:])
     return Group(
@@ -116,7 +117,6 @@ def picture(scene: Scene, reel: Reel, player: Player) -> Group:
         Text(f"faults: {latest or 'none yet'}"),
         Text(f"so far: {totals(frame)}"),
         Text(verdict(scene), style="dim"),
-        Text("space: pause · ← →: 5 s · + -: speed · q: leave", style="dim"),
     )
 
 
@@ -150,7 +150,8 @@ def _play(player: Player, console: Console) -> None:
         Live(console=console, auto_refresh=False, transient=True) as shown,
     ):
         while player.t_s < player.end_s or player.paused:
-            shown.update(picture(reel.scene, reel, player), refresh=True)
+            now = Group(picture(reel.scene, reel, player), _HINT)
+            shown.update(now, refresh=True)
             pressed = key(1 / DRAWN_PER_S)
             if pressed == "q":
                 return

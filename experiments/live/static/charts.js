@@ -91,14 +91,16 @@ export class Lines {
     ctx.strokeStyle = ctx.fillStyle = colour("ink");
     ctx.lineWidth = scale;
     ctx.font = `${12 * scale}px system-ui, sans-serif`;
+    ctx.textAlign = "center";
     let [freeUntil, row] = [-Infinity, 0];
     for (const { t_s, label } of this.events) {
       const x = plot.valToPos(t_s, "x", true);
       ctx.setLineDash([3 * scale, 3 * scale]);
       stroke(ctx, x, bbox.top, bbox.top + bbox.height);
       if (!named) continue;
-      row = x < freeUntil ? 1 - row : 0;
-      freeUntil = x + ctx.measureText(label).width + 8 * scale;
+      const half = ctx.measureText(label).width / 2 + 4 * scale;
+      row = x - half < freeUntil ? 1 - row : 0;
+      freeUntil = x + half;
       ctx.fillText(label, x, bbox.top - (6 + 14 * row) * scale);
     }
     ctx.setLineDash([]);

@@ -8,7 +8,7 @@ import { Stream } from "./stream.js";
 const STEP_S = 5;
 const $ = (id) => document.getElementById(id);
 const [pause, speed, seek, veil] = ["pause", "speed", "seek", "veil"].map($);
-let now = { t_s: 0, end_s: 1, speed: 1, paused: false, ended: false };
+let now = { t_s: 0, end_s: Infinity, speed: 1, paused: false, ended: false };
 let speeds = [];
 
 async function command(asked) {
@@ -33,11 +33,18 @@ function showClock(state) {
 
 const toggle = () =>
   command(now.ended ? { seek_s: 0, paused: false } : { paused: !now.paused });
-const jump = (by_s) => command({ seek_s: Math.min(now.end_s, Math.max(0, now.t_s + by_s)) });
+
+// What was asked counts at once, or the second of two quick keys would start from the old state.
+function jump(by_s) {
+  now = { ...now, t_s: Math.min(now.end_s, Math.max(0, now.t_s + by_s)) };
+  command({ seek_s: now.t_s });
+}
 
 function faster(by) {
-  const place = speeds.indexOf(now.speed) + by;
-  if (speeds[place] !== undefined) command({ speed: speeds[place] });
+  const asked = speeds[speeds.indexOf(now.speed) + by];
+  if (asked === undefined) return;
+  now = { ...now, speed: asked };
+  command({ speed: asked });
 }
 
 const LOWEST = ["fastest", "jain"];

@@ -19,7 +19,7 @@ const COLUMNS = [
   ["p99", (each) => reading(each.p99)],
   ["failed", (each) => String(each.failed)],
 ];
-const FAIRNESS = ["Jain's index", "5 % of random assignments are below (grey: above)"];
+const FAIRNESS = ["Jain's index", "one in a thousand random assignments is below (grey: chance)"];
 const HIDDEN = ""; // the upper edge of the band
 const TOTALS = [
   ["requests", (found) => String(found.requests)],
@@ -145,8 +145,8 @@ export class RunView {
       `(red strokes above: when), ${frame.in_flight} under way`);
     put(this.said, fairness.jain === null
       ? "too few requests since the last fault"
-      : `Jain ${fixed(fairness.jain, 4)} since the last fault, at most 5 s; 95 % of random ` +
-        `assignments are above ${fixed(fairness.low, 4)}: ${fairness.evenness}`);
+      : `Jain ${fixed(fairness.jain, 4)} since the last fault, at most 5 s; one in a thousand ` +
+        `random assignments is below ${fixed(fairness.low, 4)}: ${fairness.evenness}`);
     const events = frame.events.map(({ t_s, label }) => `${seconds(t_s)} ${label}`);
     if (this.happened.childElementCount !== events.length) {
       this.happened.replaceChildren(...events.map((text) => el("li", {}, text)));

@@ -6,7 +6,7 @@ import { whole } from "./numbers.js";
 const MOST = 12;
 const ROW = 66;
 const TOP = 20;
-const WIDTH = 620;
+const WIDTH = 650;
 const X = { client: 50, switch: 290, balancer: 290, backend: 500 };
 
 export class Topology {

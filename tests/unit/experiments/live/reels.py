@@ -1,5 +1,6 @@
 """Runs to show in tests, as their frames come from the process that makes them."""
 
+import json
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,12 +32,9 @@ def film(path: Path) -> tuple[str, tuple[str, ...]]:
 def reel_of(run: Run, *, known_as: tuple[str, str] | None = None) -> Reel:
     """All of it; `known_as`: a backend's name, and what it is called instead."""
     scene, frames = film(run.path)
-    old, new = known_as or ("", "")
-    if known_as:
-        scene, *frames_ = (text.replace(f'"{old}"', new) for text in (scene, *frames))
-        frames = tuple(frames_)
-    reel = Reel(Scene.model_validate_json(scene))
+    old, new = map(json.dumps, known_as or ("same", "same"))
+    reel = Reel(Scene.model_validate_json(scene.replace(old, new)))
     for frame in frames:
-        reel.add(frame)
+        reel.add(frame.replace(old, new))
     reel.done = True
     return reel

@@ -21,7 +21,8 @@ def ms(reading: Reading) -> float:
 
 @pytest.mark.parametrize("run", RUNS + SHIPPED, ids=lambda run: run.run_id)
 def test_the_last_frame_has_the_numbers_of_the_runs_table(run: Run) -> None:
-    *_, last = film_of(run)[1]
+    tables = Tables(run)
+    last = tables.frame(tables.end_s)
     table, found = summarise(run), last.totals
     assert found.requests == table["requests"]
     assert found.unanswered == round(float(table["unanswered_share"]) * found.requests)
@@ -60,7 +61,8 @@ def test_a_request_is_known_when_it_has_ended_and_under_way_until_then() -> None
 
 
 def test_a_percentile_that_was_never_answered_says_so() -> None:
-    *_, last = film_of(recorded("round_robin"))[1]
+    tables = Tables(recorded("round_robin"))
+    last = tables.frame(tables.end_s)
     assert last.totals.p99 == Reading(ms=2000, censored=True)
     assert told(last.totals.p99) == "≥ 2000 ms"
 
@@ -103,6 +105,12 @@ def test_fairness_leaves_the_dead_out_and_looks_back_to_the_last_fault_only() ->
 def test_a_slow_backend_that_is_given_as_much_as_the_others_is_no_fairness() -> None:
     fairness = Tables(recorded("round_robin")).frame(22.0).fairness
     assert fairness.evenness == "less even than chance"
+
+
+def test_the_frames_of_a_run_end_with_that_one() -> None:
+    run = golden()
+    tables = Tables(run)
+    assert list(film_of(run)[1])[-1] == tables.frame(tables.end_s)
 
 
 def test_a_run_has_at_most_so_many_frames_however_long_it_is() -> None:
