@@ -12,6 +12,7 @@ import pandas as pd
 
 from experiments.tables.pcap.flows import read_capture
 from experiments.tables.pcap.segments import TYPE_OFFSET_AND_LENGTH
+from topologies.emulate.rate import burst_bytes
 
 _KEY_BYTES = 60
 """From the IP header on. Hosts on one switch change nothing of it, and the identification field
@@ -54,8 +55,8 @@ def one_way(
 
     `sent_s` as stamped, `delay_ms`, `queue_ms`, `source_port` and `destination_port` (0 without
     ports). A packet that was lost is in one alone. `queue_ms`: how long the packet may have waited
-    for those before it on a link of that rate, and of nothing but that rate; a token bucket lets
-    some pass sooner. 0 without a rate.
+    for those before it at the token bucket of a link of that rate (`topologies/emulate/rate.py`).
+    0 without a rate.
     """
     going = sorted(
         (sent_s, key) for key, sent_s in sent.items() if (key[_SOURCE], key[_DESTINATION]) == ends
@@ -71,14 +72,18 @@ def one_way(
 
 
 def _queued_s(going: list[tuple[float, bytes]], rate_mbps: float | None) -> Iterator[float]:
-    """Lindley's recursion: each waits until those before it have been sent."""
-    free_s = float("-inf")
+    """A token bucket as a virtual schedule (ITU-T I.371, GCRA): without the bucket's credit, what
+    came in a burst would seem to have waited up to a millisecond, and lateness be understated."""
+    if rate_mbps is None:
+        yield from (0.0 for _ in going)
+        return
+    bits_per_s = rate_mbps * 1e6
+    credit_s = 8 * burst_bytes(rate_mbps) / bits_per_s
+    due_s = float("-inf")
     for sent_s, key in going:
-        start_s = max(sent_s, free_s)
-        yield start_s - sent_s
-        if rate_mbps is not None:
-            bits = 8 * (int.from_bytes(key[_TOTAL_LENGTH]) + _ETHERNET_BYTES)
-            free_s = start_s + bits / (rate_mbps * 1e6)
+        bits = 8 * (int.from_bytes(key[_TOTAL_LENGTH]) + _ETHERNET_BYTES)
+        due_s = max(due_s, sent_s) + bits / bits_per_s
+        yield max(0.0, due_s - credit_s - sent_s)
 
 
 def _ports(key: bytes) -> tuple[int, int]:

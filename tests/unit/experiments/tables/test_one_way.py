@@ -40,12 +40,21 @@ def test_the_delay_of_each_packet_that_arrived() -> None:
     assert set(found["destination_port"]) == {80}
 
 
-def test_a_rate_makes_those_behind_wait_the_lost_ones_included() -> None:
-    sent = {packet(number, size=1236): 1.0 + number * 1e-9 for number in range(3)}  # 0.1 ms each
-    arrived = {packet(number, size=1236): 1.02 for number in (0, 2)}
-    assert one_way(sent, arrived, ENDS, 100.0)["queue_ms"].tolist() == pytest.approx(
-        [0.0, 0.2], abs=1e-5
-    )
+def test_what_a_bucket_does_not_let_pass_at_once_waits_the_lost_ones_included() -> None:
+    """100 Mbit/s: 0.1 ms for each packet, and a bucket of a millisecond lets ten pass."""
+    sent = {packet(number, size=1236): 1.0 + number * 1e-9 for number in range(14)}
+    arrived = {packet(number, size=1236): 1.02 for number in (0, 9, 10, 13)}
+    waited = one_way(sent, arrived, ENDS, 100.0)["queue_ms"].tolist()
+    assert waited == pytest.approx([0.0, 0.0, 0.1, 0.4], abs=1e-5)
+
+
+def test_a_bucket_fills_again_while_nothing_comes() -> None:
+    burst = {packet(number, size=1236): 1.0 + number * 1e-9 for number in range(10)}
+    later = {packet(20 + number, size=1236): 1.0005 + number * 1e-9 for number in range(7)}
+    sent = burst | later  # half a millisecond gives back half of the bucket
+    waited = one_way(sent, dict.fromkeys(sent, 1.02), ENDS, 100.0)["queue_ms"].tolist()
+    assert waited[:15] == pytest.approx([0.0] * 15, abs=1e-5)
+    assert waited[15:] == pytest.approx([0.1, 0.2], abs=1e-5)
 
 
 def test_other_protocols_have_no_ports() -> None:
