@@ -45,7 +45,7 @@ def test_what_a_bucket_does_not_let_pass_at_once_waits_the_lost_ones_included() 
     sent = {packet(number, size=1236): 1.0 + number * 1e-9 for number in range(14)}
     arrived = {packet(number, size=1236): 1.02 for number in (0, 9, 10, 13)}
     waited = one_way(sent, arrived, ENDS, 100.0)["queue_ms"].tolist()
-    assert waited == pytest.approx([0.0, 0.0, 0.1, 0.4], abs=1e-5)
+    assert waited == pytest.approx([0.0, 0.0, 0.1, 0.4], abs=1e-4)
 
 
 def test_a_bucket_fills_again_while_nothing_comes() -> None:
@@ -53,8 +53,8 @@ def test_a_bucket_fills_again_while_nothing_comes() -> None:
     later = {packet(20 + number, size=1236): 1.0005 + number * 1e-9 for number in range(7)}
     sent = burst | later  # half a millisecond gives back half of the bucket
     waited = one_way(sent, dict.fromkeys(sent, 1.02), ENDS, 100.0)["queue_ms"].tolist()
-    assert waited[:15] == pytest.approx([0.0] * 15, abs=1e-5)
-    assert waited[15:] == pytest.approx([0.1, 0.2], abs=1e-5)
+    assert waited[:15] == pytest.approx([0.0] * 15, abs=1e-4)
+    assert waited[15:] == pytest.approx([0.1, 0.2], abs=1e-4)
 
 
 def test_other_protocols_have_no_ports() -> None:
