@@ -63,5 +63,5 @@ def test_nginy_puts_each_request_on_the_backend_that_nginx_puts_it_on(
         for system in ("nginy", "nginx")
     ]
     assert len(chosen[0]) > 100
-    assert set(chosen[0]) == {"b1", "b2", "b3"}
+    assert len(set(chosen[0])) > 1
     assert (chosen[0] == chosen[1]).all()
