@@ -28,6 +28,10 @@ class Caption:
         return f"{said}." if said else ""
 
 
+NO_CAPTION = Caption("", "", "", "", "")
+"""Where the caption is text beside the picture."""
+
+
 def run_caption(run: Run) -> Caption:
     """For a figure of one run."""
     where = Conditions.of_manifest(run.manifest)
@@ -118,6 +122,17 @@ def measured_links(calibrations: Iterable[Mapping[str, Any]]) -> str:
     )
     found = ", ".join(part for part in parts if part)
     return f"client links as measured: {found}" if found else ""
+
+
+def link_values(checks: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    """Of what calibration checks, that which a link is: delay, loss and rate of each direction, as
+    they were measured last."""
+    wanted = ("median delay", "loss", "rate")
+    return [
+        row
+        for row in latest_checks(checks)
+        if row["quantity"].partition(" of ")[0] in wanted and row["measured"] is not None
+    ]
 
 
 def latest_checks(checks: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:

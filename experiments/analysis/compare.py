@@ -8,6 +8,7 @@ independent means (Law, "Simulation Modeling and Analysis", 11.2).
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,8 @@ class Difference:
 
     first: str
     second: str
-    where: str
+    levels: tuple[tuple[str, Any], ...]
+    """Of everything else, by column."""
     value: str
     mean: float
     low: float
@@ -43,6 +45,11 @@ class Difference:
     def decided(self) -> bool:
         """Whether it can be told from none, all differences of the table together (5 %)."""
         return bool(self.p_holm < 0.05)
+
+    @property
+    def where(self) -> str:
+        """`delay_ms 5.0, load 0.7`; empty where nothing else varies."""
+        return ", ".join(f"{name} {level}" for name, level in self.levels)
 
     def __str__(self) -> str:
         """`least_conn - round_robin: p99_ms -41 [-63, -19], 8 seeds`."""
@@ -70,14 +77,14 @@ def differences(
     others = [name for name in (*CELL[1:], *factors) if table[name].nunique() > 1]
     once = table[~table["again"].astype(bool)]
     found = [
-        (first, second, where, _interval(by_seed[first], by_seed[second]))
-        for where, by_seed in _by_seed(once, value, others)
+        (first, second, levels, _interval(by_seed[first], by_seed[second]))
+        for levels, by_seed in _by_seed(once, value, others)
         for first, second in _pairs(by_seed.columns, baseline)
     ]
     corrected = holm([p for *_, (_, p) in found])
     return [
-        Difference(first, second, where, value, **asdict(interval), p_holm=p)
-        for (first, second, where, (interval, _)), p in zip(found, corrected, strict=True)
+        Difference(first, second, levels, value, **asdict(interval), p_holm=p)
+        for (first, second, levels, (interval, _)), p in zip(found, corrected, strict=True)
     ]
 
 
@@ -111,14 +118,13 @@ def distrusted(pairs: dict[str, Interval]) -> list[str]:
 
 def _by_seed(
     table: pd.DataFrame, value: str, others: Sequence[str]
-) -> Iterator[tuple[str, pd.DataFrame]]:
+) -> Iterator[tuple[tuple[tuple[str, Any], ...], pd.DataFrame]]:
     """By level of all else: seeds as rows, algorithms as columns."""
     groups = table.groupby(list(others), sort=True) if others else [((), table)]
     for key, group in groups:
-        named = zip(others, key, strict=True)
-        where = ", ".join(f"{name} {level}" for name, level in named)
+        levels = tuple(zip(others, key, strict=True))
         frame = group.pivot_table(index="seed", columns="algorithm", values=value, aggfunc="last")
-        yield where, frame
+        yield levels, frame
 
 
 def _pairs(algorithms: Iterable[str], baseline: str | None) -> list[tuple[str, str]]:

@@ -3,15 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from experiments.analysis.caption import latest_checks
+from experiments.analysis.caption import link_values
 from experiments.analysis.conditions import Conditions
 from experiments.live.frame import Measured, Scene, SceneCheck, SceneHost, SceneLink
 from experiments.plan.scenario import parse_scenario
 from experiments.tables.dataset import Run, is_complete
-from topologies.shapes.shape import Link, LinkSpec
-
-_SHOWN = ("median delay", "loss", "rate")
-"""Of what calibration checks: what a link is."""
+from topologies.shapes.draw import words_of
+from topologies.shapes.shape import Link
 
 
 def scene_of(run: Run, step_s: float, end_s: float) -> Scene:
@@ -51,38 +49,21 @@ def scene_of(run: Run, step_s: float, end_s: float) -> Scene:
 
 def _measured(calibration: Mapping[str, Any]) -> Iterator[Measured]:
     """The last measurement of each value of each direction."""
-    for row in latest_checks(calibration["checks"]):
-        quantity = row["quantity"].partition(" of ")[0]
-        if quantity in _SHOWN and row["measured"] is not None:
-            yield Measured(
-                direction=row["link"],
-                quantity=quantity.removeprefix("median "),
-                asked="any" if row["asked"] is None else f"{row['asked']:g}{row['unit']}",
-                measured=f"{row['measured']:.3g}{row['unit']}",
-                ok=row["ok"],
-            )
+    for row in link_values(calibration["checks"]):
+        yield Measured(
+            direction=row["link"],
+            quantity=row["quantity"].partition(" of ")[0].removeprefix("median "),
+            asked="any" if row["asked"] is None else f"{row['asked']:g}{row['unit']}",
+            measured=f"{row['measured']:.3g}{row['unit']}",
+            ok=row["ok"],
+        )
 
 
 def _link(link: Link, found: list[Measured]) -> SceneLink:
-    leaving, reaching = _asked(link.leaving), _asked(link.reaching)
+    leaving, reaching = (" · ".join(words_of(spec)) for spec in link.specs.values())
     return SceneLink(
         name=link.name,
         ends=(link.end, link.switch),
         asked=leaving if leaving == reaching else f"up {leaving or 'plain'}, down {reaching}",
         measured=tuple(each for each in found if each.direction in link.directions),
-    )
-
-
-def _asked(spec: LinkSpec) -> str:
-    """`5 ms ±1 · 0.5 % loss · 100 Mbit/s`: what is not as on a plain cable."""
-    jitter = f" ±{spec.jitter_ms:g}" if spec.jitter_ms else ""
-    return " · ".join(
-        filter(
-            None,
-            [
-                f"{spec.delay_ms:g} ms{jitter}" if spec.delay_ms else "",
-                f"{spec.loss_pct:g} % loss" if spec.loss_pct else "",
-                f"{spec.rate_mbps:g} Mbit/s" if spec.rate_mbps else "",
-            ],
-        )
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from experiments import figures
-from experiments.analysis.caption import Caption, latest_checks, run_caption, sweep_caption
+from experiments.analysis.caption import Caption, link_values, run_caption, sweep_caption
 from experiments.analysis.compare import differences
 from experiments.analysis.conditions import Conditions
 from experiments.analysis.datagrams import datagrams_per_second
@@ -59,9 +59,8 @@ def network_svg(run: Run) -> str:
     """Its network with what was asked of the links, and what was measured of those."""
     shape = Scenario.model_validate(run.manifest["scenario"]).topology
     found: dict[str, list[str]] = {}
-    for row in latest_checks(run.calibration["checks"]):
-        quantity = row["quantity"].partition(" of ")[0]
-        if quantity in ("median delay", "loss", "rate") and row["asked"]:
+    for row in link_values(run.calibration["checks"]):
+        if row["asked"]:
             found.setdefault(row["link"], []).append(f"{row['measured']:.3g}{row['unit']}")
     return svg(shape, {edge: ", ".join(words) for edge, words in found.items()})
 
@@ -180,12 +179,17 @@ def sweep_figures(
 ) -> Iterator[tuple[str, figures.Figure]]:
     """All figures of a sweep, by name."""
     columns = [column(name) for name in sweep.factors] if sweep else []
-    varied = [name for name in ("loss_pct", "delay_ms", *columns) if table[name].nunique() > 1]
+    varied = varying(table, columns)
     return chain(
         _against(runs, table, columns, varied, caption),
         _differences(table, columns, sweep.baseline if sweep else None, caption),
         _over_all(runs, table, columns, varied, caption),
     )
+
+
+def varying(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """What differs between the cells of a sweep: loss, delay, and those of the other factors."""
+    return [name for name in ("loss_pct", "delay_ms", *columns) if table[name].nunique() > 1]
 
 
 _QUANTITIES = (

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from experiments import figures
-from experiments.analysis.caption import Caption, run_caption, sweep_caption
+from experiments.analysis.caption import NO_CAPTION, run_caption, sweep_caption
 from experiments.analysis.compare import differences
 from experiments.analysis.conditions import Conditions
 from experiments.analysis.fairness import load_per_backend
@@ -27,13 +27,13 @@ from experiments.analysis.theory import reference
 from experiments.analysis.throughput import in_window
 from experiments.analysis.where_time_goes import parts_ms
 from experiments.plan.scenario import Scenario
-from experiments.plan.sweep import Sweep, column, load_sweep
+from experiments.plan.sweep import Sweep, column
 from experiments.present.compare import latencies_compared
-from experiments.present.draw import RUN_FIGURES
+from experiments.present.draw import RUN_FIGURES, varying
 from experiments.present.shown import Shown, rounded
 from experiments.tables.dataset import Run, load_runs
 from experiments.tables.pcap.sequence import read_sequence
-from experiments.tables.sweep import SWEEP_FILE
+from experiments.tables.sweep import sweep_in
 from nginy.errors import NginyError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,8 +45,6 @@ QUANTITIES = {
         figures.P99, figures.SERVED, figures.JAIN, figures.GOODPUT, figures.THROUGHPUT,
     )
 }  # fmt: skip
-_BARE = Caption("", "", "", "", "")
-"""Here it is text, below the picture."""
 
 
 class NothingThere(NginyError):
@@ -95,7 +93,7 @@ class LabRun:
         wanted = ["link", "quantity", "asked", "measured", "ok"]
         told = checks[[name for name in wanted if name in checks]]
         numbers = told[told["measured"].map(lambda value: isinstance(value, int | float))]
-        figure = RUN_FIGURES["one_way_delay"](self.run, _BARE)
+        figure = RUN_FIGURES["one_way_delay"](self.run, NO_CAPTION)
         return Shown(
             "Links: asked and measured",
             f"{len(checks)} checks, {len(numbers)} of them of numbers, which are shown.",
@@ -173,7 +171,7 @@ class LabRun:
         if packets.empty:
             return Shown("Packets", f"{capture.name} has none of {request['local']}.")
         title = f"Request {request['seq']} of {request['client']}: {request['latency_ms']:.1f} ms"
-        figure = figures.packet_sequence(packets, _BARE)
+        figure = figures.packet_sequence(packets, NO_CAPTION)
         counts = packets.groupby(["way", "kind"]).agg(
             packets=("again", "size"), again=("again", "sum")
         )
@@ -191,11 +189,11 @@ class LabRun:
     def against(self, other: "LabRun") -> Shown:
         """Its latencies and another's in one picture."""
         runs = [self.run, other.run]
-        figure = latencies_compared(runs, _BARE)
+        figure = latencies_compared(runs, NO_CAPTION)
         return Shown("Latency, compared", figure=figure, caption=str(sweep_caption(runs)))
 
     def _picture(self, name: str, title: str, missing: str) -> Shown:
-        figure = RUN_FIGURES[name](self.run, _BARE) if self.run.measured else None
+        figure = RUN_FIGURES[name](self.run, NO_CAPTION) if self.run.measured else None
         if figure is None:
             return Shown(title, missing)
         return Shown(title, "", figure, _caption(self.run))
@@ -231,18 +229,14 @@ class LabSweep:
 
     def against(self, factor: str, metric: str = "p99_ms") -> Shown:
         """`metric` against a factor that varies."""
-        varied = [
-            name
-            for name in ("loss_pct", "delay_ms", *self._columns)
-            if self.table[name].nunique() > 1
-        ]
+        varied = varying(self.table, self._columns)
         if factor not in varied:
             said = f"{factor} does not vary here; what does: {', '.join(varied) or 'nothing'}."
             return Shown(f"{metric} against {factor}", said)
         if metric not in QUANTITIES:
             raise NothingThere(f"{metric}: there are {', '.join(QUANTITIES)}")
         cells = cell_intervals(self.table, metric, factors=self._columns)
-        figure = figures.sweep_against(cells, factor, QUANTITIES[metric], _BARE, others=varied)
+        figure = figures.sweep_against(cells, factor, QUANTITIES[metric], NO_CAPTION, others=varied)
         return Shown(
             f"{metric} against {factor}",
             "",
@@ -259,7 +253,7 @@ class LabSweep:
             raise NothingThere(f"{first}, {second}: both have to be among {known}")
         found = differences(named, metric, factors=self._columns, baseline=second)
         told = [f"{each}{'' if each.decided else ': cannot be told apart'}" for each in found]
-        figure = figures.forest(found, metric, _BARE)
+        figure = figures.forest(found, metric, NO_CAPTION)
         caption = str(sweep_caption(self.runs))
         return Shown(f"{first} less {second}, {metric}", "\n".join(told), figure, caption)
 
@@ -272,7 +266,7 @@ class LabSweep:
         runs = [run for run in self.runs if run.run_id in set(chosen["run_id"])]
         if not runs:
             return Shown("Latency", f"No run of {where}.")
-        figure = latencies_compared(runs, _BARE)
+        figure = latencies_compared(runs, NO_CAPTION)
         return Shown("Latency of all, replicates pooled", "", figure, str(sweep_caption(runs)))
 
 
@@ -312,8 +306,7 @@ class Lab:
                     "kind": run.manifest.get("kind", "emulation"),
                 }
             )
-        beside = "your results are empty: " if self.shipped else ""
-        said = f"{beside}the runs that the repository ships" if self.shipped else ""
+        said = "your results are empty: the runs that the repository ships" if self.shipped else ""
         return Shown(f"{len(rows)} valid runs", said, table=pd.DataFrame(rows))
 
     @property
@@ -343,8 +336,7 @@ class Lab:
         name = name or max(members, key=lambda each: len(members[each]))
         if name not in members:
             raise NothingThere(f"{name}: there are {', '.join(members)}")
-        path = members[name][0].path.parent / SWEEP_FILE
-        return LabSweep(name, members[name], load_sweep(path) if path.exists() else None)
+        return LabSweep(name, members[name], sweep_in(members[name][0].path.parent))
 
     def _experiments(self) -> dict[str, list[Run]]:
         found: dict[str, list[Run]] = defaultdict(list)

@@ -75,7 +75,7 @@ def _row(judged: Judged) -> Difference:
     return Difference(
         words(claim.of),
         second,
-        "",
+        (),
         claim.metric,
         found.mean,
         found.low,

@@ -10,20 +10,18 @@ import orjson
 import typst
 
 from experiments import figures
-from experiments.analysis.caption import Caption
+from experiments.analysis.caption import NO_CAPTION
 from experiments.analysis.summary import sweep_table
-from experiments.plan.sweep import Sweep, column, load_sweep
+from experiments.plan.sweep import Sweep, column
 from experiments.present.draw import network_svg, sweep_figures
 from experiments.report.data import cited
 from experiments.tables.dataset import Run, load_runs
-from experiments.tables.sweep import SWEEP_FILE
+from experiments.tables.sweep import sweep_in
 from nginy.errors import NginyError
 
 TEMPLATE = Path(__file__).parent / "template"
 ONCE = ("report.typ", "references.bib")
 """The student's own: made once, never written again."""
-_NO_CAPTION = Caption("", "", "", "", "")
-"""Captions are text of the report."""
 
 
 class ReportError(NginyError):
@@ -50,7 +48,6 @@ def build(results: Path, reports: Path) -> Report:
     runs = [run for run in everything if run.verdict["valid"]]
     if not runs:
         raise ReportError(f"{results}: no valid run to report ({len(everything)} invalid)")
-    sweep = load_sweep(results / SWEEP_FILE) if (results / SWEEP_FILE).exists() else None
     folder = reports / results.resolve().name
     folder.mkdir(parents=True, exist_ok=True)
     is_new = not (folder / "report.typ").exists()
@@ -59,7 +56,7 @@ def build(results: Path, reports: Path) -> Report:
             shutil.copyfile(TEMPLATE / name, folder / name)
     shutil.copyfile(TEMPLATE / "nginy.typ", folder / "nginy.typ")
     invalid = [run for run in everything if not run.verdict["valid"]]
-    _write(runs, invalid, sweep, folder)
+    _write(runs, invalid, sweep_in(results), folder)
     pdf, page = folder / "report.pdf", folder / "report.html"
     newest = max(run.manifest["started_utc"] for run in runs)
     for path in (pdf, page):
@@ -74,7 +71,7 @@ def _write(runs: Sequence[Run], invalid: Sequence[Run], sweep: Sweep | None, fol
     pictures = folder / "figures"
     shutil.rmtree(pictures, ignore_errors=True)
     pictures.mkdir()
-    for name, figure in sweep_figures(runs, table, _NO_CAPTION, sweep):
+    for name, figure in sweep_figures(runs, table, NO_CAPTION, sweep):
         figures.save(figure, pictures / name, kinds=("svg",))
     drawn = sorted(path.stem for path in pictures.iterdir())
     (pictures / "topology.svg").write_text(network_svg(runs[-1]))

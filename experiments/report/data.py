@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.analysis.caption import sweep_caption
+from experiments.analysis.caption import link_values, sweep_caption
 from experiments.analysis.compare import differences
 from experiments.analysis.summary import CELL, cell_intervals
 from experiments.analysis.theory import reference
@@ -78,23 +78,10 @@ def _cells(table: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, Any]]:
 
 def _differences(table: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, Any]]:
     return [
-        {**_plain(asdict(each)), "levels": _levels(each.where), "decided": each.decided}
+        {**_plain(asdict(each)), "levels": _plain(dict(each.levels)), "decided": each.decided}
         for metric in METRICS
         for each in differences(table, metric, factors=columns)
     ]
-
-
-def _levels(where: str) -> dict[str, Any]:
-    """Of `delay_ms 5.0, load 0.7`."""
-    pairs = (part.partition(" ") for part in where.split(", ") if part)
-    return {name: _number(level) for name, _, level in pairs}
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _theory(
@@ -126,9 +113,8 @@ def _calibration(run: Run) -> list[dict[str, Any]]:
     """Numbers of the newest run's links: asked and measured."""
     return [
         _plain({name: row.get(name) for name in ("link", "quantity", "asked", "measured", "unit")})
-        for row in run.calibration["checks"]
-        if row["quantity"].startswith(("median delay", "loss of", "rate"))
-        and row.get("asked") is not None
+        for row in link_values(run.calibration["checks"])
+        if row["asked"] is not None
     ]
 
 

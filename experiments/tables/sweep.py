@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.plan.sweep import Sweep, cells, column
+from experiments.plan.sweep import Sweep, cells, column, load_sweep
 from experiments.tables.dataset import Run, is_complete, load_run, load_runs
 
 SWEEP_FILE = "sweep.yaml"
@@ -31,6 +31,12 @@ class Made(NamedTuple):
             f"{self.planned} runs planned, {self.valid} valid, {self.invalid} invalid, "
             f"{self.made_again} made again"
         )
+
+
+def sweep_in(folder: Path) -> Sweep | None:
+    """The sweep whose runs are in `folder`; None: they are of none."""
+    path = folder / SWEEP_FILE
+    return load_sweep(path) if path.exists() else None
 
 
 def runs_of(sweep: Sweep, folder: Path) -> list[Run]:

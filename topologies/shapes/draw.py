@@ -55,7 +55,7 @@ def svg(shape: Shape, measured: Measured | None = None) -> str:
         for link in shape.links
         if link.end in shape.switches
     ]
-    left_out = [_left_out(shape, role, hidden, spots) for role, hidden in _hidden(rows)]
+    left_out = [_left_out(role, hidden, spots) for role, hidden in _hidden(rows)]
     told = f"{len(shape.hosts)} hosts, {len(shape.switches)} switches"
     return "\n".join(
         [
@@ -174,7 +174,7 @@ def _lines(said: Sequence[str], x: float, y: float) -> str:
     )
 
 
-def _left_out(shape: Shape, role: str, names: Sequence[str], spots: Mapping[str, _Spot]) -> str:
+def _left_out(role: str, names: Sequence[str], spots: Mapping[str, _Spot]) -> str:
     spot = spots[names[-1]]
     said = f"{len(names) - 4} more {role}s"
     return _lines([said], spot.x, spot.y - _BOX[1] / 2 - 4)
@@ -196,6 +196,11 @@ def _said(link: Link, measured: Measured) -> list[str]:
 
 def in_words(spec: LinkSpec) -> str:
     """`10 ± 2 ms, 1 % loss, 20 Mbit/s`; empty for a plain link."""
+    return ", ".join(words_of(spec))
+
+
+def words_of(spec: LinkSpec) -> list[str]:
+    """What is not as on a plain cable, each in a few words."""
     parts = []
     if spec.delay_ms:
         jitter = f" ± {spec.jitter_ms:g}" if spec.jitter_ms else ""
@@ -208,4 +213,4 @@ def in_words(spec: LinkSpec) -> str:
     if spec.rate_mbps:
         queue = f", queue {spec.queue_packets}" if spec.queue_packets else ""
         parts.append(f"{spec.rate_mbps:g} Mbit/s{queue}")
-    return ", ".join(parts)
+    return parts

@@ -169,9 +169,9 @@ def test_what_alone_varies_has_one_panel() -> None:
 
 def test_paired_differences_have_a_row_each_the_open_ones_hollow() -> None:
     rows = [
-        Difference("a", "b", "load 0.5", "p99_ms", -41.0, -63.0, -19.0, 8, 0.001),
-        Difference("a", "b", "load 0.9", "p99_ms", -4.0, -23.0, 15.0, 8, 0.6),
-        Difference("a", "c", "", "p99_ms", np.nan, np.nan, np.nan, 2, np.nan),
+        Difference("a", "b", (("load", 0.5),), "p99_ms", -41.0, -63.0, -19.0, 8, 0.001),
+        Difference("a", "b", (("load", 0.9),), "p99_ms", -4.0, -23.0, 15.0, 8, 0.6),
+        Difference("a", "c", (), "p99_ms", np.nan, np.nan, np.nan, 2, np.nan),
     ]
     figure = figures.forest(rows, "p99 latency (ms)", CAPTION)
     named = [label.get_text() for label in figure.axes[0].get_yticklabels()]
