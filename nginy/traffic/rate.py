@@ -48,6 +48,11 @@ class TokenBucket:
         """Take what `available` has just granted."""
         self._tokens -= tokens
 
+    def charge(self, tokens: float, now: float) -> None:
+        """Take `tokens` whether they are there or not; what comes after pays for them."""
+        self._refill(now)  # first, or the time before would refill what is only taken now
+        self._tokens -= tokens
+
     def ready_at(self, tokens: float) -> float:
         """When `tokens` (at most `burst`) will be there, if nothing is taken meanwhile."""
         return self._at + max(0.0, tokens - self._tokens) / self.rate

@@ -274,7 +274,7 @@ class Session:
 
     def _pace(self, bucket: TokenBucket, size: int, now: float) -> None:
         """Read no more answers until those before are paid for."""
-        bucket.spend(size)
+        bucket.charge(size, now)
         upstream = self.upstream
         if upstream is None or self._paused is not None or bucket.available(now):
             return

@@ -55,6 +55,14 @@ def test_a_piece_larger_than_the_bucket_passes_once_it_is_full_and_is_paid_for()
     assert bucket.take(1, 9.5)
 
 
+def test_what_is_charged_after_an_idle_time_is_not_refilled_by_that_time():
+    bucket = TokenBucket(100, 100, 0.0)
+    bucket.charge(60, 10.0)
+    assert bucket.available(10.0) == 40
+    bucket.charge(100, 10.0)
+    assert bucket.ready_at(1) == pytest.approx(10.61)
+
+
 def test_ready_at():
     bucket = TokenBucket(10, 10, 5.0)
     assert bucket.full(5.0)
