@@ -17,11 +17,13 @@ import click
 import psutil
 
 from experiments.bench import tcp, udp
-from experiments.bench.peers import BenchError, HAProxy, Nginx, Nginy, Peer
+from experiments.bench.needs import BenchError
 from experiments.bench.plan import Plan, Record
 from experiments.bench.program import prepare_process
 from experiments.bench.report import WORKLOADS, Sample, judged, summary, tables
 from experiments.lab.processes import ProcessFailed
+from experiments.lab.systems import SYSTEMS
+from experiments.lab.systems.nginy import NginyKind
 
 PICKS = "picks"
 FLOOR_MISSED = 1
@@ -29,7 +31,7 @@ CANNOT_RUN = 2
 PART_FAILURES = (BenchError, ProcessFailed, OSError, subprocess.SubprocessError, psutil.Error)
 """A balancer that has ended shows as an error of its socket or of reading its CPU time, too."""
 Measure = Callable[[Plan, Record], None]
-STANDARD_PEERS: dict[str, Peer] = {"nginx": Nginx(), "haproxy": HAProxy()}
+PEERS = ("nginx", "haproxy")
 
 
 def _checkout(_context: object, _parameter: object, path: Path | None) -> Path | None:
@@ -43,7 +45,7 @@ def _checkout(_context: object, _parameter: object, path: Path | None) -> Path |
     "--only", "only", multiple=True, type=click.Choice([*WORKLOADS, PICKS]), help="May be repeated."
 )
 @click.option(
-    "--peer", "peers", multiple=True, type=click.Choice(list(STANDARD_PEERS)),
+    "--peer", "peers", multiple=True, type=click.Choice(PEERS),
     help="Beside this one only; may be repeated. Default: all.",
 )  # fmt: skip
 @click.option(
@@ -72,10 +74,10 @@ def main(
 ) -> None:
     """Run, print, judge."""
     prepare_process()
-    beside = [STANDARD_PEERS[name] for name in peers or STANDARD_PEERS]
-    other = [Nginy("other", against)] if against else []
+    beside = [SYSTEMS[name] for name in peers or PEERS]
+    other = [NginyKind("other", against)] if against else []
     workloads = only or (*WORKLOADS, PICKS)
-    plan = Plan([*beside, *other, Nginy()], workloads, rounds, seconds, bulk_mib, held)
+    plan = Plan([*beside, *other, NginyKind()], workloads, rounds, seconds, bulk_mib, held)
     samples, troubles = _run(plan)
     facts = _facts(plan)
     head = "\n".join(f"{name}: {fact}" for name, fact in facts.items())
@@ -127,7 +129,7 @@ def _facts(plan: Plan) -> dict[str, str]:
     checkouts = {
         peer.name: f"{peer.checkout} at {_version(peer.checkout)}"
         for peer in plan.peers
-        if isinstance(peer, Nginy)
+        if isinstance(peer, NginyKind)
     }
     return {
         **checkouts,

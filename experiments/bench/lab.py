@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from experiments.bench.peers import BenchError
+from experiments.bench.needs import BenchError
 
 BALANCER_ADDRESS = "10.11.1.2"
 """Towards the client."""

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, TypeVar
 
-from experiments.bench.peers import Peer, TransportProtocol
 from experiments.bench.report import Sample
+from experiments.lab.systems.contract import SystemKind, TransportProtocol
 
 T = TypeVar("T")
 Record = Callable[[Sample], None]
@@ -14,7 +14,7 @@ Record = Callable[[Sample], None]
 class Plan(NamedTuple):
     """The same for all parts."""
 
-    peers: Sequence[Peer]
+    peers: Sequence[SystemKind]
     workloads: Collection[str]
     """Names in `report.WORKLOADS`."""
     rounds: int
@@ -28,7 +28,7 @@ class Plan(NamedTuple):
         """Those of them that were asked for."""
         return [each for each in workloads if each in self.workloads]
 
-    def carrying(self, protocol: TransportProtocol) -> list[Peer]:
+    def carrying(self, protocol: TransportProtocol) -> list[SystemKind]:
         """The peers that can."""
         return [peer for peer in self.peers if protocol in peer.protocols]
 

@@ -16,23 +16,17 @@ from typing import NamedTuple
 
 from experiments.bench.client import HELD
 from experiments.bench.lab import BACKEND_ADDRESS, BALANCER_ADDRESS, Lab
-from experiments.bench.peers import (
-    NGINX_NEEDS,
-    BenchError,
-    Listener,
-    Peer,
-    Task,
-    require,
-)
+from experiments.bench.needs import BenchError, require
 from experiments.bench.plan import Plan, Record, turns
 from experiments.bench.program import cpu_s, memory_bytes, running
 from experiments.bench.report import Sample
 from experiments.lab.processes import HostProcess, ProcessGroup
-from experiments.lab.systems import nginx
+from experiments.lab.systems import SYSTEMS, nginx
+from experiments.lab.systems.contract import Forwarding, Listener, SystemKind
 
 RATES = ("requests", "connections", "bulk")
 MEMORY = "tcp-memory"
-NEEDS = {"ip": "iproute2", "wrk": "wrk", **NGINX_NEEDS}
+NEEDS = {"ip": "iproute2", "wrk": "wrk", **SYSTEMS["nginx"].needs}
 CONNECTIONS = 64
 HOLD_TIMEOUT_S = 60.0
 ANY_ADDRESS = "0.0.0.0"
@@ -88,10 +82,10 @@ def _write_bulk(directory: Path, size_mib: int) -> None:
 
 def _measure_rates(plan: Plan, lab: Lab, directory: Path, record: Record) -> None:
     with ExitStack() as own:
-        systems = [System("direct", BACKEND_ADDRESS, BACKEND_PORT)]
-        for port, peer in enumerate(plan.carrying("tcp"), FIRST_PORT):
-            balancer = _start(own, lab, peer, port, directory)
-            systems.append(System(peer.name, BALANCER_ADDRESS, port, balancer))
+        kinds = [SYSTEMS["direct"], *plan.carrying("tcp")]
+        systems = [
+            _start(own, lab, kind, port, directory) for port, kind in enumerate(kinds, FIRST_PORT)
+        ]
         _verify_payloads(lab, systems)
         for number in range(plan.rounds):
             for workload in plan.chosen(*RATES):
@@ -99,11 +93,14 @@ def _measure_rates(plan: Plan, lab: Lab, directory: Path, record: Record) -> Non
                     record(_rate(lab, system, workload, plan, number))
 
 
-def _start(own: ExitStack, lab: Lab, peer: Peer, port: int, directory: Path) -> HostProcess:
+def _start(own: ExitStack, lab: Lab, kind: SystemKind, port: int, directory: Path) -> System:
     """Ready once the client's check passes."""
-    task = Task(ANY_ADDRESS, (Listener(port),), f"{BACKEND_ADDRESS}:{BACKEND_PORT}")
-    argv = peer.command(task, directory)
-    return own.enter_context(running(lab.popen, "balancer", peer.name, argv, directory))
+    asked = Forwarding(ANY_ADDRESS, (Listener(port),), f"{BACKEND_ADDRESS}:{BACKEND_PORT}")
+    argv = kind.command(asked, directory)
+    if argv is None:
+        return System(kind.name, BACKEND_ADDRESS, BACKEND_PORT)
+    balancer = own.enter_context(running(lab.popen, "balancer", kind.name, argv, directory))
+    return System(kind.name, BALANCER_ADDRESS, port, balancer)
 
 
 def _verify_payloads(lab: Lab, systems: list[System]) -> None:
@@ -166,11 +163,12 @@ def _measure_memory(plan: Plan, lab: Lab, directory: Path, record: Record) -> No
             record(Sample(number, MEMORY, peer.name, value))
 
 
-def _memory_each(lab: Lab, peer: Peer, held: int, directory: Path) -> float:
+def _memory_each(lab: Lab, peer: SystemKind, held: int, directory: Path) -> float:
     """Bytes that an idle connection adds; one has been carried before, and its pages are there."""
     with ExitStack() as own:
-        balancer = _start(own, lab, peer, FIRST_PORT, directory)
-        system = System(peer.name, BALANCER_ADDRESS, FIRST_PORT, balancer)
+        system = _start(own, lab, peer, FIRST_PORT, directory)
+        balancer = system.balancer
+        assert balancer is not None, "memory is measured of a process"
         _client(lab, "ready", system)
         before = memory_bytes(balancer)
         clients = own.enter_context(ProcessGroup(lab.popen, directory))

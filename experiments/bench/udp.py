@@ -15,12 +15,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.bench.peers import BenchError, Listener, Peer, Task, require
+from experiments.bench.needs import BenchError, require
 from experiments.bench.plan import Plan, Record, turns
 from experiments.bench.program import cpu_s, memory_bytes, running
 from experiments.bench.report import Sample
 from experiments.bench.udp_load import Load, udp_socket
 from experiments.lab.processes import HostProcess
+from experiments.lab.systems.contract import Forwarding, Listener, SystemKind
 
 ROUND_TRIPS = "udp-round-trips"
 NEW_SESSIONS = "udp-sessions"
@@ -85,7 +86,7 @@ def _rate(load: Load, balancer: Balancer, workload: str, seconds: int, number: i
     return Sample(number, workload, balancer.name, count / seconds, cpu_us)
 
 
-def _memory_each(load: Load, peer: Peer, held: int, directory: Path) -> float:
+def _memory_each(load: Load, peer: SystemKind, held: int, directory: Path) -> float:
     """Bytes that an idle session adds; one has been carried before, and its pages are there."""
     with _started(peer, (ROUND_TRIPS,), load, directory) as balancer:
         port = balancer.ports[ROUND_TRIPS]
@@ -97,13 +98,14 @@ def _memory_each(load: Load, peer: Peer, held: int, directory: Path) -> float:
 
 @contextmanager
 def _started(
-    peer: Peer, workloads: Sequence[str], load: Load, directory: Path
+    peer: SystemKind, workloads: Sequence[str], load: Load, directory: Path
 ) -> Iterator[Balancer]:
     """On the last core, a port for each workload. Raises BenchError, ProcessFailed."""
     ports = dict(zip(workloads, _free_ports(len(workloads)), strict=True))
     listeners = (Listener(port, "udp", name == NEW_SESSIONS) for name, port in ports.items())
-    task = Task(HOST, tuple(listeners), f"{HOST}:{load.backend_port}")
-    argv = peer.command(task, directory)
+    asked = Forwarding(HOST, tuple(listeners), f"{HOST}:{load.backend_port}")
+    argv = peer.command(asked, directory)
+    assert argv is not None, "a balancer is a process"
     with running(_popen_on_last_core, "udp", peer.name, argv, directory) as process:
         for port in ports.values():
             _await_bound(process, port)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from experiments.bench.peers import BenchError
+from experiments.bench.needs import BenchError
 
 STALLED_S = 0.05
 """Without a datagram for so long, those under way count as lost and are sent again."""

@@ -14,14 +14,13 @@ from pathlib import Path
 
 import click
 
-from experiments.bench.__main__ import CANNOT_RUN, FLOOR_MISSED, PART_FAILURES, STANDARD_PEERS
-from experiments.bench.peers import Nginy, Peer, require
+from experiments.bench.__main__ import CANNOT_RUN, FLOOR_MISSED, PART_FAILURES
+from experiments.bench.needs import require
 from experiments.bench.program import prepare_process
+from experiments.lab.systems import SYSTEMS
 from experiments.stress.rig import Rig
 from experiments.stress.scenes import SCENES, Figure
 from experiments.stress.verdict import OURS, reached, table
-
-PEERS: dict[str, Peer] = {**STANDARD_PEERS, "nginy": Nginy()}
 
 
 @click.command(help=__doc__)
@@ -52,7 +51,7 @@ def main(only: Sequence[str]) -> None:
 
 def _measure(name: str, system: str) -> Figure:
     """One scene of one balancer, in processes of its own. Raises as PART_FAILURES lists."""
-    peer, began_s = PEERS[system], time.monotonic()
+    peer, began_s = SYSTEMS[system], time.monotonic()
     require([{"taskset": "util-linux"}, peer.needs])
     with tempfile.TemporaryDirectory(prefix="nginy-stress-") as directory:
         Path(directory).chmod(0o755)  # nginx's worker is nobody

@@ -14,9 +14,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from experiments.bench.peers import HERE, BenchError, Listener, Peer, Task
+from experiments.bench.needs import BenchError
 from experiments.bench.program import running
+from experiments.lab.metadata import ROOT
 from experiments.lab.processes import HostProcess, ProcessGroup
+from experiments.lab.systems.contract import Forwarding, Listener, SystemKind
 from experiments.stress.backend import READY
 from experiments.stress.ends import HOST
 from nginy.config.schema import FileSettings
@@ -57,13 +59,15 @@ class Rig:
         """End all."""
         self._own.close()
 
-    def balancer(self, peer: Peer) -> HostProcess:
+    def balancer(self, peer: SystemKind) -> HostProcess:
         """This one in front of the backend, at the TCP ports and, if it can, the UDP port."""
         ports = [Listener(PING_PORT), Listener(LOAD_PORT)]
         if "udp" in peer.protocols:
             ports.append(Listener(UDP_PORT, "udp"))
-        task = Task(HOST, tuple(ports), f"{HOST}:{BACKEND_PORT}")
-        return self._run(peer.name, peer.command(task, self._directory))
+        asked = Forwarding(HOST, tuple(ports), f"{HOST}:{BACKEND_PORT}")
+        argv = peer.command(asked, self._directory)
+        assert argv is not None, "a balancer is a process"
+        return self._run(peer.name, argv)
 
     def nginy(self, backends: Sequence[dict[str, Any]], **settings: Any) -> HostProcess:
         """nginy with these behind LOAD_PORT (`rule`: more of that rule), the backend behind
@@ -87,7 +91,7 @@ class Rig:
         """p99 over the last minute of the nginy that was started last, as `nginy status` tells it.
         Raises BenchError if it does not."""
         argv = [sys.executable, "-m", "nginy", "status", "--json", "-c", str(self._config)]
-        asked = subprocess.run(argv, capture_output=True, text=True, cwd=HERE)
+        asked = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT)
         if asked.returncode:
             raise BenchError(f"nginy does not tell its status: {asked.stderr}")
         return float(json.loads(asked.stdout)["loop_lag"]["p99_ms"])
@@ -144,8 +148,8 @@ def _listening(port: int) -> bool:
 
 
 def _on_first_core(_: str, argv: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
-    return subprocess.Popen(["taskset", "-c", str(CORES[0]), *argv], cwd=HERE, **options)
+    return subprocess.Popen(["taskset", "-c", str(CORES[0]), *argv], cwd=ROOT, **options)
 
 
 def _on_last_core(_: str, argv: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
-    return subprocess.Popen(["taskset", "-c", str(CORES[-1]), *argv], cwd=HERE, **options)
+    return subprocess.Popen(["taskset", "-c", str(CORES[-1]), *argv], cwd=ROOT, **options)

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from experiments.bench.peers import Peer
 from experiments.hosts.backend.agent import Agent
 from experiments.lab.processes import HostProcess, ProcessFailed
+from experiments.lab.systems.contract import SystemKind
 from experiments.stress.ends import HOST
 from experiments.stress.rig import (
     BACKEND_PORT,
@@ -59,19 +59,19 @@ class Scene(NamedTuple):
     """A row group of the table."""
 
     title: str
-    measure: Callable[[Rig, Peer], Figure]
+    measure: Callable[[Rig, SystemKind], Figure]
     goal: Goal
     systems: tuple[str, ...] = ("nginy",)
 
 
-def downloads(count: int, rig: Rig, peer: Peer) -> Figure:
+def downloads(count: int, rig: Rig, peer: SystemKind) -> Figure:
     """So many take what they can get."""
     rig.balancer(peer)
     rig.client("hold", LOAD_PORT, count, "d")
     return Figure(pinged(rig.ping(4)).p99)
 
 
-def arrivals(rig: Rig, peer: Peer) -> Figure:
+def arrivals(rig: Rig, peer: SystemKind) -> Figure:
     """As many as HAProxy is configured for come at once."""
     rig.balancer(peer)
     quiet = pinged(rig.ping(1))
@@ -80,7 +80,7 @@ def arrivals(rig: Rig, peer: Peer) -> Figure:
     return Figure(pinged(ping).longest, quiet.longest)
 
 
-def closed_at_once(rig: Rig, _: Peer) -> Figure:
+def closed_at_once(rig: Rig, _: SystemKind) -> Figure:
     """Their backend is down, and `on_down: close`."""
     with _agent() as (agent, port):
         backend = {"id": "b1", "address": f"{HOST}:{BACKEND_PORT}", "agent_check": _asked(port)}
@@ -89,7 +89,7 @@ def closed_at_once(rig: Rig, _: Peer) -> Figure:
         return _during(rig, lambda: agent.say("down"), 2)
 
 
-def new_weight(rig: Rig, _: Peer) -> Figure:
+def new_weight(rig: Rig, _: SystemKind) -> Figure:
     """An agent halves the weight of one of 10 000 ketama backends, while clients come."""
     with _agent() as (agent, port):
         backends = _backends(10_000)
@@ -99,13 +99,13 @@ def new_weight(rig: Rig, _: Peer) -> Figure:
         return _during(rig, lambda: agent.say("50%"), 5)
 
 
-def checks(rig: Rig, _: Peer) -> Figure:
+def checks(rig: Rig, _: SystemKind) -> Figure:
     """Each of 5 000 backends is connected to every 2 s."""
     rig.nginy(_backends(5000), health_check={"type": "tcp", "interval_s": 2.0})
     return Figure(pinged(rig.ping(5)).p99)
 
 
-def full(rig: Rig, _: Peer) -> Figure:
+def full(rig: Rig, _: SystemKind) -> Figure:
     """Clients wait for a place on one of 8 000 backends that have none."""
     backends = [{**backend, "max_connections": 1} for backend in _backends(8000)]
     rig.nginy(backends, rule={"queue": {"max_waiting": 100, "timeout_ms": 60_000}})
@@ -115,7 +115,7 @@ def full(rig: Rig, _: Peer) -> Figure:
     return Figure(pinged(rig.ping(4)).p99, quiet.p99)
 
 
-def flood(rig: Rig, peer: Peer) -> Figure:
+def flood(rig: Rig, peer: SystemKind) -> Figure:
     """UDP from new sources; the figure is of clients that had a session before."""
     rig.balancer(peer)
     steady = rig.client("steady", UDP_PORT, 20, 500, 8)
@@ -123,20 +123,20 @@ def flood(rig: Rig, peer: Peer) -> Figure:
     return _answered_pct(steady)
 
 
-def reporter(rig: Rig, _: Peer) -> Figure:
+def reporter(rig: Rig, _: SystemKind) -> Figure:
     """A backend's host sends lines that are no load reports, as fast as they are taken."""
     backend = {"id": "b1", "address": f"{HOST}:{BACKEND_PORT}"}
     rig.nginy([backend], healthcheck_addr=f"{HOST}:{REPORT_PORT}")
     return _during(rig, lambda: rig.client("report", REPORT_PORT, 3), 4)
 
 
-def descriptors(rig: Rig, peer: Peer) -> Figure:
+def descriptors(rig: Rig, peer: SystemKind) -> Figure:
     """16 are free, and clients come at 400 a second."""
     _leave_descriptors(rig.balancer(peer))
     return _answered_pct(rig.client("knock", LOAD_PORT, 400, 3))
 
 
-def restart(wait: bool, rig: Rig, peer: Peer) -> Figure:
+def restart(wait: bool, rig: Rig, peer: SystemKind) -> Figure:
     """SIGTERM, and the next process: at once, or (`wait`) when the first has ended."""
     first = rig.balancer(peer)
     clients = rig.client("knock", LOAD_PORT, 200, 4)

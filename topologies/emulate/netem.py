@@ -18,14 +18,15 @@ from typing import Any
 
 from topologies.emulate.method import DirectionCounters
 from topologies.emulate.port import Port
-from topologies.emulate.rate import FRAME_BYTES, limit_switch
+from topologies.emulate.rate import limit_switch
 from topologies.errors import LinkDead, NetworkError
 from topologies.machine.namespaces import execute
 from topologies.shapes.shape import LinkSpec
 
-_UNLIMITED_MBPS = 2000.0
-_MIN_LIMIT = 1000
-_SMALL_FRAME_BYTES = 100
+_LIMIT = 1_000_000_000
+"""Packets: more than memory holds. netem has one counter for what it loses on purpose and what
+exceeds its limit, so nothing may exceed it; only the rate's queue can overflow, and that counts
+for itself. What is under way is bounded by the rate, or by the senders' windows."""
 _ORDER_KEEPING_RATE = "100gbit"
 
 
@@ -78,9 +79,7 @@ class NetemLinks:
         return f"seed {_seed_of(self._seed, direction)}"
 
     def counters(self) -> dict[str, DirectionCounters]:
-        """From the qdiscs. What overflows netem's limit is part of `dropped`: tc has one counter
-        for both, which is why the limit is twice what can be under way (`words_for`).
-        Raises LinkDead where a qdisc is gone."""
+        """From the qdiscs. Raises LinkDead where one is gone."""
         return {name: self._count(name) for name in self._places}
 
     def _count(self, direction: str) -> DirectionCounters:
@@ -121,15 +120,8 @@ class NetemLinks:
 
 
 def words_for(spec: LinkSpec) -> str:
-    """netem's own words for a link.
-
-    The limit holds what is under way within delay and jitter (twice, in frames of 100 bytes
-    where the rate is known), since netem drops what is beyond it.
-    """
-    rate_mbps = _UNLIMITED_MBPS if spec.rate_mbps is None else spec.rate_mbps
-    frame = FRAME_BYTES if spec.rate_mbps is None else _SMALL_FRAME_BYTES
-    under_way = rate_mbps * 1e6 / 8 * (spec.delay_ms + spec.jitter_ms) / 1e3 / frame
-    words = [f"limit {_MIN_LIMIT + round(2 * under_way)}"]
+    """netem's own words for a link."""
+    words = [f"limit {_LIMIT}"]
     words.append(f"delay {round(spec.delay_ms * 1e3)}us")
     if spec.jitter_ms:
         words.append(f"{round(spec.jitter_ms * 1e3)}us")

@@ -7,8 +7,5 @@ from experiments.lab.systems.nginx import NginxKind
 from experiments.lab.systems.nginy import NginyKind
 
 SYSTEMS: dict[str, SystemKind] = {
-    "nginy": NginyKind(),
-    "nginx": NginxKind(),
-    "haproxy": HAProxyKind(),
-    "direct": DirectKind(),
+    kind.name: kind for kind in (NginyKind(), NginxKind(), HAProxyKind(), DirectKind())
 }

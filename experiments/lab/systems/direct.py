@@ -5,11 +5,13 @@ difference, and so is its place.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from experiments.lab.ports import BACKEND_PORT
 from experiments.lab.processes import HostProcess, ProcessGroup
+from experiments.lab.systems.contract import Forwarding, TransportProtocol
 from experiments.lab.systems.refusals import refuse_settings
 from experiments.plan.scenario import Scenario, ScenarioError
 
@@ -35,8 +37,13 @@ class Direct:
         """Nothing was written."""
 
 
+@dataclass(frozen=True)
 class DirectKind:
     """See `SystemKind`."""
+
+    name: str = "direct"
+    needs: ClassVar[Mapping[str, str]] = {}
+    protocols: ClassVar[frozenset[TransportProtocol]] = frozenset({"tcp", "udp"})
 
     def check(self, scenario: Scenario) -> None:
         """Clients choose at random and know neither weights nor health."""
@@ -58,3 +65,7 @@ class DirectKind:
     ) -> Direct:
         """See `SystemKind`."""
         return Direct(scenario, addresses)
+
+    def command(self, asked: Forwarding, folder: Path) -> list[str] | None:
+        """Nothing runs."""
+        return None

@@ -5,13 +5,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
 from experiments.lab.ports import AGENT_PORT, BACKEND_PORT, HEALTH_PORT, PORT
 from experiments.lab.processes import HostProcess, ProcessGroup
+from experiments.lab.systems.contract import Forwarding, TransportProtocol
 from experiments.lab.systems.refusals import refuse_settings
 from experiments.plan.scenario import Scenario, ScenarioError
 
@@ -175,8 +177,13 @@ def _config(scenario: Scenario, addresses: Mapping[str, str]) -> str:
     return CONFIG.format(common=COMMON, port=PORT, balance=balance, servers=servers, record=record)
 
 
+@dataclass(frozen=True)
 class HAProxyKind:
     """See `SystemKind`."""
+
+    name: str = "haproxy"
+    needs: ClassVar[Mapping[str, str]] = {"haproxy": "haproxy"}
+    protocols: ClassVar[frozenset[TransportProtocol]] = frozenset({"tcp"})
 
     def check(self, scenario: Scenario) -> None:
         """It has six of the algorithms, and no UDP."""
@@ -205,3 +212,14 @@ class HAProxyKind:
     ) -> HAProxy:
         """See `SystemKind`."""
         return HAProxy(scenario, addresses, balancer, folder)
+
+    def command(self, asked: Forwarding, folder: Path) -> list[str]:
+        """TCP only: it has no proxying of UDP in general."""
+        path = folder / f"{self.name}.cfg"
+        listeners = (
+            f"listen port{port}\n    bind {asked.host}:{port} backlog 4096\n"
+            f"    server b1 {asked.backend}\n"
+            for port, _, _ in asked.listeners
+        )
+        path.write_text(COMMON + "".join(listeners))
+        return ["haproxy", "-db", "-f", str(path)]

@@ -5,13 +5,15 @@ import re
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
 from experiments.lab.ports import BACKEND_PORT, PORT
 from experiments.lab.processes import HostProcess, ProcessFailed, ProcessGroup
+from experiments.lab.systems.contract import Forwarding, TransportProtocol
 from experiments.lab.systems.refusals import refuse_settings
 from experiments.plan.scenario import Scenario, ScenarioError
 
@@ -27,6 +29,9 @@ ALGORITHMS = {
 }
 """The same rules under nginx's names: nginy's choices are compared with nginx's, recorded, in
 tests/unit/balancer/test_nginx_vectors.py."""
+
+_LISTEN = {"udp": "udp", "tcp": "backlog=4096"}
+ONE_ANSWER = " proxy_requests 1; proxy_responses 1; "
 
 COMMON = """
 load_module /usr/lib/nginx/modules/ngx_stream_module.so;
@@ -129,13 +134,12 @@ def stream_blocks(scenario: Scenario, backends: Mapping[str, str], log: Path) ->
         f"fail_timeout={balancer.fail_timeout_s:g}s max_conns={balancer.max_connections}; "
         for index, address in enumerate(backends)
     )
-    udp = scenario.protocol == "udp"
-    once = "proxy_requests 1; proxy_responses 1; " if _one_answer(scenario) else ""
+    once = ONE_ANSWER if _one_answer(scenario) else ""
     entry = json.dumps(_LOG)
     return (
         f"stream {{ log_format run escape=json '{entry}'; access_log {log} run; "
         f"upstream all {{ {ALGORITHMS[scenario.algorithm]} {servers} }} "
-        f"server {{ listen {PORT}{' udp' if udp else ' backlog=4096'}; tcp_nodelay on; {once}"
+        f"server {{ listen {PORT} {_LISTEN[scenario.protocol]}; tcp_nodelay on; {once}"
         f"proxy_connect_timeout 5s; proxy_pass all; }} }}"
     )
 
@@ -154,8 +158,16 @@ def _children(pid: int) -> str:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().strip()
 
 
+@dataclass(frozen=True)
 class NginxKind:
     """See `SystemKind`."""
+
+    name: str = "nginx"
+    needs: ClassVar[Mapping[str, str]] = {
+        "nginx": "nginx-light",
+        "/usr/lib/nginx/modules/ngx_stream_module.so": "libnginx-mod-stream",
+    }
+    protocols: ClassVar[frozenset[TransportProtocol]] = frozenset({"tcp", "udp"})
 
     def check(self, scenario: Scenario) -> None:
         """It has six of the algorithms, without options, and looks at failures only."""
@@ -183,3 +195,12 @@ class NginxKind:
     ) -> Nginx:
         """See `SystemKind`."""
         return Nginx(scenario, addresses, balancer, folder)
+
+    def command(self, asked: Forwarding, folder: Path) -> list[str]:
+        """Its stream module, with defaults."""
+        servers = (
+            f"server {{ listen {asked.host}:{port} {_LISTEN[protocol]}; proxy_pass {asked.backend};"
+            f"{ONE_ANSWER if one_answer else ''} }}"
+            for port, protocol, one_answer in asked.listeners
+        )
+        return command(self.name, "\n".join(["stream {", *servers, "}"]), folder)

@@ -1,17 +1,20 @@
 """nginy as the system under test."""
 
 import io
+import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from experiments.hosts.backend.udp_front import HEALTH_ANSWER, HEALTH_QUESTION
+from experiments.lab.metadata import ROOT
 from experiments.lab.ports import (
     AGENT_PORT,
     BACKEND_PORT,
@@ -21,6 +24,7 @@ from experiments.lab.ports import (
     REPORT_PORT,
 )
 from experiments.lab.processes import HostProcess, ProcessGroup
+from experiments.lab.systems.contract import Forwarding, TransportProtocol
 from experiments.plan.scenario import Scenario, ScenarioError
 from nginy.config.load import parse
 from nginy.errors import ConfigError
@@ -67,8 +71,15 @@ class NginySystem:
         """Its access log is in form."""
 
 
+@dataclass(frozen=True)
 class NginyKind:
-    """See `SystemKind`."""
+    """See `SystemKind`. The nginy of a checkout, run by this Python."""
+
+    name: str = "nginy"
+    checkout: Path = ROOT
+    """For `command`: an experiment is always of this one."""
+    needs: ClassVar[Mapping[str, str]] = {"env": "coreutils"}
+    protocols: ClassVar[frozenset[TransportProtocol]] = frozenset({"tcp", "udp"})
 
     def check(self, scenario: Scenario) -> None:
         """See `check_config`."""
@@ -83,6 +94,29 @@ class NginyKind:
     ) -> NginySystem:
         """See `SystemKind`."""
         return NginySystem(scenario, addresses, balancer, folder)
+
+    def command(self, asked: Forwarding, folder: Path) -> list[str]:
+        """Only settings that earlier versions know, too."""
+        path = folder / f"{self.name}.yaml"
+        rules = [
+            {
+                "clients": [f"0.0.0.0/0:{port}"],
+                "targets": ["b1"],
+                "protocol": protocol,
+                **({"udp": {"requests": 1, "responses": 1}} if one_answer else {}),
+            }
+            for port, protocol, one_answer in asked.listeners
+        ]
+        settings = {
+            "backends": [{"id": "b1", "address": asked.backend}],
+            "rules": rules,
+            "bind_addresses": [asked.host],
+            "timeouts": {"drain_timeout_ms": 1},
+        }
+        path.write_text(json.dumps(settings))  # YAML is a superset of JSON
+        # Before what is installed: an editable installation would lead to this checkout.
+        place = ["env", "-C", str(self.checkout), f"PYTHONPATH={self.checkout}"]
+        return [*place, sys.executable, "-m", "nginy", "run", "-c", str(path)]
 
 
 def check_config(scenario: Scenario) -> None:

@@ -7,9 +7,12 @@ import pytest
 from click.testing import CliRunner
 
 from experiments.bench import __main__ as bench
-from experiments.bench.peers import BenchError, HAProxy, Listener, Nginx, Nginy, Peer, Task, require
+from experiments.bench.needs import BenchError, require
 from experiments.bench.plan import Plan, Record, turns
 from experiments.bench.report import Sample
+from experiments.lab.systems import SYSTEMS
+from experiments.lab.systems.contract import Forwarding, Listener
+from experiments.lab.systems.nginy import NginyKind
 
 
 def measure(workload: str, ratio: float) -> bench.Measure:
@@ -75,8 +78,8 @@ def test_another_checkout_runs_its_own_code(tmp_path):
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "__main__.py").write_text("print('the other', __file__)")
-    task = Task("127.0.0.1", (Listener(9),), "127.0.0.1:10")
-    argv = Nginy("other", package.parent).command(task, tmp_path)
+    asked = Forwarding("127.0.0.1", (Listener(9),), "127.0.0.1:10")
+    argv = NginyKind("other", package.parent).command(asked, tmp_path)
     printed = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=10).stdout
     assert printed.split()[:2] == ["the", "other"]
     assert Path(printed.split()[2]).parent == package
@@ -84,23 +87,26 @@ def test_another_checkout_runs_its_own_code(tmp_path):
 
 def test_nginy_accepts_the_configuration_it_is_benched_with(tmp_path):
     listeners = (Listener(9), Listener(9, "udp"), Listener(10, "udp", True))
-    argv = Nginy().command(Task("127.0.0.1", listeners, "127.0.0.1:11"), tmp_path)
+    argv = NginyKind().command(Forwarding("127.0.0.1", listeners, "127.0.0.1:11"), tmp_path)
     argv[argv.index("run")] = "check"
     done = subprocess.run(argv, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("peer", "option"), [(Nginx(), "-t"), (HAProxy(), "-c")])
-def test_peers_accept_the_configuration_they_are_benched_with(tmp_path, peer: Peer, option: str):
+@pytest.mark.parametrize(("peer", "option"), [("nginx", "-t"), ("haproxy", "-c")])
+def test_peers_accept_the_configuration_they_are_benched_with(tmp_path, peer: str, option: str):
+    kind = SYSTEMS[peer]
     try:
-        require([peer.needs])
+        require([kind.needs])
     except BenchError as missing:
         pytest.skip(str(missing))
     listeners = [Listener(65_001)]
-    if "udp" in peer.protocols:
+    if "udp" in kind.protocols:
         listeners += [Listener(65_002, "udp"), Listener(65_003, "udp", True)]
-    task = Task("127.0.0.1", tuple(listeners), "127.0.0.1:9")
-    done = subprocess.run([*peer.command(task, tmp_path), option], capture_output=True, text=True)
+    asked = Forwarding("127.0.0.1", tuple(listeners), "127.0.0.1:9")
+    argv = kind.command(asked, tmp_path)
+    assert argv is not None
+    done = subprocess.run([*argv, option], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

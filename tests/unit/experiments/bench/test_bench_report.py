@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.bench.peers import BenchError
+from experiments.bench.needs import BenchError
 from experiments.bench.report import (
     WORKLOADS,
     Sample,

@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import experiments.stress.__main__ as stress
-from experiments.bench.peers import BenchError
+from experiments.bench.needs import BenchError
 from experiments.stress.scenes import SCENES, Figure, Goal, Scene
 from experiments.stress.verdict import reached, table
 
