@@ -18,6 +18,9 @@ endif
 .DEFAULT_GOAL := help
 .PHONY: help setup experiment simulate arms sweep study studies compare figures demo watch doctor check test test-netem bench bench-simulation stress quality notebook notebook-html report clean
 
+# CC is make's own name of the C compiler, too, and many environments set it; WSL sets NAME.
+$(foreach each,CC NAME,$(if $(filter command,$(firstword $(origin $(each)))),,$(eval $(each) :=)))
+
 # name:option pairs of `make experiment`; one that is not given keeps the scenario's own value
 override = $(if $($(1)),--$(2) '$($(1))')
 OVERRIDES = $(call override,PROTO,proto) \

@@ -286,6 +286,21 @@ def test_every_variable_of_make_experiment_is_an_option_and_in_the_help() -> Non
     assert all(re.search(rf"^  {name} ", makefile_help(), re.MULTILINE) for name in pairs)
 
 
+def test_only_what_is_given_to_make_reaches_a_run() -> None:
+    """Not what make or the environment call the same: CC is the C compiler."""
+
+    def asked(*given: str) -> list[str]:
+        words = ["make", "--no-print-directory", "-n", "experiment", *given]
+        environment = {**os.environ, "CC": "gcc", "NAME": "laptop"}
+        printed = subprocess.run(
+            words, capture_output=True, text=True, check=True, env=environment
+        ).stdout
+        return printed.splitlines()[-1].split()[4:]
+
+    assert asked() == []
+    assert asked("CC=bbr", "LOSS=1") == ["--loss", "'1'", "--cc", "'bbr'"]
+
+
 def test_latest_leads_to_the_newest_run(tmp_path: Path) -> None:
     words = ["simulate", "--duration", "2", "--warmup", "1", "--results", str(tmp_path)]
     for seed in ("1", "2"):
