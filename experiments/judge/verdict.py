@@ -202,11 +202,17 @@ def cpu_check(load: HostLoad, *, strict: bool) -> Check:
     return Check("cpu headroom", busy < SATURATED or ran >= SATURATED, detail, cause)
 
 
-def captures_check(dropped: Mapping[str, int], clock_step_s: float) -> Check:
-    """Captures have every packet, and one clock."""
+def captures_check(
+    dropped: Mapping[str, int], uncaptured: Mapping[str, int], clock_step_s: float
+) -> Check:
+    """Captures have every packet, every connection that a client had an answer by, and one clock.
+    The latter is independent of the former, which is of what passed a capture's filter."""
     lost = {point: count for point, count in dropped.items() if count}
     if lost:
         return Check("captures", False, f"packets lost by capture: {lost}", BUSY)
+    missing = {point: count for point, count in uncaptured.items() if count}
+    if missing:
+        return Check("captures", False, f"connections that were not captured: {missing}")
     stepped = abs(clock_step_s) > 0.01
     detail = f"the wall clock stepped by {clock_step_s:.3f} s" if stepped else "no packet lost"
     return Check("captures", not stepped, detail)

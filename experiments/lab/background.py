@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 from experiments.lab.processes import HostProcess, ProcessFailed, ProcessGroup
 from experiments.plan.background import BackgroundFlow
+from topologies.machine.tuning import RESERVED_PORTS
 
-FIRST_PORT = 5301
-LAST_PORT = FIRST_PORT + 98
-NOT_BACKGROUND = f"not portrange {FIRST_PORT}-{LAST_PORT}"
+NOT_BACKGROUND = f"not portrange {RESERVED_PORTS[0]}-{RESERVED_PORTS[-1]}"
 """For captures: bulk traffic would fill them."""
 _READY_TIMEOUT_S = 15.0
 _END_TIMEOUT_S = 20.0
@@ -45,7 +44,7 @@ class Background:
     def start(self, until_s: float) -> None:
         """Begin all of them; they end at `until_s` (monotonic). Raises ProcessFailed."""
         for number, flow in enumerate(self._flows):
-            port = FIRST_PORT + number
+            port = RESERVED_PORTS[number]
             words = ["iperf3", "-s", "-1", "-J", "-i", "1", "-p", str(port)]
             server = self._group.start(flow.destination, f"background-{number}-server", words)
             server.wait_listening(port, time.monotonic() + _READY_TIMEOUT_S)

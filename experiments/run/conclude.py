@@ -30,7 +30,7 @@ from experiments.run.evidence import Evidence
 from experiments.run.tabulate import Tables, tabulate
 from experiments.tables.dataset import RunWriter
 from experiments.tables.pcap.datagram_flows import DatagramCapture, check_ways
-from experiments.tables.pcap.flows import check_retransmissions
+from experiments.tables.pcap.flows import check_retransmissions, uncaptured
 from nginy.config.guard_settings import QueueSettings
 from topologies.verify.checks import Calibration
 
@@ -92,6 +92,7 @@ def _machine_checks(
         cpu_check(evidence.load, strict=scenario.strict),
         captures_check(
             {c.point: c.statistics.missing for c in evidence.captures if c.statistics},
+            uncaptured(tables.requests, tables.flows, evidence.balancers),
             max((abs(c.clock_step_s) for c in evidence.captures), default=0.0),
         ),
     ]

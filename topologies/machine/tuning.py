@@ -13,6 +13,10 @@ from topologies.machine.record import machine_lock
 
 IPV4_SYSCTLS = Path("/proc/sys/net/ipv4")
 
+RESERVED_PORTS = range(5301, 5400)
+"""No connection gets one of them as its own port: who uses them can be told from all others, in
+captures, by the port alone."""
+
 HOST_SETTINGS = {
     # No memory of earlier connections: every connection starts as if it were the first.
     "net.ipv4.tcp_no_metrics_save": "1",
@@ -20,6 +24,7 @@ HOST_SETTINGS = {
     "net.core.somaxconn": "65535",
     "net.ipv4.tcp_max_syn_backlog": "65535",
     "net.ipv4.ip_local_port_range": "1024 65535",
+    "net.ipv4.ip_local_reserved_ports": f"{RESERVED_PORTS[0]}-{RESERVED_PORTS[-1]}",
     # A connection per request, 1 000 a second for a minute, would use up one client's ports.
     "net.ipv4.tcp_tw_reuse": "1",
     # Room for the bandwidth-delay product of 1 Gbit/s over 100 ms, the same on every machine.

@@ -121,6 +121,24 @@ def check_retransmissions(
     ]
 
 
+def uncaptured(
+    requests: pd.DataFrame, flows: pd.DataFrame, balancers: Collection[str]
+) -> dict[str, int]:
+    """By client and for all balancers (`balancer`), where they were captured: the connections or
+    sessions whose answers clients have and that no capture there has seen."""
+    answered = requests[requests["status"] == "ok"][["client", "local"]].drop_duplicates()
+    places = {point: [point] for point in answered["client"].unique()}
+    captured = set(flows["capture_point"])
+    missing = {}
+    for place, points in [*places.items(), ("balancer", list(balancers))]:
+        if captured.isdisjoint(points):
+            continue
+        seen = _endpoints(flows[flows["capture_point"].isin(points)], "client")
+        here = answered[answered["client"] == place] if place in places else answered
+        missing[place] = int((~here["local"].isin(set(seen))).sum())
+    return missing
+
+
 def _own_retransmissions(flows: pd.DataFrame, addresses: Collection[str]) -> int:
     as_client = flows[flows["client_address"].isin(addresses)]
     as_server = flows[flows["server_address"].isin(addresses)]

@@ -111,9 +111,12 @@ def test_a_verdict_states_the_uncertainty_in_words_and_numbers() -> None:
 
 
 def test_captures_must_be_whole_and_on_one_clock() -> None:
-    assert captures_check({"c1": 0, "lb": 0}, 0.0).ok
-    assert not captures_check({"c1": 0, "lb": 7}, 0.0).ok
-    assert not captures_check({"c1": 0}, -0.5).ok
+    assert captures_check({"c1": 0, "lb": 0}, {"c1": 0, "balancer": 0}, 0.0).ok
+    assert not captures_check({"c1": 0, "lb": 7}, {}, 0.0).ok
+    assert not captures_check({"c1": 0}, {}, -0.5).ok
+    left_out = captures_check({"c1": 0}, {"c1": 0, "balancer": 3}, 0.0)
+    assert not left_out.ok
+    assert "{'balancer': 3}" in left_out.detail
 
 
 def test_every_backend_must_have_lived_and_dropped_nothing() -> None:

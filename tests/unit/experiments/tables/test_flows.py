@@ -14,7 +14,12 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment
 from scapy.layers.l2 import CookedLinux, CookedLinuxV2, Ether
 from scapy.packet import Packet, Raw
 
-from experiments.tables.pcap.flows import check_retransmissions, join_backends, read_flows
+from experiments.tables.pcap.flows import (
+    check_retransmissions,
+    join_backends,
+    read_flows,
+    uncaptured,
+)
 from experiments.tables.pcap.segments import COOKED_V1, COOKED_V2, ETHERNET, segments
 from experiments.tables.pcap.tcp import Flow, track
 from experiments.tables.schema import DatasetError, connections_frame, flows_frame
@@ -346,6 +351,29 @@ def test_joining_nothing_with_nothing() -> None:
     assert len(join_backends(flows_frame([]), connections_frame([], 0.0))) == 0
     alone = flows_frame([flow_row(("10.0.0.1", 1), ("10.0.0.9", 80), 0.0)])
     assert join_backends(alone, connections_frame([], 0.0))["backend"].isna().all()
+
+
+def test_connections_that_no_capture_has_seen_are_counted_where_there_was_one() -> None:
+    balancer = ("10.0.0.9", 80)
+    flows = flows_frame(
+        [
+            flow_row(("10.0.1.1", 1), balancer, 0, capture_point="c1"),
+            flow_row(("10.0.1.1", 1), balancer, 0, capture_point="lb"),
+            flow_row(("10.0.1.2", 5), balancer, 0, capture_point="lb"),
+        ]
+    )
+    requests = pd.DataFrame(
+        [
+            ("c1", "10.0.1.1:1", "ok"),
+            ("c1", "10.0.1.1:1", "ok"),
+            ("c1", "10.0.1.1:5312", "ok"),
+            ("c1", "10.0.1.1:7", "timeout"),
+            ("c2", "10.0.1.2:5", "ok"),
+        ],
+        columns=["client", "local", "status"],
+    )
+    assert uncaptured(requests, flows, ["lb"]) == {"c1": 1, "balancer": 1}
+    assert uncaptured(requests, flows[flows["capture_point"] == "c1"], []) == {"c1": 1}
 
 
 def own_flows() -> pd.DataFrame:
