@@ -1,5 +1,6 @@
 """`report`: stored runs become a document."""
 
+import importlib.util
 from pathlib import Path
 
 import click
@@ -7,7 +8,6 @@ import click
 from experiments.commands.common import HERE, console, results_option
 from experiments.lab.ownership import hand_back
 from experiments.present.lab import EXAMPLE
-from experiments.report.build import build
 
 SHIPPED = EXAMPLE / "algorithms-simulated"
 
@@ -26,6 +26,10 @@ def report(of: Path | None, reports: Path, results: Path) -> None:
 
     OF: a sweep's folder (results/NAME), or any with runs; default: the runs that are shipped.
     """
+    if importlib.util.find_spec("typst") is None:
+        raise click.ClickException("the report needs typst: make report installs it")
+    from experiments.report.build import build
+
     made = build(of or SHIPPED, reports)
     console.print(f"  report   {made.pdf}\n  page     {made.page}", highlight=False, soft_wrap=True)
     new = " (made from the template, and never written again)" if made.is_new else ""

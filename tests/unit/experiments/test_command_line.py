@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -284,6 +285,23 @@ def test_every_variable_of_make_experiment_is_an_option_and_in_the_help() -> Non
     assert known is not None
     assert pairs.keys() <= set(known[1].split())
     assert all(re.search(rf"^  {name} ", makefile_help(), re.MULTILINE) for name in pairs)
+
+
+def test_the_command_line_needs_no_optional_dependency() -> None:
+    """make experiment, on a fresh machine, installs only what all need."""
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    always = re.search(r"^extras=(.*)$", Path("experiments/setup.sh").read_text(), re.MULTILINE)
+    assert always is not None
+    missing = {
+        re.split(r"[<>=]", requirement)[0].replace("-", "_")
+        for extra in extras.keys() - always[1].split(",")
+        for requirement in extras[extra]
+    }
+    script = f"import sys; sys.modules.update(dict.fromkeys({missing}))\n"
+    script += "import nginy.cli, experiments.__main__ as all; all.cli(['--help'])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_only_what_is_given_to_make_reaches_a_run() -> None:
