@@ -16,7 +16,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(HOME)/.cache/nginy/hypothesis
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup experiment simulate arms sweep study studies compare figures demo watch doctor check test test-netem bench bench-simulation stress quality notebook notebook-html report clean
+.PHONY: help setup experiment simulate arms sweep study studies compare figures scheduler worker demo watch doctor check test test-netem bench bench-simulation stress quality notebook notebook-html report clean
 
 # CC is make's own name of the C compiler, too, and many environments set it; WSL sets NAME.
 $(foreach each,CC NAME,$(if $(filter command,$(firstword $(origin $(each)))),,$(eval $(each) :=)))
@@ -30,7 +30,7 @@ OVERRIDES = $(call override,PROTO,proto) \
 	$(call override,WARMUP,warmup) $(call override,PRECISION,precision) $(call override,SHAPE,shape) $(call override,CC,cc)
 
 # A misspelt variable (LOS=1) would otherwise be ignored, and the run be another than was asked.
-VARIABLES := ALG SYSTEM PROTO SCENARIO SHAPE CC LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION WARMUP SEED PRECISION FIGURES SWEEP RUNS ONLY PYTHON REQUESTS BALANCERS NAME QUICK ARM STORE SPEED LISTEN PORT PRECISION_PCT OF
+VARIABLES := ALG SYSTEM PROTO SCENARIO SHAPE CC LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION WARMUP SEED PRECISION FIGURES SWEEP RUNS ONLY PYTHON REQUESTS BALANCERS NAME QUICK ARM STORE SPEED LISTEN PORT PRECISION_PCT OF CLUSTER SCHEDULER
 STUDIES = $(basename $(notdir $(sort $(wildcard experiments/studies/*.yaml))))
 SCENARIOS = $(basename $(notdir $(sort $(wildcard experiments/scenarios/*.yaml))))
 # A value with a blank (RUNS) is several words here, of which only the first has a name.
@@ -79,6 +79,8 @@ help: ## this text
 	@echo "  PRECISION_PCT  more and more seeds, on all processors, until the mean is known so well  PRECISION_PCT=1"
 	@echo "make study takes NAME ($(STUDIES)) and QUICK=1; it, studies and sweep take"
 	@echo "  ARM       emulate | simulate: in virtual time, minutes instead of hours       ARM=simulate"
+	@echo "  CLUSTER   runs by the workers of a Dask scheduler, also of make simulate PRECISION_PCT=;"
+	@echo "            local: on all processors of this machine                    CLUSTER=tcp://192.0.2.7:8786"
 	@echo "make sweep takes SWEEP=FILE or a name in experiments/sweeps (default), and the variables above (but SCENARIO,"
 	@echo "FIGURES) for all of its runs: of what it varies itself, one level is left. make test needs root for its network tests"
 
@@ -90,21 +92,25 @@ experiment: setup ## one run in a virtual network: make experiment ALG=least_con
 	@$(ROOT) $(PY) -m experiments run $(call override,SCENARIO,scenario) $(OVERRIDES) $(call override,FIGURES,figures)
 
 simulate: setup ## the same in virtual time, no root: make simulate ALG=prequal BACKENDS=1000 REQUESTS=1e5 BALANCERS=3
-	@$(PY) -m experiments simulate $(call override,SCENARIO,scenario) $(call override,REQUESTS,requests) $(call override,BALANCERS,balancers) $(call override,PRECISION_PCT,precision-pct) $(OVERRIDES)
+	@$(if $(CLUSTER),experiments/setup.sh --cluster)
+	@$(PY) -m experiments simulate $(call override,SCENARIO,scenario) $(call override,REQUESTS,requests) $(call override,BALANCERS,balancers) $(call override,PRECISION_PCT,precision-pct) $(call override,CLUSTER,cluster) $(OVERRIDES)
 
 arms: setup ## emulation, simulation and theory of one scenario: make arms ALG=least_conn DELAY=20
 	@$(ROOT) $(PY) -m experiments arms $(call override,SCENARIO,scenario) $(OVERRIDES)
 
 study: setup ## a question with an expected answer, judged: make study NAME=distance [QUICK=1]
-	@$(ROOT) $(PY) -m experiments study '$(NAME)' $(if $(QUICK),--quick) $(call override,ARM,arm)
+	@$(if $(CLUSTER),experiments/setup.sh --cluster)
+	@$(ROOT) $(PY) -m experiments study '$(NAME)' $(if $(QUICK),--quick) $(call override,ARM,arm) $(call override,CLUSTER,cluster)
 
 studies: setup ## all of them, one after another, resumable; QUICK=1: in about an hour
-	@$(ROOT) $(PY) -m experiments studies $(if $(QUICK),--quick) $(call override,ARM,arm)
+	@$(if $(CLUSTER),experiments/setup.sh --cluster)
+	@$(ROOT) $(PY) -m experiments studies $(if $(QUICK),--quick) $(call override,ARM,arm) $(call override,CLUSTER,cluster)
 
 SWEEP ?= default
 sweep: setup ## a matrix of runs (algorithms x loss x delay, replicates); resumes where it stopped
 	@$(if $(filter systems,$(SWEEP)),experiments/setup.sh --bench)
-	@$(ROOT) $(PY) -m experiments sweep $(SWEEP) $(OVERRIDES) $(call override,ARM,arm)
+	@$(if $(CLUSTER),experiments/setup.sh --cluster)
+	@$(ROOT) $(PY) -m experiments sweep $(SWEEP) $(OVERRIDES) $(call override,ARM,arm) $(call override,CLUSTER,cluster)
 
 compare: setup ## runs against each other: make compare RUNS="least_conn round_robin" (or folders); no root
 	@$(PY) -m experiments compare $(RUNS)
@@ -119,11 +125,19 @@ demo: ## replay a stored run on a page, no root: make demo [RUNS="least_conn rou
 watch: setup ## the same in the terminal: make watch [RUNS=round_robin] [SPEED=5]
 	@$(PY) -m experiments watch $(RUNS) $(call override,SPEED,speed)
 
+scheduler: ## gives simulated sweeps to the workers that join: make scheduler [LISTEN=192.0.2.7]
+	@experiments/setup.sh --cluster
+	@$(PY) -m experiments scheduler $(call override,LISTEN,listen) $(call override,PORT,port)
+
+worker: ## this machine joins one: make worker SCHEDULER=tcp://192.0.2.7:8786
+	@experiments/setup.sh --cluster
+	@$(PY) -m experiments worker '$(SCHEDULER)'
+
 doctor: setup ## what this machine has and lacks, and what will be used instead
 	@$(ROOT) $(PY) -m experiments doctor
 
 check: ## format, lint, types, import rule, fast tests; no root needed
-	@experiments/setup.sh --live --report
+	@experiments/setup.sh --live --report --cluster
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy

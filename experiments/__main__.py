@@ -9,7 +9,17 @@ import sys
 
 import click
 
-from experiments.commands import arms, live, report, runs, simulate, stored, studies, sweeps
+from experiments.commands import (
+    arms,
+    cluster,
+    live,
+    report,
+    runs,
+    simulate,
+    stored,
+    studies,
+    sweeps,
+)
 from experiments.commands.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from experiments.lab.processes import ProcessFailed
 from experiments.plan.scenario import ScenarioError
@@ -36,6 +46,8 @@ for each in (
     stored.trace_from,
     report.report,
     stored.doctor,
+    cluster.scheduler,
+    cluster.worker,
     live.demo,
     live.watch,
     live.frames,

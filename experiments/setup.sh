@@ -2,13 +2,14 @@
 # Make a bare Debian or Ubuntu machine ready: Debian packages, .venv, nginy itself. Idempotent: a
 # second run only compares a stamp and looks up a dozen commands.
 #
-# Usage: experiments/setup.sh [--bench] [--notebook] [--live] [--browser] [--report] [--netem]
+# Usage: experiments/setup.sh [--bench] [--notebook] [--live] [--browser] [--report] [--cluster] [--netem]
 #   --bench     also nginx's stream module, HAProxy and wrk, for `make bench` and its tests
 #   --notebook  also JupyterLab, which only `make notebook` needs
 #   --live      also the web server of `make demo`
 #   --browser   also what drives a browser, for the tests of that page (they need Chromium, which is
 #               not installed by this)
 #   --report    also what sets the report, for `make report`
+#   --cluster   also Dask, for CLUSTER=, `make scheduler` and `make worker`
 #   --netem     also a kernel that runs as a program, for `make test-netem`
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -63,9 +64,10 @@ for option in "$@"; do
         --notebook) extras=$extras,lab ;;
         --live) extras=$extras,live ;;
         --browser) extras=$extras,browser ;;
+        --cluster) extras=$extras,cluster ;;
         --report) extras=$extras,report ;;
         --netem) needed+=(linux.uml:user-mode-linux modprobe:kmod) ;;
-        *) fail "unknown option $option (known: --bench, --notebook, --live, --browser, --report, --netem)" ;;
+        *) fail "unknown option $option (known: --bench, --notebook, --live, --browser, --report, --cluster, --netem)" ;;
     esac
 done
 export PATH=$PATH:/usr/sbin:/sbin # where Debian keeps tc, iptables, tcpdump; not in a user's PATH

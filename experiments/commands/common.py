@@ -42,6 +42,12 @@ arm_option = click.option(
     help="In a virtual network, as root, or in virtual time, in a folder of its own.",
 )
 
+cluster_option = click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="On the workers of a Dask scheduler (tcp://host:8786), or local: this machine's.",
+)
+
 
 OPTIONS = (
     click.option("--proto", type=click.Choice(["tcp", "udp"]), help="What clients speak."),

@@ -12,19 +12,19 @@ from experiments.analysis.theory import reference
 from experiments.commands.common import (
     EXIT_INVALID,
     SCENARIOS,
+    cluster_option,
     console,
     given,
     point_latest,
     results_option,
     with_overrides,
 )
-from experiments.commands.making import run_id
+from experiments.commands.making import engine_of, run_id
 from experiments.lab.ownership import hand_back
 from experiments.plan.scenario import Scenario, ScenarioError, load_scenario, named_file
 from experiments.present.draw import draw_run
 from experiments.present.progress import RunProgress
 from experiments.present.terminal import show_run, show_simulated
-from experiments.run.engine import in_processes
 from experiments.simulation.replications import replicate
 from experiments.simulation.simulate import served_interval, simulate
 from experiments.tables.dataset import load_run
@@ -43,6 +43,7 @@ SETTLES_S = 3
     type=click.FloatRange(0, 100, min_open=True),
     help="More and more seeds, until the mean time at the backends is known within so much.",
 )
+@cluster_option
 @with_overrides
 @results_option
 def simulate_command(
@@ -50,6 +51,7 @@ def simulate_command(
     requests: float | None,
     balancers: int | None,
     precision_pct: float | None,
+    cluster: str | None,
     results: Path,
     **overrides: Any,
 ) -> None:
@@ -62,6 +64,8 @@ def simulate_command(
         settings |= {"network.shape": "chain", "network.balancers": balancers}
     file = named_file(path or ("udp" if overrides["proto"] == "udp" else "default"), SCENARIOS)
     scenario = load_scenario(file, settings)
+    if cluster is not None and precision_pct is None:
+        raise click.UsageError("CLUSTER: one run is made here; with PRECISION_PCT there are many")
     if requests is not None:
         duration_s = _duration_s(scenario, requests)
         scenario = load_scenario(file, settings | {"duration_s": duration_s})
@@ -71,7 +75,7 @@ def simulate_command(
             good = _one_run(scenario, folder)
             point_latest(results, folder)
         else:
-            good = _until_known(scenario, folder, precision_pct)
+            good = _until_known(scenario, folder, precision_pct, cluster)
     finally:
         hand_back(results)
     if not good:
@@ -91,18 +95,21 @@ def _one_run(scenario: Scenario, folder: Path) -> bool:
     return verdict.valid
 
 
-def _until_known(scenario: Scenario, folder: Path, precision_pct: float) -> bool:
+def _until_known(
+    scenario: Scenario, folder: Path, precision_pct: float, cluster: str | None
+) -> bool:
     """Whether the mean is known as well as was asked, by valid runs alone."""
     at_once = os.cpu_count() or 1
     exact = reference(scenario)
     known = None
-    for known in replicate(scenario, folder, precision_pct, in_processes, at_once):
-        console.print(
-            f"{known.mean.n} seeds: {known.mean.mean:.2f} ms at the backends "
-            f"[{known.mean.low:.2f}, {known.mean.high:.2f}], ± {known.width_pct:.2f} % "
-            f"(wanted {precision_pct:g} %)",
-            highlight=False,
-        )
+    with engine_of("simulate", cluster) as engine:
+        for known in replicate(scenario, folder, precision_pct, engine, at_once):
+            console.print(
+                f"{known.mean.n} seeds: {known.mean.mean:.2f} ms at the backends "
+                f"[{known.mean.low:.2f}, {known.mean.high:.2f}], ± {known.width_pct:.2f} % "
+                f"(wanted {precision_pct:g} %)",
+                highlight=False,
+            )
     assert known is not None
     theory = exact.why if exact.value_ms is None else f"{exact.value_ms:.2f} ms, {exact.why}"
     console.print(f"  theory   {theory}", highlight=False, soft_wrap=True)

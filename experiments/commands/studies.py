@@ -11,6 +11,7 @@ from experiments.commands.common import (
     EXIT_INVALID,
     STUDIES,
     arm_option,
+    cluster_option,
     console,
     results_option,
 )
@@ -31,36 +32,40 @@ _quick = click.option(
 @click.argument("name", metavar="NAME|FILE")
 @_quick
 @arm_option
+@cluster_option
 @results_option
-def study(name: str, quick: bool, arm: Arm, results: Path) -> None:
+def study(name: str, quick: bool, arm: Arm, cluster: str | None, results: Path) -> None:
     """Make all runs of a study that are not there yet, and judge what it expected.
 
     It is a file, or the name of one in experiments/studies.
     """
     path = named_file(name, STUDIES)
-    if not _answer(load_study(path, quick=quick), path, results, arm):
+    if not _answer(load_study(path, quick=quick), path, results, arm, cluster):
         sys.exit(EXIT_INVALID)
 
 
 @click.command()
 @_quick
 @arm_option
+@cluster_option
 @results_option
-def studies(quick: bool, arm: Arm, results: Path) -> None:
+def studies(quick: bool, arm: Arm, cluster: str | None, results: Path) -> None:
     """All studies, one after another; each goes on where it stopped."""
     paths = sorted(STUDIES.glob("*.yaml"))
-    trusted = [_answer(load_study(path, quick=quick), path, results, arm) for path in paths]
+    trusted = [
+        _answer(load_study(path, quick=quick), path, results, arm, cluster) for path in paths
+    ]
     if not all(trusted):
         sys.exit(EXIT_INVALID)
 
 
-def _answer(asked: Study, path: Path, results: Path, arm: Arm) -> bool:
+def _answer(asked: Study, path: Path, results: Path, arm: Arm, cluster: str | None) -> bool:
     """Whether its runs are to be trusted; what they say is shown and stored."""
     console.rule(asked.title)
     console.print(f"[bold]{asked.question}[/]\n{asked.hypothesis}", highlight=False)
     folder = folder_of(asked.sweep, results, arm)
     try:
-        trusted = make_sweep(asked.sweep, str(path), results, arm, f"study {path.stem}")
+        trusted = make_sweep(asked.sweep, str(path), results, arm, f"study {path.stem}", cluster)
         runs = runs_of(asked.sweep, folder)
         table = sweep_table(runs, asked.sweep.factors)
         if table.empty:

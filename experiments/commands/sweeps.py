@@ -13,6 +13,7 @@ from experiments.commands.common import (
     EXIT_INVALID,
     SWEEPS,
     arm_option,
+    cluster_option,
     console,
     given,
     need_root,
@@ -37,8 +38,9 @@ from experiments.tables.sweep import SWEEP_FILE, attempts_of, made_of, runs_of
 )
 @with_overrides
 @arm_option
+@cluster_option
 @results_option
-def sweep(asked: str, arm: Arm, results: Path, **overrides: Any) -> None:
+def sweep(asked: str, arm: Arm, cluster: str | None, results: Path, **overrides: Any) -> None:
     """Make all runs of a sweep that are not there yet, then draw its figures.
 
     It is a file, or the name of one in experiments/sweeps (default: default). The options hold for
@@ -48,7 +50,7 @@ def sweep(asked: str, arm: Arm, results: Path, **overrides: Any) -> None:
     matrix = narrowed(load_sweep(path), given(overrides), str(path))
     cells(matrix, str(path))  # all that is wrong with it is said before anything else
     try:
-        trusted = make_sweep(matrix, str(path), results, arm, "sweep")
+        trusted = make_sweep(matrix, str(path), results, arm, "sweep", cluster)
     finally:
         hand_back(results)
     if not trusted:
@@ -60,15 +62,17 @@ def folder_of(matrix: Sweep, results: Path, arm: str) -> Path:
     return results / f"{matrix.name}{'' if arm == 'emulate' else '-simulated'}"
 
 
-def make_sweep(matrix: Sweep, source: str, results: Path, arm: Arm, command: str) -> bool:
+def make_sweep(
+    matrix: Sweep, source: str, results: Path, arm: Arm, command: str, cluster: str | None = None
+) -> bool:
     """Make what is missing, draw and show it; whether all of it is to be trusted."""
-    if arm == "emulate":
+    if arm == "emulate" and cluster is None:
         need_root(command)
     folder = folder_of(matrix, results, arm)
     try:
         with alone_in(folder):
             write_sweep(matrix, folder / SWEEP_FILE)
-            invalid = make_until_known(matrix, source, folder, arm)
+            invalid = make_until_known(matrix, source, folder, arm, cluster)
     except KeyboardInterrupt:
         made = made_of(matrix, folder)
         console.print(f"\nstopped: {made}; the same command goes on from there")

@@ -1,4 +1,5 @@
-"""Where the runs of a sweep are made: one after another, or several at once in processes.
+"""Where the runs of a sweep are made: one after another, several at once in processes, or on the
+workers of a cluster (`cluster.py`).
 
 What comes out does not depend on it: a run is a function of its scenario.
 """
@@ -55,6 +56,13 @@ def in_processes(
             for child in set(multiprocessing.active_children()) - before:
                 child.terminate()
             raise
+
+
+def in_own_process(run: Run, number: int, cell: Cell, path: Path) -> bool:
+    """In a process that has its main thread to itself, which a run in a virtual network needs."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(run, number, cell, path).result()
 
 
 def _leave_at_once() -> None:

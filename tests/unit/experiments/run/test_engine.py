@@ -1,32 +1,16 @@
 """What is made does not depend on where."""
 
 import multiprocessing
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from experiments.plan.scenario import ScenarioError
-from experiments.plan.sweep import Cell, Sweep, cells
+from experiments.plan.sweep import Cell, cells
 from experiments.run.engine import in_processes, one_by_one
 from experiments.run.sweep import run_sweep
 from experiments.simulation.replications import simulate_one
-
-SMALL = Sweep(
-    algorithms=("random_two", "prequal"),
-    replicates=2,
-    scenario={
-        "network": {"clients": 2, "backends": 3},
-        "workload": {"load": 0.5},
-        "duration_s": 2,
-        "warmup_s": 0.5,
-    },
-)
-
-
-def sums(folder: Path) -> dict[str, str]:
-    found = folder.glob("*/requests.parquet")
-    return {path.parent.name: sha256(path.read_bytes()).hexdigest() for path in found}
+from tests.unit.experiments.run.small_sweep import SMALL, sums
 
 
 def test_runs_in_processes_are_the_same_to_the_last_byte(tmp_path: Path) -> None:
