@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from nginy.view.picture import check_problem, check_words, open_words
 from nginy.view.text import Row, cell, cut, in_bytes, in_time, listed, printable, table
 
 MOST_NOTES = 20
@@ -66,9 +67,6 @@ def _table(rows: Sequence[Row], width: int) -> Iterator[str]:
 
 
 def _row(backend: Mapping[str, Any]) -> Row:
-    limit = f"/{backend['max_connections']}" if backend["max_connections"] else ""
-    elsewhere = backend["active"] - backend["open"]
-    others = f" (+{elsewhere})" if elsewhere else ""
     check, counts = backend["last_check"], backend["counts"]
     cells = {
         "backend": backend["id"],
@@ -76,13 +74,13 @@ def _row(backend: Mapping[str, Any]) -> Row:
         "state": _state(backend),
         "weight": str(backend["weight"]),
         "share": f"{backend['share_pct']:.3g} %" if backend["share_pct"] else "-",
-        "open": f"{backend['open']}{others}{limit}",
+        "open": open_words(backend["open"], backend["active"], backend["max_connections"]),
         "picked": str(counts["picked"]),
         "failed": str(sum(counts["failed"].values()) or ""),
         "connect": "" if counts["connect_ms"] is None else f"{counts['connect_ms']:.3g} ms",
         "up": in_bytes(counts["bytes_up"]),
         "down": in_bytes(counts["bytes_down"]),
-        "check": "" if check is None else f"{_verdict(check)} {in_time(check['age_s'])} ago",
+        "check": "" if check is None else check_words(check),
         "score": backend["score"],
     }
     return {name: cell(text) for name, text in cells.items()}
@@ -101,15 +99,8 @@ def _state(backend: Mapping[str, Any]) -> str:
 
 def _note(backend: Mapping[str, Any]) -> str:
     """What went wrong with it; empty: nothing."""
-    said = []
-    check, failed = backend["last_check"], backend["counts"]["failed"]
-    if check is not None and not check["passed"]:
-        took = f"{check['duration_ms']:.3g} ms"
-        said.append(f"check {_verdict(check)} after {took}: {check['words']}")
+    failed = backend["counts"]["failed"]
+    said = [problem] if (problem := check_problem(backend["last_check"])) else []
     if failed:
         said.append(f"attempts failed: {listed(failed)}")
     return printable(f"{backend['id']}: {'; '.join(said)}") if said else ""
-
-
-def _verdict(check: Mapping[str, Any]) -> str:
-    return {True: "passed", False: "failed", None: "not made"}[check["passed"]]
