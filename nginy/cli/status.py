@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from nginy.cli.common import CANNOT_RUN, fail
 from nginy.cli.status_text import status_lines
-from nginy.cli.whom import keep_rule, whom, whom_options
+from nginy.cli.whom import whom, whom_options
+from nginy.view.ask import NoStatus
 
 
 @click.command()
 @whom_options
-@click.option("--rule", metavar="NAME", help="This rule alone.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(path: Path | None, socket_at: Path | None, rule: str | None, as_json: bool) -> None:
     """Show what the rules and backends of a running process do, and how they are.
@@ -24,9 +25,10 @@ def status(path: Path | None, socket_at: Path | None, rule: str | None, as_json:
     nginy status -c nginy.yaml
     nginy status --socket /run/lb.sock --rule web --json
     """
-    document = asyncio.run(whom(path, socket_at).ask_or_exit())
-    if rule is not None:
-        keep_rule(document, rule)
+    try:
+        document = asyncio.run(whom(path, socket_at, rule).ask())
+    except NoStatus as error:
+        fail(str(error), CANNOT_RUN)
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:

@@ -6,8 +6,10 @@ from typing import Any
 
 import orjson
 
+from nginy.config.parse import suggestion
 from nginy.errors import NginyError
 from nginy.server.status_socket import SCHEMA_VERSION
+from nginy.view.text import printable
 
 TIMEOUT_S = 30.0
 """Of an answer: a busy process with many backends takes a while."""
@@ -61,3 +63,12 @@ def _document(at: Path, answer: bytes) -> Document:
         raise NoStatus(f"{at}: a status of version {version}; this program reads {SCHEMA_VERSION}")
     found: Document = document
     return found
+
+
+def of_rule(document: Document, name: str) -> Document:
+    """That rule alone. Raises NoStatus if there is none."""
+    names = [rule["name"] for rule in document["rules"]]
+    if name not in names:
+        known = ", ".join(map(printable, names))
+        raise NoStatus(f"no rule is called {name!r}{suggestion(name, names)} (one of {known})")
+    return {**document, "rules": [document["rules"][names.index(name)]]}

@@ -10,8 +10,8 @@ chi2(N - 1), Pearson's statistic.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 TAIL = 0.001
 """As `experiments` judges: once in a thousand each way."""
@@ -19,7 +19,8 @@ LEAST_EXPECTED = 5.0
 """Picks of each backend by chance, below which chi2 says little (Cochran 1954)."""
 
 
-class Fairness(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Fairness:
     """Jain's index beside chance."""
 
     jain: float

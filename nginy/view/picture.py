@@ -124,7 +124,7 @@ def _row_picture(backend: BackendFrame) -> RowPicture:
         "backend": backend.id,
         "address": backend.address,
         "state": _state(backend),
-        "since": or_nothing(backend.since_s, in_time),
+        "since": "" if backend.since_s is None else in_time(backend.since_s),
         "weight": str(backend.weight),
         "share": f"{backend.share_pct:.3g} %" if backend.share_pct else NOTHING,
         "got": or_nothing(backend.got_pct, lambda pct: f"{pct:.1f} %"),
