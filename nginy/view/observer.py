@@ -28,13 +28,12 @@ class History:
 
     def frame(self, document: Document) -> Frame:
         """Of the next document."""
-        made = frame(self._marks, document)
-        now = mark(document)
-        marks = self._marks
+        now, marks = mark(document), self._marks
         if marks and marks[-1].started_at != now.started_at:
             marks.clear()
         while len(marks) > 1 and now.at_s - marks[1].at_s >= WINDOW_S:
             marks.popleft()
+        made = frame(marks, document)
         if not marks or now.at_s - marks[-1].at_s >= WINDOW_S / MARKS:
             marks.append(now)
         return made
@@ -61,9 +60,11 @@ class Observer:
         self,
         ask: Callable[[], Awaitable[Document]],
         clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Nothing asked yet; `clock` in seconds."""
+        """Nothing asked yet; `clock` in seconds, `pause`: how it waits between two questions."""
         self._ask = ask
+        self._pause = pause
         self._clock = clock
         self._history = History()
         self._frame: Frame | None = None
@@ -79,7 +80,7 @@ class Observer:
             began_s = self._clock()
             await self.look()
             took_s = self._clock() - began_s
-            await asyncio.sleep(max(period_s - took_s, took_s * REST if self._frame else 0.0))
+            await self._pause(max(period_s - took_s, took_s * REST))
 
     async def look(self) -> None:
         """Ask once."""
