@@ -39,12 +39,14 @@ def short(own: ExitStack, tmp_path: Path) -> Path:
 class Terminal:
     """`nginy` on a terminal of its own, 120 by 40."""
 
-    def __init__(self, own: ExitStack, *arguments: str) -> None:
+    def __init__(self, own: ExitStack, *arguments: str, lacks: str = "") -> None:
+        """`lacks`: a library that is not installed."""
         main, other = pty.openpty()
         self._main = main
         self._text = b""
         environ = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
-        command = [sys.executable, "-m", "nginy", *arguments]
+        program = f"import sys; sys.modules[{lacks!r}] = None; from nginy.cli import main; main()"
+        command = [sys.executable, "-c", program, *arguments]
         self.process = own.enter_context(
             subprocess.Popen(
                 command,
@@ -71,11 +73,11 @@ class Terminal:
         self._text = b""
         return found[0]
 
-    def ended(self) -> bytes:
+    def ended(self, code: int = 0) -> bytes:
         """All that came after the last `until`."""
         while self._read():
             pass
-        assert self.process.wait(TIMEOUT_S) == 0
+        assert self.process.wait(TIMEOUT_S) == code
         return self._text
 
     def _read(self) -> bool:
@@ -156,6 +158,16 @@ def test_a_signal_leaves_the_terminal_as_it_was(
     text = terminal.ended()
     assert CLEAN_END in text
     assert b"Traceback" not in text
+
+
+def test_without_rich_it_says_what_to_install(
+    write_config: Write, start: Start, own: ExitStack, short: Path
+) -> None:
+    at = short / "s"
+    path, _ = write_config("127.0.0.1:1", status_socket=str(at))
+    start(path)
+    text = Terminal(own, "top", "--socket", str(at), lacks="rich.console").ended(code=1)
+    assert b"needs rich, which is not installed: pip install 'nginy[view]'" in text
 
 
 def test_without_a_terminal_a_line_says_what_is_and_that_nobody_is_there(

@@ -8,9 +8,9 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message, Scope
 
-from experiments.live.guard import Guard
 from experiments.live.player import Command, Player
 from experiments.live.server import MOST_COMMAND_BYTES, application
+from nginy.view.guard import Guard
 from tests.unit.experiments.live.reels import recorded, reel_of
 from tests.unit.experiments.live.test_player import GOLDEN, Clock
 
