@@ -19,9 +19,7 @@ from nginy.view.terminal import draw, say, text_of
 NEEDS = "needs {library}, which is not installed: pip install 'nginy[view]'"
 
 
-@click.command()
-@whom_options
-@click.option(
+interval_option = click.option(
     "--interval",
     "period_s",
     type=click.FloatRange(0.1, 3600),
@@ -29,6 +27,11 @@ NEEDS = "needs {library}, which is not installed: pip install 'nginy[view]'"
     show_default=True,
     help="Seconds between two frames.",
 )
+
+
+@click.command()
+@whom_options
+@interval_option
 @click.option("--once", is_flag=True, help="One frame over one interval, as text.")
 @click.option("--json", "as_json", is_flag=True, help="With --once: for programs.")
 def top(

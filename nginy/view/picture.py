@@ -138,7 +138,7 @@ def _row_picture(backend: BackendFrame) -> RowPicture:
         "score": backend.score,
     }
     return RowPicture(
-        id=cell(backend.id),
+        id=printable(backend.id),
         troubled=backend.troubled,
         rate=None if found is None else found.picked_per_s,
         cells={name: cell(text) for name, text in cells.items()},

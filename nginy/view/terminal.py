@@ -129,8 +129,8 @@ async def draw(observer: Observer, period_s: float) -> None:
 
     console = Console()
     trends = Trends()
+    drawn: Frame | None = None
     shown: Picture | None = None
-    number = -1
     following = asyncio.create_task(observer.follow(period_s))
     try:
         with (
@@ -139,10 +139,10 @@ async def draw(observer: Observer, period_s: float) -> None:
         ):
             while True:
                 seen = observer.seen()
-                if seen.frame and seen.number != number and not seen.problem:
-                    shown = picture(seen.frame)
+                if seen.frame is not None and seen.frame is not drawn:
+                    drawn = seen.frame
+                    shown = picture(drawn)
                     trends.add(shown)
-                number = seen.number
                 lines = screen(seen, shown, trends, *console.size)
                 live.update(Text("\n").join(Text(*line) for line in lines), refresh=True)
                 await observer.news(REDRAWN_S)
