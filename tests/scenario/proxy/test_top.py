@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.scenario.proxy.commands import TIMEOUT_S, nginy
+from tests.scenario.proxy.commands import TIMEOUT_S, nginy, without
 
 Process = subprocess.Popen[bytes]
 Start = Callable[..., tuple[Process, Path]]
@@ -25,15 +25,6 @@ Write = Callable[..., tuple[Path, int]]
 
 CLEAN_END = b"\x1b[?1049l"
 """Back from the terminal's second screen."""
-
-
-@pytest.fixture
-def short(own: ExitStack, tmp_path: Path) -> Path:
-    """A folder with a path short enough for any socket, whatever pytest's is."""
-    link = Path(f"/tmp/nginy-top-{os.getpid()}")
-    link.symlink_to(tmp_path)
-    own.callback(link.unlink)
-    return link
 
 
 class Terminal:
@@ -45,8 +36,7 @@ class Terminal:
         self._main = main
         self._text = b""
         environ = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
-        program = f"import sys; sys.modules[{lacks!r}] = None; from nginy.cli import main; main()"
-        command = [sys.executable, "-c", program, *arguments]
+        command = without(lacks, *arguments)
         self.process = own.enter_context(
             subprocess.Popen(
                 command,

@@ -2,18 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import orjson
 import pytest
 from starlette.testclient import TestClient
-from starlette.types import Message, Scope
 
 from nginy.view.ask import Document, NobodyThere
 from nginy.view.guard import Guard
 from nginy.view.observer import Observer
 from nginy.view.page import STATIC, application
+from tests import events
+from tests.events import Reader
 from tests.rules import one_rule
 from tests.unit.view.documents import document, serve
 
@@ -114,60 +114,18 @@ def test_nothing_is_loaded_from_elsewhere_and_no_name_can_become_markup(path: An
         assert inline not in text
 
 
-class Reader:
-    """Reads a stream of events as slowly as it is told to."""
-
-    def __init__(self) -> None:
-        self.got: list[dict[str, Any]] = []
-        self.may_take = asyncio.Semaphore(0)
-        self.news = asyncio.Event()
-
-    async def send(self, message: Message) -> None:
-        if message["type"] != "http.response.body" or not message.get("body"):
-            return
-        await self.may_take.acquire()
-        self.got.append(orjson.loads(message["body"].removeprefix(b"data: ")))
-        self.news.set()
-
-    async def takes(self, count: int) -> None:
-        for _ in range(count):
-            self.news.clear()
-            self.may_take.release()
-            await asyncio.wait_for(self.news.wait(), 10)
-
-
 def read(
     steps: Callable[[Reader, Observer, Process], Awaitable[None]],
 ) -> list[dict[str, Any]]:
     """What a reader gets that goes through those steps."""
 
-    async def receive() -> Message:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    async def run() -> list[dict[str, Any]]:
+    async def run() -> list[bytes]:
         process = Process()
         observer = Observer(process.ask)
-        scope: Scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "http_version": "1.1",
-            "method": "GET",
-            "scheme": "http",
-            "path": "/events",
-            "query_string": b"",
-            "headers": [(b"host", HOST.encode())],
-        }
-        reader = Reader()
         app = application(observer, Guard.at("127.0.0.1"))
-        task = asyncio.create_task(app(scope, receive, reader.send))
-        await steps(reader, observer, process)
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-        return reader.got
+        return await events.read(app, HOST, lambda reader: steps(reader, observer, process))
 
-    return asyncio.run(run())
+    return [orjson.loads(event.removeprefix(b"data: ")) for event in asyncio.run(run())]
 
 
 def picked(message: dict[str, Any]) -> str:
