@@ -1,6 +1,7 @@
 """`nginy top`: what a running process does, again and again."""
 
 import asyncio
+import os
 import shutil
 import signal
 import sys
@@ -88,7 +89,7 @@ async def _watch(observer: Observer, period_s: float) -> None:
     await observer.look()
     if problem := observer.seen().problem:
         fail(problem, CANNOT_RUN)
-    if not sys.stdout.isatty():
+    if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
         await say(observer, period_s, click.echo)
     try:
         await draw(observer, period_s)

@@ -89,6 +89,8 @@ class Observer:
             self._frame = self._history.frame(await self._ask())
         except NoStatus as error:
             self._problem = str(error)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            self._problem = f"the answer is no status that can be read: {error!r}"
         else:
             self._problem = ""
             self._answered_s = self._clock()

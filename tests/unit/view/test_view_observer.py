@@ -1,7 +1,7 @@
 """Asking again and again: the window of rates, who is gone and comes back, who does not answer."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from nginy.view.ask import Document, NobodyThere
@@ -51,14 +51,14 @@ class Asked:
         self.gone = False
         self.hangs = asyncio.Event()
         self.hangs.set()
-        self._documents = iter(documents(1000, 1.0))
+        self.documents: Iterator[Document] = iter(documents(1000, 1.0))
 
     async def ask(self) -> Document:
         await self.hangs.wait()
         self.now_s += self.takes_s
         if self.gone:
             raise NobodyThere("no process answers at /s")
-        return next(self._documents)
+        return next(self.documents)
 
     def clock(self) -> float:
         return self.now_s
@@ -85,6 +85,19 @@ def test_who_is_gone_is_said_with_the_age_of_the_last_frame_and_goes_on_when_bac
         await observer.look()
         seen = observer.seen()
         assert (seen.problem, seen.age_s, seen.number) == ("", 0.0, 3)
+
+    scene(steps)
+
+
+def test_an_answer_that_makes_no_sense_is_said_and_asked_for_again() -> None:
+    async def steps(asked: Asked, observer: Observer) -> None:
+        good = asked.documents
+        asked.documents = iter([{"rules": [{}], "started_at": "", "uptime_s": 1.0, "dropped": {}}])
+        await observer.look()
+        assert observer.seen().problem.startswith("the answer is no status that can be read")
+        asked.documents = good
+        await observer.look()
+        assert observer.seen().problem == ""
 
     scene(steps)
 

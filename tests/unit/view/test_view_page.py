@@ -170,7 +170,7 @@ def test_who_has_a_picture_is_not_sent_it_again() -> None:
 
 
 def test_a_message_stays_small() -> None:
-    """Of four backends; of a full frame see the limits of `nginy.view.frame`."""
+    """Of two backends."""
 
     async def steps(reader: Reader, observer: Observer, process: Process) -> None:
         await observer.look()
