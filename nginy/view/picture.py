@@ -94,7 +94,8 @@ def _rule_facts(rule: RuleFrame) -> Iterator[str]:
     )
     refused = f"; of these refused: {listed(rule.refused)}" if rule.refused else ""
     yield f"since its start: {rule.picked} picked; closed: {listed(rule.closed)}{refused}"
-    yield evenness(rule.fairness)
+    if all_backends > 1:
+        yield evenness(rule.fairness)
 
 
 def rates(found: Rates | None) -> str:
@@ -111,7 +112,7 @@ def rates(found: Rates | None) -> str:
 def evenness(found: Fairness | None) -> str:
     """Jain's index and what it means, in words."""
     if found is None:
-        return "fairness: too few new connections since the shares changed, or one backend"
+        return "fairness: too few new connections since the shares changed last"
     return (
         f"fairness: Jain {found.jain:.4f} over {found.picks} picks in {found.seconds:.1f} s,"
         f" by chance above {found.low:.4f}: {found.evenness}"
