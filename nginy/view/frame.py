@@ -1,9 +1,9 @@
 """What terminal and page show of a process at a moment: made of its status documents alone. Pure.
 
-A document counts since the process started. Rates are differences: to the oldest mark (the counts
-of an earlier document) in the window since when a thing was there without a break, so what is new
-has rates over its own time, and what began to count anew, or another process, is never subtracted
-from what was before. What is not known is None.
+A document counts since the process started. Rates are differences: to the oldest mark in the window
+since when a thing was there without a break, so what is new has rates over its own time, and what
+began to count anew, or another process, is never subtracted from what was before. What is not known
+is None.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,46 +13,12 @@ from typing import Any, NamedTuple, TypeVar
 from nginy.traffic.status import NO_TARGET
 from nginy.view.ask import Document
 from nginy.view.fairness import Fairness, fairness
+from nginy.view.marks import USABLE, Counts, Mark, RuleMark, mark
+from nginy.view.marks import key as key_of
 
 MOST_BACKENDS = 50
 """Of a rule; where there are more, those in trouble come first."""
 MOST_RULES = 20
-USABLE = "usable"
-
-RuleKey = tuple[str, str, tuple[str, ...]]
-"""Name, protocol and clients: names need not differ."""
-
-
-class Counts(NamedTuple):
-    """What only grows."""
-
-    picked: int
-    reached: int
-    failed: int
-    connect_ms: float
-    bytes_up: int
-    bytes_down: int
-    closed: int = 0
-    refused: int = 0
-
-
-class RuleMark(NamedTuple):
-    """What is remembered of a rule."""
-
-    counts: Counts
-    backends: Mapping[str, Counts]
-    shares: Mapping[str, float]
-    """Of those that were given new connections."""
-
-
-class Mark(NamedTuple):
-    """What is remembered of a document."""
-
-    started_at: str
-    at_s: float
-    """Since the process started."""
-    dropped: int
-    rules: Mapping[RuleKey, RuleMark]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,16 +123,6 @@ class Frame:
     """Rules that are not among them."""
 
 
-def mark(document: Document) -> Mark:
-    """What has to be remembered of a document for the frames after it."""
-    return Mark(
-        started_at=document["started_at"],
-        at_s=document["uptime_s"],
-        dropped=sum(document["dropped"].values()),
-        rules={_key(rule): _rule_mark(rule) for rule in document["rules"]},
-    )
-
-
 def frame(earlier: Sequence[Mark], document: Document) -> Frame:
     """The frame of `document`; `earlier`: marks of the window before it, the oldest first."""
     now = mark(document)
@@ -188,34 +144,6 @@ def frame(earlier: Sequence[Mark], document: Document) -> Frame:
     )
 
 
-def _key(rule: Mapping[str, Any]) -> RuleKey:
-    return rule["name"], rule["protocol"], tuple(rule["clients"])
-
-
-def _rule_mark(rule: Mapping[str, Any]) -> RuleMark:
-    closed, refused = (sum(rule[name].values()) for name in ("closed", "refused"))
-    return RuleMark(
-        counts=_counts(rule["counts"])._replace(closed=closed, refused=refused),
-        backends={each["id"]: _counts(each["counts"]) for each in rule["backends"]},
-        shares={each["id"]: each["share_pct"] for each in rule["backends"] if _is_asked(each)},
-    )
-
-
-def _is_asked(backend: Mapping[str, Any]) -> bool:
-    return bool(backend["state"] == USABLE and backend["share_pct"])
-
-
-def _counts(counts: Mapping[str, Any]) -> Counts:
-    return Counts(
-        picked=counts["picked"],
-        reached=counts["reached"],
-        failed=sum(counts["failed"].values()),
-        connect_ms=counts["connect_total_ms"],
-        bytes_up=counts["bytes_up"],
-        bytes_down=counts["bytes_down"],
-    )
-
-
 class _Past(NamedTuple):
     """A rule's mark, and how long ago that was."""
 
@@ -225,7 +153,7 @@ class _Past(NamedTuple):
 
 def _rule_frame(rule: Mapping[str, Any], before: Sequence[Mark], now: Mark) -> RuleFrame:
     """`before`: the newest first."""
-    key = _key(rule)
+    key = key_of(rule)
     past = [_Past(now.at_s - one.at_s, one.rules.get(key)) for one in before]
     own = now.rules[key]
     rates = _rates([(ago_s, one and one.counts) for ago_s, one in past], own.counts)

@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from nginy.view.ask import Document, NoStatus
-from nginy.view.frame import Frame, Mark, frame, mark
+from nginy.view.frame import Frame, frame
+from nginy.view.marks import Mark, mark
 
 WINDOW_S = 5.0
 """Over which rates are taken, as in the testbed's frames."""

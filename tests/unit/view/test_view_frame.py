@@ -8,7 +8,8 @@ import pytest
 from nginy.backend.wishes import Origin
 from nginy.traffic.close_reason import CloseReason
 from nginy.traffic.ledger import Drop
-from nginy.view.frame import MOST_BACKENDS, MOST_RULES, BackendFrame, Frame, RuleFrame, frame, mark
+from nginy.view.frame import MOST_BACKENDS, MOST_RULES, BackendFrame, Frame, RuleFrame, frame
+from nginy.view.marks import mark
 from tests.rules import Carrier, World, one_rule, world
 from tests.unit.view.documents import STARTED, document, fail, serve
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from nginy.view.frame import frame, mark
+from nginy.view.frame import frame
+from nginy.view.marks import mark
 from nginy.view.observer import Seen
 from nginy.view.picture import line_of, picture
 from nginy.view.terminal import TREND, Trends, screen, spoken, text_of
