@@ -17,7 +17,7 @@ from nginy.cli.whom import whom, whom_options
 from nginy.view.observer import Observer
 from nginy.view.terminal import draw, say, text_of
 
-NEEDS = "needs {library}, which is not installed: pip install 'nginy[view]'"
+NEEDS = "needs {library}, which is not installed: pip install '.[view]' in nginy's checkout"
 
 
 interval_option = click.option(

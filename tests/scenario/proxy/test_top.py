@@ -157,7 +157,7 @@ def test_without_rich_it_says_what_to_install(
     path, _ = write_config("127.0.0.1:1", status_socket=str(at))
     start(path)
     text = Terminal(own, "top", "--socket", str(at), lacks="rich.console").ended(code=1)
-    assert b"needs rich, which is not installed: pip install 'nginy[view]'" in text
+    assert b"needs rich, which is not installed: pip install '.[view]'" in text
 
 
 def test_without_a_terminal_a_line_says_what_is_and_that_nobody_is_there(

@@ -132,4 +132,4 @@ def test_where_it_cannot_listen_and_what_is_not_installed(own: ExitStack, short:
     said = Page(own, "--socket", at, "--listen", "nonsense").ended(1)
     assert said.startswith("nonsense, ports 9901 to 9920: ")
     said = Page(own, "--socket", at, lacks="uvicorn").ended(1)
-    assert "needs uvicorn, which is not installed: pip install 'nginy[view]'" in said
+    assert "needs uvicorn, which is not installed: pip install '.[view]'" in said
