@@ -5,7 +5,7 @@
 # Usage: experiments/setup.sh [--bench] [--notebook] [--live] [--browser] [--report] [--cluster] [--netem]
 #   --bench     also nginx's stream module, HAProxy and wrk, for `make bench` and its tests
 #   --notebook  also JupyterLab, which only `make notebook` needs
-#   --live      also the web server of `make demo`
+#   --live      also the web server of `make demo` and `nginy web`
 #   --browser   also what drives a browser, for the tests of that page (they need Chromium, which is
 #               not installed by this)
 #   --report    also what sets the report, for `make report`

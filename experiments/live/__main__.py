@@ -5,68 +5,43 @@ import argparse
 import asyncio
 import os
 import secrets
-import socket
 import sys
 import time
 from contextlib import suppress
 
-import uvicorn
-
 from experiments.live.frame import Scene
-from experiments.live.guard import Guard
 from experiments.live.player import SPEEDS, Player
 from experiments.live.reel import Reel
 from experiments.live.server import application
+from nginy.view.door import listen, url
+from nginy.view.door import serve as serve_page
+from nginy.view.guard import Guard
 
 MOST_LINE_BYTES = 1 << 20
-PORTS_TRIED = 20
 NICE = 10
 
 
 async def serve(runs: list[str], address: str, port: int, speed: int) -> None:
     """Until Ctrl-C."""
-    door = _listen(address, port)
+    try:
+        door = listen(address, port)
+    except OSError as error:
+        sys.exit(f"error: {error}")
     makers = [await _maker(run) for run in runs]
     try:
         reels = [Reel(Scene.model_validate_json(await _line(maker))) for maker in makers]
         guard = Guard.at(address)
         player = Player(reels, time.monotonic, name=secrets.token_hex(4), speed=speed)
-        host, own = door.getsockname()[:2]
-        named = f"[{host}]" if ":" in host else host
-        token = "" if guard.token is None else f"?token={guard.token}"
-        print(f"open http://{named}:{own}/{token}  (Ctrl-C ends it)", flush=True)
-        config = uvicorn.Config(
-            application(player, guard),
-            log_level="critical",
-            proxy_headers=False,
-            timeout_graceful_shutdown=1,
-        )
+        print(f"open {url(door, guard)}  (Ctrl-C ends it)", flush=True)
         pairs = zip(makers, reels, strict=True)
         filling = [asyncio.create_task(_fill(maker, reel)) for maker, reel in pairs]
-        await uvicorn.Server(config).serve(sockets=[door])
+        await serve_page(application(player, guard), door)
         for task in filling:
             task.cancel()
     finally:
         for maker in makers:
             if maker.returncode is None:
                 maker.terminate()
-
-
-def _listen(address: str, port: int) -> socket.socket:
-    """At that port, or the next one that is free."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    for candidate in range(port, port + PORTS_TRIED):
-        door = socket.socket(family)
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            door.bind((address, candidate))
-        except OSError as error:
-            door.close()
-            problem = error
-            continue
-        door.listen()
-        return door
-    sys.exit(f"error: {address}, ports {port} to {port + PORTS_TRIED - 1}: {problem.strerror}")
 
 
 async def _maker(run: str) -> asyncio.subprocess.Process:

@@ -8,22 +8,23 @@ still on its way, misses nothing but the frames in between. So nothing ever queu
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import orjson
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import HTTPConnection, Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from experiments.live.guard import HEADERS, Guard
 from experiments.live.player import SPEEDS, Command, Cursor, Player
+from nginy.view.door import Door, refused
+from nginy.view.guard import Guard
 
 STATIC = Path(__file__).parent / "static"
+SHARED = ("nginy.view", "static")
+"""What the page has in common with that of `nginy web`."""
 PERIOD_S = 0.25
 MOST_COMMAND_BYTES = 1000
 
@@ -48,7 +49,7 @@ def application(player: Player, guard: Guard, *, pause: Pause = asyncio.sleep) -
 
     async def command(request: Request) -> Response:
         if not guard.is_own_command(request.headers):
-            return _refused("commands come from this server's own page")
+            return refused("commands come from this server's own page")
         try:
             player.obey(Command.model_validate_json(await _body(request)))
         except (ValidationError, ValueError):
@@ -61,9 +62,9 @@ def application(player: Player, guard: Guard, *, pause: Pause = asyncio.sleep) -
             Route("/scenes", scenes),
             Route("/events", events),
             Route("/clock", command, methods=["POST"]),
-            Mount("/static", StaticFiles(directory=STATIC)),
+            Mount("/static", StaticFiles(directory=STATIC, packages=[SHARED])),
         ],
-        middleware=[Middleware(_Door, guard=guard)],
+        middleware=[Middleware(Door, guard=guard)],
     )
 
 
@@ -102,47 +103,5 @@ def _message(player: Player, known: Sequence[int], now: Cursor) -> bytes:
     return b"id: %s\ndata: %s\n\n" % (str(now).encode(), data)
 
 
-class _Door:
-    """Before anything else: Host, token, and the headers that every answer carries."""
-
-    def __init__(self, app: ASGIApp, guard: Guard) -> None:
-        self._app = app
-        self._guard = guard
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        answer = self._answer(HTTPConnection(scope))
-
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                named = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-                message["headers"] = [*message["headers"], *named]
-            await send(message)
-
-        await (answer or self._app)(scope, receive, with_headers)
-        return None
-
-    def _answer(self, asked: HTTPConnection) -> Response | None:
-        """Who is not let in gets it; and who brings the token in the URL, a cookie instead."""
-        host = asked.headers.get("host", "")
-        if not self._guard.knows_host(host):
-            return _refused("unknown host")
-        if self._guard.token is None:
-            return None
-        cookie = f"nginy-{urlsplit(f'//{host}').port or 80}"  # cookies know no ports
-        if asked.url.path == "/" and self._guard.knows_token(asked.query_params.get("token")):
-            answer = RedirectResponse("/", status_code=303)
-            answer.set_cookie(cookie, self._guard.token, httponly=True, samesite="strict")
-            return answer
-        if self._guard.knows_token(asked.cookies.get(cookie)):
-            return None
-        return _refused("the printed URL has the token that is needed here")
-
-
 def _json(content: object) -> Response:
     return Response(orjson.dumps(content), media_type="application/json")
-
-
-def _refused(why: str) -> Response:
-    return PlainTextResponse(why, status_code=403)

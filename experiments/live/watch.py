@@ -19,10 +19,10 @@ from experiments.live.frame import BackendFrame, Frame, Scene, told
 from experiments.live.player import SPEEDS, Command, Player
 from experiments.live.reel import Reel
 from experiments.tables.dataset import Run
+from nginy.view.text import sparks
 
 DRAWN_PER_S = 2
 SAID_EVERY_S = 5.0
-_BARS = "▁▂▃▄▅▆▇█"
 _SPARKS = 24
 _STEP_S = 5.0
 _HINT = Text("space: pause · ← →: 5 s · + -: speed · q: leave", style="dim")
@@ -135,12 +135,6 @@ def _row(each: BackendFrame, scene: Scene, rates: list[float]) -> list[str]:
         told(each.p99),
         str(each.failed),
     ]
-
-
-def sparks(values: list[float]) -> str:
-    """A bar per value, the largest full."""
-    top = max([*values, 1.0])
-    return "".join(_BARS[round(value / top * (len(_BARS) - 1))] for value in values)
 
 
 def _play(player: Player, console: Console) -> None:

@@ -1,7 +1,6 @@
 """What the commands share: options, exit codes, errors."""
 
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -36,10 +35,3 @@ def fail(message: str, code: int) -> NoReturn:
     """End with `message` on standard error."""
     click.echo(message, err=True)
     sys.exit(code)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines with each column as wide as its widest cell."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

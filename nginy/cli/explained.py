@@ -11,8 +11,8 @@ import click
 from nginy.address import Address
 from nginy.backend.backend import Backend
 from nginy.balancer.explain import Explanation
-from nginy.cli.common import aligned
 from nginy.config.model import Rule
+from nginy.view.text import aligned
 
 
 class Explained(NamedTuple):

@@ -16,19 +16,20 @@ import socket
 import stat
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from nginy.engine.loop_lag import Lag, LoopLag
+from nginy.engine.loop_lag import LoopLag
 from nginy.traffic.ledger import Ledger
 from nginy.traffic.rule import RunningRule
 from nginy.traffic.status import RuleStatus, Status, status_in_slices
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 OFF = "off"
 MOST_READERS = 16
 """At a time; one more waits until another one has all, or was dropped."""
@@ -77,6 +78,8 @@ class StatusSocket:
     ) -> None:
         """`path` None: nothing is served."""
         self._lag = lag
+        self._started_at = datetime.now(UTC).isoformat(timespec="microseconds")
+        self._started_s = time.monotonic()
         self._path = path
         self._rules = rules
         self._ledger = ledger
@@ -167,9 +170,7 @@ class StatusSocket:
         with reader:
             reader.setblocking(False)
             try:
-                document = await _encoded(
-                    await self._snapshot(), self._lag.figure(time.monotonic())
-                )
+                document = await self._document()
                 async with asyncio.timeout(SEND_TIMEOUT_S):
                     await asyncio.get_running_loop().sock_sendall(reader, document)
             except OSError as error:  # it has gone, or does not read
@@ -177,8 +178,24 @@ class StatusSocket:
             except Exception:
                 log.exception("a status was not given by a fault of nginy")
 
-    async def _snapshot(self) -> Status:
-        slices = status_in_slices(self._rules, self._ledger, time.monotonic())
+    async def _document(self) -> bytes:
+        """As JSON: the fields of `Status`, when this process started (by which a reader knows that
+        it is another one, whose counts began anew) and how long before the snapshot, and the event
+        loop's lag of the last minute."""
+        now = time.monotonic()
+        snapshot = await self._snapshot(now)
+        lag = self._lag.figure(now)
+        rules = [orjson.Fragment(await _encoded_rule(rule)) for rule in snapshot.rules]
+        process = {
+            "schema_version": SCHEMA_VERSION,
+            "started_at": self._started_at,
+            "uptime_s": round(now - self._started_s, 6),
+            "loop_lag": None if lag is None else lag._asdict(),
+        }
+        return orjson.dumps(process | _fields(snapshot) | {"rules": rules})
+
+    async def _snapshot(self, now: float) -> Status:
+        slices = status_in_slices(self._rules, self._ledger, now)
         while True:
             try:
                 next(slices)
@@ -186,16 +203,6 @@ class StatusSocket:
                 snapshot: Status = end.value
                 return snapshot
             await asyncio.sleep(0)
-
-
-async def _encoded(snapshot: Status, lag: Lag | None) -> bytes:
-    """As JSON; the fields are those of `Status`, and the event loop's lag of the last minute."""
-    rules = [orjson.Fragment(await _encoded_rule(rule)) for rule in snapshot.rules]
-    process = {
-        "schema_version": SCHEMA_VERSION,
-        "loop_lag": None if lag is None else lag._asdict(),
-    }
-    return orjson.dumps(process | _fields(snapshot) | {"rules": rules})
 
 
 async def _encoded_rule(rule: RuleStatus) -> bytes:

@@ -38,6 +38,8 @@ class Counts:
     """Attempts that failed, by the kind of the error."""
     connect_ms: float | None
     """Mean over `reached`: until connected, of UDP until the first answer. None: nobody was."""
+    connect_total_ms: float
+    """Sum over `reached`: two of them give the mean of what was in between."""
     bytes_up: int
     """Client to backend."""
     bytes_down: int
@@ -257,6 +259,7 @@ def _counts(tally: Tally) -> Counts:
         reached=reached,
         failed=dict(tally.failed),
         connect_ms=round(tally.connect_s / reached * 1e3, 3) if reached else None,
+        connect_total_ms=round(tally.connect_s * 1e3, 3),
         bytes_up=tally.bytes_up,
         bytes_down=tally.bytes_down,
     )

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from experiments.live.guard import Guard
 from experiments.live.player import Player
 from experiments.live.reel import Reel
 from experiments.live.server import application
+from nginy.view.guard import Guard
 
 
 class Served:

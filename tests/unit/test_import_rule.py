@@ -27,6 +27,7 @@ LAYERS = {
         {"engine"},
         {"tcp", "udp", "watch"},
         {"server", "admin"},
+        {"view"},
         {"cli", "__main__"},
     ),
     "topologies": (
@@ -66,8 +67,8 @@ HOMES = {
     "mininet": ("topologies/", "experiments/run/emulated.py"),
     "scapy": ("experiments/lab/capture.py", "experiments/tables/pcap/flows.py"),
     "matplotlib": ("experiments/figures/",),
-    "starlette": ("experiments/live/",),
-    "uvicorn": ("experiments/live/",),
+    "starlette": ("experiments/live/", "nginy/view/"),
+    "uvicorn": ("experiments/live/", "nginy/view/"),
 }
 
 

@@ -4,6 +4,7 @@ import { put } from "./dom.js";
 import { clock } from "./numbers.js";
 import { RunView } from "./run.js";
 import { Stream } from "./stream.js";
+import { themes } from "./theme.js";
 
 const STEP_S = 5;
 const $ = (id) => document.getElementById(id);
@@ -81,31 +82,8 @@ document.addEventListener("keydown", (event) => {
   KEYS[event.key]();
 });
 
-function themed(name) {
-  document.documentElement.dataset.theme = name;
-  for (const view of views) view.redraw();
-}
-
-function asked(key) {
-  try {
-    return localStorage.getItem(key);
-  } catch {
-    return null; // storage is forbidden
-  }
-}
-
 const views = [];
-const dark = matchMedia("(prefers-color-scheme: dark)");
-themed(asked("theme") ?? (dark.matches ? "dark" : "light"));
-$("theme").addEventListener("click", () => {
-  const other = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-  try {
-    localStorage.setItem("theme", other);
-  } catch {
-    // It is then forgotten with the page.
-  }
-  themed(other);
-});
+themes($("theme"), () => views.forEach((view) => view.redraw()));
 
 const { scenes, speeds: offered } = await (await fetch("/scenes")).json();
 speeds = offered;

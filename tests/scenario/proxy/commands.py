@@ -13,3 +13,9 @@ def nginy(*arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=TIMEOUT_S,
     )
+
+
+def without(library: str, *arguments: str) -> list[str]:
+    """The command line of `nginy` where that library is not installed (empty: all are)."""
+    program = f"import sys; sys.modules[{library!r}] = None; from nginy.cli import main; main()"
+    return [sys.executable, "-u", "-c", program, *arguments]

@@ -366,6 +366,15 @@ def start(own: ExitStack) -> Callable[..., tuple[subprocess.Popen[bytes], Path]]
     return start_one
 
 
+@pytest.fixture
+def short(own: ExitStack, tmp_path: Path) -> Path:
+    """A folder with a path short enough for any socket, whatever pytest's is."""
+    link = Path(f"/tmp/nginy-test-{os.getpid()}")
+    link.symlink_to(tmp_path)
+    own.callback(link.unlink)
+    return link
+
+
 @pytest.fixture(name="reset")
 def _reset() -> Callable[[socket.socket], None]:
     return reset

@@ -39,15 +39,6 @@ def stopped(process: Process) -> None:
     assert process.wait(TIMEOUT_S) == 0
 
 
-@pytest.fixture
-def short(own: ExitStack, tmp_path: Path) -> Path:
-    """A folder with a path short enough for any socket, whatever pytest's is."""
-    link = Path(f"/tmp/nginy-test-{os.getpid()}")
-    link.symlink_to(tmp_path)
-    own.callback(link.unlink)
-    return link
-
-
 def test_the_numbers_are_those_of_the_access_log(
     peer: Callable[..., Any], write_config: Write, start: Start, own: ExitStack, short: Path,
     tmp_path: Path, wait_until: Callable[..., None],

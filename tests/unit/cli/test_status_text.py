@@ -8,10 +8,11 @@ import pytest
 
 from nginy.backend.health import CheckResult
 from nginy.backend.wishes import Admin, Origin
-from nginy.cli.status_text import in_bytes, in_time, printable, status_lines
+from nginy.cli.status_text import status_lines
 from nginy.errors import BackendError
 from nginy.traffic.close_reason import CloseReason
 from nginy.traffic.status import status
+from nginy.view.text import in_bytes, in_time, printable
 from tests.rules import Carrier, World, one_rule
 
 

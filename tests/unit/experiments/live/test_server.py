@@ -1,16 +1,16 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from starlette.types import ASGIApp, Message, Scope
 
-from experiments.live.guard import Guard
 from experiments.live.player import Command, Player
 from experiments.live.server import MOST_COMMAND_BYTES, application
+from nginy.view.guard import Guard
+from tests import events
+from tests.events import Reader
 from tests.unit.experiments.live.reels import recorded, reel_of
 from tests.unit.experiments.live.test_player import GOLDEN, Clock
 
@@ -130,64 +130,23 @@ def test_no_file_beside_the_static_ones_is_served(client: TestClient) -> None:
         assert client.get(path).status_code == 404
 
 
-class Reader:
-    """Reads a stream of events as slowly as it is told to."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[str, dict[str, Any]]] = []
-        self.may_take = asyncio.Semaphore(0)
-        self.news = asyncio.Event()
-
-    async def send(self, message: Message) -> None:
-        if message["type"] != "http.response.body" or not message.get("body"):
-            return
-        await self.may_take.acquire()
-        head, data = message["body"].decode().split("\n", 1)
-        self.got.append((head.removeprefix("id: "), json.loads(data.removeprefix("data: "))))
-        self.news.set()
-
-    async def takes(self, count: int) -> None:
-        for _ in range(count):
-            self.news.clear()
-            self.may_take.release()
-            await asyncio.wait_for(self.news.wait(), 10)
-
-
 def reading(
     player: Player, steps: Callable[[Reader], Awaitable[None]], since: str = "", header: str = ""
 ) -> list[tuple[str, dict[str, Any]]]:
-    """What a reader gets that opens a stream and goes through those steps."""
+    """What a reader gets that opens a stream and goes through those steps: ids and data."""
 
     async def at_once(_seconds: float) -> None:
         await asyncio.sleep(0)
 
-    async def receive() -> Message:
-        await asyncio.Event().wait()
-        raise AssertionError
+    async def read() -> list[bytes]:
+        app = application(player, Guard.at("127.0.0.1"), pause=at_once)
+        headers = ((b"last-event-id", header.encode()),) if header else ()
+        return await events.read(app, HOST, steps, f"since={since}", headers)
 
-    async def read() -> list[tuple[str, dict[str, Any]]]:
-        app: ASGIApp = application(player, Guard.at("127.0.0.1"), pause=at_once)
-        headers = [(b"host", HOST.encode())]
-        headers += [(b"last-event-id", header.encode())] if header else []
-        scope: Scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "http_version": "1.1",
-            "method": "GET",
-            "scheme": "http",
-            "path": "/events",
-            "query_string": f"since={since}".encode(),
-            "headers": headers,
-        }
-        reader = Reader()
-        task = asyncio.create_task(app(scope, receive, reader.send))
-        await steps(reader)
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-        return reader.got
-
-    return asyncio.run(read())
+    pairs = [event.decode().split("\n", 1) for event in asyncio.run(read())]
+    return [
+        (head.removeprefix("id: "), json.loads(data.removeprefix("data: "))) for head, data in pairs
+    ]
 
 
 def times(message: dict[str, Any]) -> list[float]:

@@ -7,7 +7,8 @@ from rich.console import Console
 from experiments.analysis.summary import summarise
 from experiments.live.frame import Frame
 from experiments.live.player import Player
-from experiments.live.watch import lines, obey, picture, sparks, watch
+from experiments.live.watch import lines, obey, picture, watch
+from nginy.view.text import sparks
 from tests.unit.experiments.live.reels import golden, recorded, reel_of
 from tests.unit.experiments.live.test_player import Clock
 
