@@ -163,7 +163,8 @@ def _make(run: Run, number: int, cell: Cell, digest: str) -> Made:
     """At the worker. One that came after `Cluster` had looked is refused here."""
     if code_digest() != digest:
         raise ClusterError(_of_another_version([get_worker().address]))
-    with tempfile.TemporaryDirectory(prefix="nginy-worker-") as directory:
+    # In the worker's own place, which the next worker clears of what a killed one has left.
+    with tempfile.TemporaryDirectory(dir=get_worker().local_directory) as directory:
         path = Path(directory) / "run"
         valid = run(number, cell, path)
         return Made(valid, _packed(path))
