@@ -25,31 +25,35 @@ class NoSuchRun(NginyError):
 
 def chosen_runs(names: Sequence[str], results: Path) -> list[Run]:
     """Of every name: the run of that folder, or all valid runs of that algorithm
-    (`nginx:least_conn`: of nginx) under the same conditions as the newest run of the first one.
+    (`nginx:least_conn`: of nginx), under the conditions of the run whose folder was named first, or
+    else of the newest run of any of them that all of them have.
 
     Raises:
         NoSuchRun: neither a run nor an algorithm that was run.
     """
     stored = sorted(load_runs(results), key=lambda run: run.manifest.get("started_utc", ""))
-    chosen: list[Run] = []
-    for name in names:
-        folder = run_folder(name, results)
-        if folder is not None:
-            chosen.append(load_run(folder))
-            continue
-        own = [run for run in stored if Conditions.of_manifest(run.manifest).name == name]
-        if not own:
-            known = sorted({Conditions.of_manifest(run.manifest).name for run in stored})
-            raise NoSuchRun(
-                f"{name}: neither a run below {results} nor an algorithm that was run "
-                f"(there are: {', '.join(known) or 'none'})"
-            )
-        like = conditions_of((chosen or own[-1:])[0])
-        alike = [run for run in own if conditions_of(run) == like]
-        if not alike:
-            raise NoSuchRun(f"{name}: was not run under the conditions of {chosen[0].run_id}")
-        chosen += alike
-    return chosen
+    named = {name: [load_run(at)] for name in names if (at := run_folder(name, results))}
+    own = {name: _runs_of(name, stored, results) for name in names if name not in named}
+    newest = (run for run in reversed(stored) if Conditions.of_manifest(run.manifest).name in own)
+    candidates = [named[name][0] for name in names if name in named][:1] or newest
+    for like in dict.fromkeys(map(conditions_of, candidates)):
+        alike = {
+            name: [run for run in runs if conditions_of(run) == like] for name, runs in own.items()
+        }
+        if all(alike.values()):
+            return [run for name in names for run in (named | alike)[name]]
+    raise NoSuchRun(f"{', '.join(own)}: never run under the same conditions as the others")
+
+
+def _runs_of(name: str, stored: Sequence[Run], results: Path) -> list[Run]:
+    own = [run for run in stored if Conditions.of_manifest(run.manifest).name == name]
+    if not own:
+        known = sorted({Conditions.of_manifest(run.manifest).name for run in stored})
+        raise NoSuchRun(
+            f"{name}: neither a run below {results} nor an algorithm that was run "
+            f"(there are: {', '.join(known) or 'none'})"
+        )
+    return own
 
 
 def conditions_of(run: Run) -> str:

@@ -1,5 +1,7 @@
 """Stored runs against each other."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,20 @@ def test_an_algorithm_stands_for_all_its_runs_under_the_same_conditions() -> Non
     assert other_differences(runs) == []
     links = [run.manifest["scenario"]["network"]["client_link"] for run in runs]
     assert all(link == links[0] for link in links)
+
+
+def test_a_newer_run_under_other_conditions_is_no_obstacle(tmp_path: Path) -> None:
+    """Whoever has just run one algorithm as he ran the other before compares these two."""
+    runs = ["least_conn-loss0-delay5-seed1", "random-loss0-delay5-seed1"]
+    for place, name in enumerate([*runs, "least_conn-loss0-delay25-seed1"]):
+        copied = shutil.copytree(RUNS / "golden" / name, tmp_path / "some" / name)
+        manifest = json.loads((copied / "manifest.json").read_text())
+        manifest["started_utc"] = f"2026-01-01T00:00:0{place}+00:00"
+        (copied / "manifest.json").write_text(json.dumps(manifest))
+    found = [run.run_id for run in chosen_runs(["least_conn", "random"], tmp_path)]
+    assert found == runs
+    with pytest.raises(NoSuchRun, match=r"random: never run under the same conditions"):
+        chosen_runs(["least_conn-loss0-delay25-seed1", "random"], tmp_path)
 
 
 def test_runs_by_name_may_differ_in_anything_and_that_is_said() -> None:
