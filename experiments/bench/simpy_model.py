@@ -6,7 +6,7 @@ request, answers within the first window. The balancing objects are the same; ti
 order of events are SimPy's.
 """
 
-import io
+import json
 import random
 from collections.abc import Generator
 from itertools import count
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import simpy
-from ruamel.yaml import YAML
 
 from experiments.lab.systems.nginy import balancer_config
 from experiments.plan.scenario import Scenario
@@ -44,10 +43,9 @@ class _Model:
     def __init__(self, scenario: Scenario) -> None:
         hosts = {host.name: host.address for host in scenario.topology.hosts}
         names = scenario.backend_ids()
-        text = io.StringIO()
         addresses = {name: hosts[name] for name in names}
-        YAML(typ="safe").dump(balancer_config(scenario, addresses, Path("records")), text)
-        config = parse(text.getvalue(), "the model's configuration")
+        written = json.dumps(balancer_config(scenario, addresses, Path("records")))
+        config = parse(written, "the model's configuration")
         self.env = simpy.Environment()
         self._pool = BackendPool(make_backend(each) for each in config.backends)
         (rule,) = config.rules

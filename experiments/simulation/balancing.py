@@ -1,13 +1,11 @@
 """One balancer in virtual time: nginy's own rule, backends and attempts, as its process has
 them."""
 
-import io
+import json
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-from ruamel.yaml import YAML
 
 from experiments.lab.systems.nginy import balancer_config
 from experiments.plan.scenario import Scenario
@@ -39,9 +37,8 @@ class SimulatedBalancer:
     ) -> None:
         """`place` among the balancers, from 0; `addresses` of all backends."""
         self._events = events
-        text = io.StringIO()
-        YAML(typ="safe").dump(balancer_config(scenario, addresses, Path("records")), text)
-        config = parse(text.getvalue(), "nginy's configuration as the scenario makes it")
+        written = json.dumps(balancer_config(scenario, addresses, Path("records")))
+        config = parse(written, "nginy's configuration as the scenario makes it")
         self.pool = BackendPool(make_backend(each) for each in config.backends)
         self._wheel = TimerWheel(TICK_S, 0.0)
         self._soon: deque[Callable[[float], None]] = deque()

@@ -1,7 +1,11 @@
 """The loop in which everything may happen: an event for every step of every request."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any
+
+import pandas as pd
 
 from experiments.hosts.client.request_record import RequestRecord, Status
 from experiments.lab.systems.nginy import pushes_reports
@@ -9,27 +13,12 @@ from experiments.plan.scenario import Scenario
 from experiments.simulation.balancing import SimulatedBalancer
 from experiments.simulation.clients import Client, planned
 from experiments.simulation.events import Events
+from experiments.simulation.happened import Happened, sample_times
 from experiments.simulation.place import REPORT_INTERVAL_S, Place, SimulatedServer
 from experiments.simulation.support import probes
+from experiments.tables.schema import connections_frame, requests_frame, samples_frame
 from nginy.backend.backend import Backend
 from nginy.traffic.record import Record
-
-SAMPLE_INTERVAL_S = 0.1
-MOST_SAMPLES = 200_000
-"""Rows of all servers together: where there are many, they are sampled less often."""
-MOST_RECORDS = 2_000_000
-
-
-class Happened(NamedTuple):
-    """What is left when nothing is due any more."""
-
-    records: list[RequestRecord]
-    """In order of client and number."""
-    connections: list[Record]
-    samples: list[dict[str, Any]]
-    finals: dict[str, dict[str, Any]]
-    open_leases: int
-    """Of all balancers: none is to be left."""
 
 
 def run(scenario: Scenario, progress: Callable[[float], object] | None = None) -> Happened:
@@ -51,13 +40,26 @@ def run(scenario: Scenario, progress: Callable[[float], object] | None = None) -
     samples: list[dict[str, Any]] = []
     _sample(scenario, place, samples)
     events.run(progress)
+    records = [record for client in clients.values() for record in client.records]
     return Happened(
-        [record for client in clients.values() for record in client.records],
-        connections,
-        samples,
+        len(records),
+        lambda: _tables(records, connections, samples),
         {name: _final(server) for name, server in place.servers.items()},
         sum(balancer.pool.open_leases for balancer in place.balancers),
     )
+
+
+def _tables(
+    records: list[RequestRecord], connections: list[Record], samples: list[dict[str, Any]]
+) -> dict[str, pd.DataFrame]:
+    names = [field.name for field in fields(RequestRecord)]
+    values = attrgetter(*names)
+    rows = (dict(zip(names, values(record), strict=True)) for record in records)
+    return {
+        "requests": requests_frame(rows, 0.0),
+        "connections": connections_frame(connections, 0.0),
+        "samples": samples_frame(samples, 0.0),
+    }
 
 
 def _watch(scenario: Scenario, place: Place, balancer: SimulatedBalancer) -> None:
@@ -107,15 +109,17 @@ def _push_report(
 
 
 def _sample(scenario: Scenario, place: Place, samples: list[dict[str, Any]]) -> None:
+    """Now, and each time asks for the next."""
     servers = place.servers.values()
-    interval_s = max(SAMPLE_INTERVAL_S, scenario.duration_s * 6 * len(servers) / MOST_SAMPLES)
+    times = sample_times(scenario, len(servers))
 
     def sample() -> None:
-        now_s = place.events.time()
-        samples.extend(_snapshots(servers, now_s))
-        if now_s < scenario.duration_s:
-            place.events.call_at(now_s + interval_s, sample)
+        samples.extend(_snapshots(servers, place.events.time()))
+        next_s = next(times, None)
+        if next_s is not None:
+            place.events.call_at(next_s, sample)
 
+    next(times)
     sample()
 
 

@@ -6,31 +6,27 @@ figures as the emulation's; `manifest.kind` says which it was.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields
-from operator import attrgetter
 from pathlib import Path
 
 import pandas as pd
 
 from experiments.analysis.intervals import Interval, batch_means
 from experiments.analysis.theory import Reference, reference
-from experiments.hosts.client.request_record import RequestRecord
 from experiments.judge.laws import carried, conserved, little_at
 from experiments.judge.stationarity import settling_label
 from experiments.judge.verdict import Check, Verdict, problems_check
 from experiments.lab.metadata import manifest
 from experiments.plan.scenario import Scenario
 from experiments.plan.workload.plan import plan_frame
-from experiments.simulation.loop import Happened, run
+from experiments.simulation import express, loop
+from experiments.simulation.happened import Happened
 from experiments.simulation.support import refuse
 from experiments.tables.dataset import RunWriter
-from experiments.tables.schema import connections_frame, requests_frame, samples_frame
 from nginy.config.guard_settings import QueueSettings
 
 THEORY_PCT = 1.0
 """Beside its own interval, a mean may be so far from the exact value: what the way of a connection
 adds to the order of arrivals."""
-MOST_IN_TABLES = 2_000_000
 
 
 def simulate(
@@ -50,25 +46,29 @@ def simulate(
     writer.write_table("plan", plan_frame(scenario.clients(), scenario.plans()))
     writer.write_calibration({"valid": True, "link_method": "simulated", "checks": []})
     began_s = time.monotonic()
-    happened = run(scenario, progress)
-    tables = _tables(happened)
+    happened, by = run(scenario, progress)
+    tables = happened.tables()
     for name, frame in tables.items():
         writer.write_table(name, frame)
     verdict = _judge(scenario, happened, tables)
     took_s = time.monotonic() - began_s
-    writer.write_verdict(verdict.to_json() | {"simulated_per_s": len(happened.records) / took_s})
+    told = {"loop": by, "simulated_per_s": happened.requests / took_s}
+    writer.write_verdict(verdict.to_json() | told)
     return verdict
 
 
-def _tables(happened: Happened) -> dict[str, pd.DataFrame]:
-    names = [field.name for field in fields(RequestRecord)]
-    values = attrgetter(*names)
-    rows = (dict(zip(names, values(record), strict=True)) for record in happened.records)
-    return {
-        "requests": requests_frame(rows, 0.0),
-        "connections": connections_frame(happened.connections, 0.0),
-        "samples": samples_frame(happened.samples, 0.0),
-    }
+def run(
+    scenario: Scenario, progress: Callable[[float], object] | None = None
+) -> tuple[Happened, str]:
+    """What happens, by the fastest loop that is exact; and which it was, and why."""
+    why = express.why_not(scenario)
+    if not why:
+        try:
+            blind = "the algorithm does not look" if express.is_blind(scenario) else "told of load"
+            return express.run(scenario, progress), f"express: {blind}"
+        except express.NotExact as error:
+            why = str(error)
+    return loop.run(scenario, progress), f"general: {why}"
 
 
 def _judge(scenario: Scenario, happened: Happened, tables: Mapping[str, pd.DataFrame]) -> Verdict:

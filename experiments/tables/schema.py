@@ -4,7 +4,7 @@ Times ending in `_s` are seconds since the start of load (negative before it); t
 CLOCK_MONOTONIC seconds, which every namespace of one kernel shares. What did not happen is null.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +216,16 @@ def requests_frame(records: Iterable[dict[str, Any]], t0_s: float) -> pd.DataFra
     frame = _frame(records, REQUESTS)
     times = ("intended_s", "sent_s", "connected_s", "first_byte_s", "ended_s")
     _shift(frame, (*times, "late_s", "received_s", "answered_s"), t0_s)
+    return _with_latency(frame)
+
+
+def requests_of_columns(columns: Mapping[str, Any]) -> pd.DataFrame:
+    """The same of whole columns, whose times count from the start of load; one value stands for a
+    column of it, and what is missing is null."""
+    return _with_latency(_frame_of_columns(columns, REQUESTS))
+
+
+def _with_latency(frame: pd.DataFrame) -> pd.DataFrame:
     frame["latency_ms"] = (frame["ended_s"] - frame["intended_s"]) * 1000.0
     return frame.sort_values(["intended_s", "client", "seq"], ignore_index=True)
 
@@ -231,6 +241,12 @@ def connections_frame(records: Iterable[dict[str, Any]], t0_s: float) -> pd.Data
     """nginy's access log as table `connections`, in order of opening."""
     frame = _frame(({**record, "id": str(record["id"])} for record in records), CONNECTIONS)
     _shift(frame, ("opened_s", "closed_s"), t0_s)
+    return frame.sort_values("opened_s", ignore_index=True, kind="stable")
+
+
+def connections_of_columns(columns: Mapping[str, Any]) -> pd.DataFrame:
+    """The same of whole columns; see `requests_of_columns`."""
+    frame = _frame_of_columns(columns, CONNECTIONS)
     return frame.sort_values("opened_s", ignore_index=True, kind="stable")
 
 
@@ -268,6 +284,19 @@ def _frame(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pd.DataFrame:
     except pa.ArrowException as error:
         raise DatasetError(f"a raw record does not fit its table: {error}") from error
     frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def _frame_of_columns(columns: Mapping[str, Any], schema: pa.Schema) -> pd.DataFrame:
+    count = max(len(each) for each in columns.values() if not isinstance(each, str))
+    arrays = []
+    for name, kind in zip(schema.names, schema.types, strict=True):
+        values = columns.get(name)
+        if values is None or isinstance(values, str):
+            arrays.append(pa.repeat(pa.scalar(values, kind), count))
+        else:
+            arrays.append(pa.array(values, kind))
+    frame: pd.DataFrame = pa.Table.from_arrays(arrays, schema=schema).to_pandas()
     return frame
 
 

@@ -227,7 +227,12 @@ class Shape:
 
     def with_role(self, role: Role) -> tuple[Host, ...]:
         """The hosts of one role, in order."""
-        return tuple(host for host in self.hosts if host.role == role)
+        return self._by_role.get(role, ())
+
+    @cached_property
+    def _by_role(self) -> dict[Role, tuple[Host, ...]]:
+        roles = {host.role for host in self.hosts}
+        return {role: tuple(host for host in self.hosts if host.role == role) for role in roles}
 
     def host(self, name: str) -> Host:
         """The host of that name; KeyError where there is none."""

@@ -157,7 +157,9 @@ def balancer_config(
         "access_log": str(records),
         "status_socket": "off",
         "timeouts": {"handover_ms": 0, "drain_timeout_ms": round(DRAIN_S * 1000)},
-        "backends": [_backend(scenario, index, addresses[name]) for index, name in enumerate(ids)],
+        "backends": [
+            _backend(scenario, index, name, addresses[name]) for index, name in enumerate(ids)
+        ],
         "clusters": {"all": list(ids)},
         "rules": [_rule(scenario)],
         "health_check": _health_check(scenario),
@@ -170,10 +172,10 @@ def balancer_config(
     return {key: value for key, value in config.items() if value}
 
 
-def _backend(scenario: Scenario, index: int, host: str) -> dict[str, object]:
+def _backend(scenario: Scenario, index: int, name: str, host: str) -> dict[str, object]:
     balancer = scenario.balancer
     return {
-        "id": scenario.backend_ids()[index],
+        "id": name,
         "address": f"{host}:{BACKEND_PORT}",
         "weight": scenario.weight(index),
         "max_connections": balancer.max_connections,

@@ -4,7 +4,8 @@ import pytest
 
 from experiments.bench.simpy_model import run as run_in_simpy
 from experiments.plan.scenario import parse_scenario
-from experiments.simulation.loop import run
+from experiments.simulation.simulate import run
+from tests.unit.experiments.simulation.looped import records
 
 WATCH_NOTHING_BUT_CONNECTIONS = (
     "round_robin",
@@ -41,7 +42,7 @@ def test_each_request_goes_to_the_same_backend_and_ends_within_a_microsecond(
         "warmup_s": 1,
     }
     asked = parse_scenario(settings, "test")
-    ours = {(each.client, each.seq): each for each in run(asked).records}
+    ours = {(each.client, each.seq): each for each in records(run(asked)[0])}
     theirs = {(each.client, each.seq): each for each in run_in_simpy(asked)}
     assert len(ours) > 2_000
     chosen = {key: each.backend for key, each in ours.items()}
