@@ -46,6 +46,7 @@ ADDED_LATER: dict[str, Any] = {
     "network.shape": "star",
     "network.*_link.loss_burst_packets": None,
     "network.*_link.reorder_pct": 0,
+    "network.*_link.duplicate_pct": 0,
     "network.*_link.queue_packets": None,
     "network.*_link.queue_bdp": None,
     "network.*_link.up": None,

@@ -99,6 +99,8 @@ def _unknown(spec: LinkSpec) -> str:
         return "loss_burst_packets: which packets share a burst is decided by packets"
     if spec.reorder_pct:
         return "reorder_pct: what reordering does is decided by packets"
+    if spec.duplicate_pct:
+        return "duplicate_pct: what a second copy does is decided by packets"
     if spec.queue_packets is not None:
         return "queue_packets: a queue that overflows is decided by packets"
     return ""
