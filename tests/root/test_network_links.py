@@ -82,7 +82,7 @@ def test_losses_come_in_bursts_packets_overtake_and_links_change(method):
 
 
 def test_packets_are_doubled_on_the_way_to_the_switch_and_from_it(method):
-    """Counted where they arrive, and by calibration; the copies have each link's way before them."""
+    """Counted where they arrive, and by calibration; copies have the links to come before them."""
     doubling = LinkSpec(delay_ms=5, jitter_ms=2, duplicate_pct=20)
     shape = star(1, 1, client_link=doubling, backend_link=LinkSpec(duplicate_pct=10, loss_pct=5))
     with Network(shape, seed=3, link_method=method) as network:
