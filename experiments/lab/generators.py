@@ -28,6 +28,7 @@ def start_generators(
                 *("--target", *_targets_of(scenario, index, targets)),
                 *("--seed", str(scenario.seed), "--duration-s", str(scenario.duration_s)),
                 *("--start-at", repr(t0_s), "--protocol", scenario.protocol),
+                *("--wire", "own" if scenario.backends.server == "emulated" else "http"),
                 *("--timeout-ms", str(scenario.workload.timeout_ms)),
                 *("--requests", str(raw / f"requests-{name}.jsonl")),
                 *("--samples", str(raw / f"samples-{name}.jsonl")),

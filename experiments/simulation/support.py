@@ -59,6 +59,8 @@ REFUSED = {
     "system": "nginy's own objects are simulated",
     "faults": "what a fault does is decided by packets",
     "chaos": "what a fault does is decided by packets",
+    "backends.server": "a real server is no model of one",
+    "backends.argv": "a real server is no model of one",
     "background": "flows compete for links packet by packet",
     "network.bottleneck": "flows compete for it packet by packet",
     "balancer.health_check": "nothing fails here that it could find",
