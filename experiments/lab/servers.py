@@ -184,7 +184,8 @@ class RealServers(Backends):
         """Nothing: a server that is to be started again is started then."""
 
     def apply(self, fault: Fault) -> float:
-        """A signal, or another start."""
+        """A signal, or another start; how long it then takes to listen is the server's own affair,
+        and the balancer's to find out."""
         name, applied_s = fault.subject, time.monotonic()
         if fault.action == "kill":
             self._count_drops(name)
@@ -196,8 +197,6 @@ class RealServers(Backends):
             self._running[name].resume()
         else:
             self._running[name] = self._launch(name)
-            self._await(self._running[name])
-            applied_s = time.monotonic()
         return applied_s
 
     def stop(self) -> None:
@@ -206,8 +205,11 @@ class RealServers(Backends):
             self._count_drops(name)
         super().stop()
         for path, name in self._finals():
+            counts = self._kind.counted(self._place(name))
+            row = {"t_s": time.monotonic(), "source": name}
+            rows = [row | {"quantity": each, "value": float(counts[each])} for each in counts]
             final = {"backend": name, "final": True, "listen_drops": self._drops[name]}
-            rows = [final | self._kind.counted(self._place(name))]
+            rows.append(final | counts)
             path.write_bytes(
                 b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
             )

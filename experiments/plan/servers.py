@@ -25,6 +25,23 @@ def check_servers(scenario: "Scenario") -> None:
         return
     for problem in _beyond(scenario):
         raise ValueError(f"{problem}, {_EMULATED}")
+    if kind == "wrk":
+        _check_wrk(scenario)
+
+
+def _check_wrk(scenario: "Scenario") -> None:
+    """What its command line has no words for."""
+    for key, value in (
+        ("duration_s", scenario.duration_s),
+        ("workload.timeout_ms", scenario.workload.timeout_ms / 1000),
+    ):
+        if value != round(value):
+            raise ValueError(f"{key}: {value:g} s: wrk takes whole seconds")
+    if scenario.system == "direct" or len(scenario.balancers()) > 1:
+        raise ValueError(
+            f"system {scenario.system}, {len(scenario.balancers())} balancers: wrk connects to one "
+            "address: one balancer, or workload.kind: http"
+        )
 
 
 def _beyond(scenario: "Scenario") -> Iterator[str]:

@@ -18,7 +18,7 @@ from experiments.lab.balancers import Balancers
 from experiments.lab.capture import Capture, capture
 from experiments.lab.cpu_sampler import CpuSampler
 from experiments.lab.faults import Faults
-from experiments.lab.generators import start_generators
+from experiments.lab.generators import check_generators, start_generators
 from experiments.lab.host_load import HostLoad, HostMeter
 from experiments.lab.kernel_counters import CounterReadings, host_counters
 from experiments.lab.metadata import manifest
@@ -57,6 +57,7 @@ def run_experiment(scenario: Scenario, folder: Path, progress: RunProgress) -> V
     check_size(scenario)
     kind = SYSTEMS[scenario.system]
     kind.check(scenario)
+    check_generators(scenario)
     facts = {"system": kind.facts(), **server_facts(scenario)}
     progress.stage("building the network")
     plan = plan_frame(scenario.clients(), scenario.plans())
