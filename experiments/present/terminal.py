@@ -161,7 +161,7 @@ def _totals(run: Run) -> Table:
         table.add_row(
             f"wrk {client}",
             f"{row['requests']:.0f} answers, {row['requests'] / row['seconds']:.0f} per s, "
-            f"{row['bytes'] * 8e-6 / row['seconds']:.1f} Mbit/s; {row['errors']:.0f} errors and timeouts\n"
+            f"{row['bytes'] * 8e-6 / row['seconds']:.1f} Mbit/s; {row['errors']:.0f} failed\n"
             f"p50 {row['latency_p50_ms']:.1f} ms, p90 {row['latency_p90_ms']:.1f} ms, "
             f"p99 {row['latency_p99_ms']:.1f} ms, most {row['latency_max_ms']:.1f} ms",
         )
