@@ -62,7 +62,7 @@ def conclude(
     ]
     if scenario.strict:
         checks.append(lateness_check(generators_ms(tables.summaries), median_ms))
-    labels = _labels(scenario, evidence, busiest)
+    labels = _labels(scenario, evidence, tables, busiest)
     return Verdict(tuple(checks), uncertainty, evidence.load, labels, slowest)
 
 
@@ -127,7 +127,7 @@ def _count_checks(scenario: Scenario, evidence: Evidence, tables: Tables) -> lis
     checks = [
         _conservation_check(scenario, evidence, tables),
         _little_check(scenario, evidence, tables, alive),
-        backends_check(tables.finals, alive),
+        backends_check(tables.finals, alive, own_queues=_real(scenario)),
     ]
     if scenario.protocol == "udp":
         drops = {each["client"]: each["udp_drops"] for each in tables.summaries}
@@ -141,7 +141,10 @@ def _count_checks(scenario: Scenario, evidence: Evidence, tables: Tables) -> lis
 
 
 def _labels(
-    scenario: Scenario, evidence: Evidence, busiest: Mapping[str, BusySecond]
+    scenario: Scenario,
+    evidence: Evidence,
+    tables: Tables,
+    busiest: Mapping[str, BusySecond],
 ) -> tuple[str, ...]:
     """What a reader of a valid run has to know, too."""
     full = saturated(busiest)
@@ -150,6 +153,12 @@ def _labels(
         for name in _measured(scenario, evidence)
         if name in full
     ]
+    if _real(scenario):
+        said += [
+            f"server {name} had no room for {final['listen_drops']} connections (its listen queue)"
+            for name, final in tables.finals.items()
+            if final["listen_drops"]
+        ]
     if _totals(scenario):
         said.append("wrk's totals: of the whole run, warm-up included")
     return tuple(filter(None, [*said, settling_label(scenario)]))
@@ -159,10 +168,13 @@ def _totals(scenario: Scenario) -> bool:
     return scenario.workload.kind == "wrk"
 
 
+def _real(scenario: Scenario) -> bool:
+    return scenario.backends.server != "emulated"
+
+
 def _measured(scenario: Scenario, evidence: Evidence) -> list[str]:
     """Hosts of which it is a result that they were at their limit."""
-    real = scenario.backends.server != "emulated"
-    return [*evidence.balancers, *(scenario.backend_ids() if real else ())]
+    return [*evidence.balancers, *(scenario.backend_ids() if _real(scenario) else ())]
 
 
 def _faults_check(scenario: Scenario, evidence: Evidence) -> Check:

@@ -37,6 +37,11 @@ def _logged(finished: Run) -> pd.DataFrame:
     return pd.DataFrame(read_lines(logs))
 
 
+def _drops(finished: Run) -> dict[str, int]:
+    files = (finished.path / "raw").glob("samples-b*.jsonl")
+    return {row["backend"]: row["listen_drops"] for row in read_lines(files) if row.get("final")}
+
+
 @needs_nginx
 @pytest.mark.parametrize("mode", ["per_request", "persistent"])
 def test_every_answer_is_in_the_log_of_the_server_that_the_table_names(
@@ -90,5 +95,10 @@ def test_any_program_may_serve_and_the_balancers_records_say_which_did(tmp_path:
     )
     answered = finished.requests[finished.requests["status"] == "ok"]
     assert set(answered["backend"]) == {"b1", "b2", "b3"}
+    # Its listen queue has room for five; that is its own affair, and said.
+    drops = {"b1": 0, "b2": 0, "b3": 0} | _drops(finished)
+    assert drops["b1"] == drops["b3"] == 0
+    labels = " ".join(finished.verdict["labels"])
+    assert (f"b2 had no room for {drops['b2']} connections" in labels) is (drops["b2"] > 0)
     said = finished.connections["backend"].value_counts()
     assert all(said[name] >= count for name, count in answered["backend"].value_counts().items())
