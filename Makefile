@@ -88,7 +88,7 @@ setup: ## install what is missing (Debian packages, .venv); the other targets do
 	@experiments/setup.sh
 
 experiment: setup ## one run in a virtual network: make experiment ALG=least_conn LOSS=1 DELAY=20
-	@$(if $(filter nginx haproxy,$(SYSTEM)),experiments/setup.sh --bench)
+	@$(if $(filter nginx haproxy,$(SYSTEM))$(filter web wrk,$(SCENARIO)),experiments/setup.sh --bench)
 	@$(ROOT) $(PY) -m experiments run $(call override,SCENARIO,scenario) $(OVERRIDES) $(call override,FIGURES,figures)
 
 simulate: setup ## the same in virtual time, no root: make simulate ALG=prequal BACKENDS=1000 REQUESTS=1e5 BALANCERS=3

@@ -3,7 +3,8 @@
 # second run only compares a stamp and looks up a dozen commands.
 #
 # Usage: experiments/setup.sh [--bench] [--notebook] [--live] [--browser] [--report] [--cluster] [--netem]
-#   --bench     also nginx's stream module, HAProxy and wrk, for `make bench` and its tests
+#   --bench     also nginx and its stream module, HAProxy and wrk, for `make bench`, these systems
+#               under test, real servers and clients, and their tests
 #   --notebook  also JupyterLab, which only `make notebook` needs
 #   --live      also the web server of `make demo` and `nginy web`
 #   --browser   also what drives a browser, for the tests of that page (they need Chromium, which is

@@ -51,6 +51,8 @@ class Conditions:
             "bulk": "bulk transfers",
             "trace": "a trace",
             "calls": "calls",
+            "http": "open loop of HTTP requests",
+            "wrk": "wrk, a closed loop (latencies are not those of an open loop)",
         }.get(self.kind, self.kind)
 
     @property

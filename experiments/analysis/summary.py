@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from experiments.analysis.client_totals import need_requests
 from experiments.analysis.conditions import Conditions
 from experiments.analysis.datagrams import count as count_datagrams
 from experiments.analysis.fairness import (
@@ -36,7 +37,11 @@ def summarise(run: Run) -> dict[str, float | str | bool]:
     requests at their backend, waiting and served; `second_share`: of all requests, those that took
     a second or more. With UDP also the counts of
     `experiments.analysis.datagrams.DatagramCounts`.
+
+    Raises:
+        DatasetError: the run has totals alone.
     """
+    need_requests(run)
     where = Conditions.of_manifest(run.manifest)
     requests = in_window(run.requests, where.window_s)
     load = load_per_backend(run.requests, run.connections, where.backends, where.window_s)

@@ -6,10 +6,14 @@ import pandas as pd
 
 PARTS = ("connecting", "way and balancer", "waiting at the backend", "service", "transfer")
 """In the order in which they happen."""
+UNTOLD = "way, balancer and server"
+"""In the place of the three in the middle, where servers give no account of themselves."""
+_ORDER = (*PARTS[:-1], UNTOLD, PARTS[-1])
 
 
 def parts_ms(requests: pd.DataFrame) -> "pd.Series[float]":
-    """Mean of each of PARTS over the answered requests, in ms; they add up to the mean latency.
+    """Mean of each of PARTS (with UNTOLD in it, where no backend says how long it took) over the
+    answered requests, in ms; they add up to the mean latency.
 
     Connecting: from the intended start until the client's connection was there (none on a
     connection that was kept). Transfer: from the first byte of the answer to the last. What is
@@ -20,6 +24,12 @@ def parts_ms(requests: pd.DataFrame) -> "pd.Series[float]":
     ready_s = done["connected_s"].clip(lower=begun_s).fillna(begun_s)
     first_s = done["first_byte_s"].fillna(done["ended_s"])
     served_ms = done["wait_ms"] + done["service_ms"]
+    if len(done) and served_ms.isna().all():
+        between = (ready_s - begun_s, first_s - ready_s, done["ended_s"] - first_s)
+        names = (PARTS[0], UNTOLD, PARTS[-1])
+        return pd.Series(
+            {name: float(each.mean()) * 1e3 for name, each in zip(names, between, strict=True)}
+        )
     columns = (
         (ready_s - begun_s) * 1e3,
         (first_s - ready_s) * 1e3 - served_ms,
@@ -31,9 +41,15 @@ def parts_ms(requests: pd.DataFrame) -> "pd.Series[float]":
 
 
 def stack(requests: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row of `parts_ms` per name."""
+    """One row of `parts_ms` per name; 0 for a part that it has not, others have."""
     rows = {name: parts_ms(frame) for name, frame in requests.items()}
-    return pd.DataFrame(rows).T.reindex(columns=list(PARTS))
+    parts = pd.DataFrame(rows).T
+    return parts.reindex(columns=[name for name in _ORDER if name in parts]).pipe(_absent)
+
+
+def _absent(parts: pd.DataFrame) -> pd.DataFrame:
+    """What only other rows have is no time here; a row that has nothing at all stays unknown."""
+    return parts.where(parts.isna().all(axis="columns"), parts.fillna(0.0), axis="index")
 
 
 def latency_per_second(requests: pd.DataFrame, duration_s: float) -> pd.DataFrame:

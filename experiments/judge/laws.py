@@ -58,6 +58,21 @@ def conserved(requests: pd.DataFrame, finals: Mapping[str, Mapping[str, Any]]) -
     return problems
 
 
+def totals_agree(
+    answered: int, open_at_end: int, finals: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Where clients that keep totals alone contradict the servers: all of `answered` was served,
+    and no more than that and what may have been under way on `open_at_end` connections (which were
+    cut at the end, or given up)."""
+    served = sum(final["completed"] for final in finals.values())
+    if answered <= served <= answered + open_at_end:
+        return []
+    return [
+        f"clients counted {answered} answers, and had up to {open_at_end} more under way; the "
+        f"servers counted {served}"
+    ]
+
+
 def carried(requests: pd.DataFrame, connections: pd.DataFrame) -> list[str]:
     """Where the balancer's own records contradict the clients: connections of one request each.
 

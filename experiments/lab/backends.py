@@ -14,7 +14,7 @@ from experiments.lab.systems.nginy import probe_port, pushes_reports
 from experiments.plan.faults import RESTORE, Fault
 from experiments.plan.scenario import Scenario
 
-_READY_TIMEOUT_S = 15.0
+READY_TIMEOUT_S = 15.0
 _OBEY_TIMEOUT_S = 2.0
 STANDBY_LEAD_S = 4.0
 """A backend that is to be started again is loaded this long before: Python needs a second."""
@@ -68,7 +68,10 @@ class Backends:
         for name in self._scenario.backend_ids():
             self._running[name] = self._launch(name)
         for process in self._running.values():
-            process.wait_ready("ready", time.monotonic() + _READY_TIMEOUT_S)
+            self._await(process)
+
+    def _await(self, process: HostProcess) -> None:
+        process.wait_ready("ready", time.monotonic() + READY_TIMEOUT_S)
 
     def all_running(self) -> bool:
         """Whether all live that are to live; ProcessFailed names one that ended with an error."""

@@ -103,4 +103,5 @@ def _changed(spec: LinkSpec, fault: Fault) -> LinkSpec:
     if fault.action == "rate":
         return replace(spec, rate_mbps=value)
     loss_pct = value if fault.action == "loss" else 100.0
-    return replace(spec, loss_pct=loss_pct, loss_burst_packets=None)
+    doubled_pct = spec.duplicate_pct if loss_pct < 100 else 0.0
+    return replace(spec, loss_pct=loss_pct, loss_burst_packets=None, duplicate_pct=doubled_pct)

@@ -11,6 +11,7 @@ from itertools import chain
 
 import pandas as pd
 
+from experiments.analysis.client_totals import need_requests
 from experiments.analysis.conditions import Conditions
 from experiments.analysis.fairness import connections_used, fairness_verdict, load_per_backend
 from experiments.analysis.faults import applied
@@ -56,7 +57,8 @@ class Tables:
     """What a run's frames are made of; nothing is changed after it was made."""
 
     def __init__(self, run: Run) -> None:
-        """Read the tables."""
+        """Read the tables. Raises DatasetError for a run that has totals alone."""
+        need_requests(run)
         self.where = Conditions.of_manifest(run.manifest)
         self._requests = run.requests[_NEEDED].sort_values("ended_s", ignore_index=True)
         self._faults = run.faults.sort_values("applied_s", ignore_index=True)

@@ -25,6 +25,7 @@ class OneWaySettings(SettingsModel):
     rate_mbps: Rate | None = None
     loss_burst_packets: float | None = Field(None, ge=1, le=1000)
     reorder_pct: Percent | None = None
+    duplicate_pct: Percent | None = None
     queue_packets: int | None = Field(None, ge=1, le=1_000_000)
 
 
@@ -43,6 +44,7 @@ class LinkSettings(SettingsModel):
     rate_mbps: Rate | None = None
     loss_burst_packets: float | None = Field(None, ge=1, le=1000)
     reorder_pct: Percent = 0
+    duplicate_pct: Percent = 0
     queue_packets: int | None = Field(None, ge=1, le=1_000_000)
     queue_bdp: float | None = Field(None, gt=0, le=100)
     up: OneWaySettings | None = None

@@ -30,6 +30,7 @@ from experiments.plan.faults import (
     written_out,
 )
 from experiments.plan.network import SHAPES, NetworkSettings, StarNetwork
+from experiments.plan.servers import check_servers
 from experiments.plan.settings import BackendSettings, BalancerSettings
 from experiments.plan.workload.kinds import KIND_NAMES, Requests, WorkloadSettings
 from experiments.plan.workload.plan import ClientPlan, PlanError, Who, plan_client
@@ -43,9 +44,12 @@ ADDED_LATER: dict[str, Any] = {
     "chaos": None,
     "background": [],
     "label": None,
+    "backends.server": "emulated",
+    "backends.argv": [],
     "network.shape": "star",
     "network.*_link.loss_burst_packets": None,
     "network.*_link.reorder_pct": 0,
+    "network.*_link.duplicate_pct": 0,
     "network.*_link.queue_packets": None,
     "network.*_link.queue_bdp": None,
     "network.*_link.up": None,
@@ -196,6 +200,11 @@ class Scenario(SettingsModel):
         check_faults(self.faults, there, self.duration_s)
         return self
 
+    @model_validator(mode="after")
+    def _servers_can_do_it(self) -> "Scenario":
+        check_servers(self)
+        return self
+
     @cached_property
     def topology(self) -> Shape:
         """The network's hosts, switches and links."""
@@ -235,12 +244,14 @@ class Scenario(SettingsModel):
         return self.backends.weights[index] if self.backends.weights else 1
 
     def capacity_rps(self) -> float:
-        """Requests per second that the backends together can serve."""
+        """Requests per second that the backends together can serve, if they are emulated."""
         speeds = sum(self.speed(index) for index in range(len(self.backend_ids())))
         return self.backends.servers * speeds * 1000 / self.workload.demand.mean_ms
 
     def offered_rps(self) -> float:
         """Requests per second that all clients together send, where the load says so; else 0."""
+        if self.workload.offered_rps is not None:
+            return self.workload.offered_rps
         return (self.workload.offered_load or 0) * self.capacity_rps()
 
     def plans(self) -> tuple[ClientPlan, ...]:

@@ -216,4 +216,10 @@ def _scenario(
         DELAY: delay_ms,
         **dict(levels),
     }
-    return parse_scenario(overridden(sweep.scenario, own), source)
+    scenario = parse_scenario(overridden(sweep.scenario, own), source)
+    if scenario.workload.kind == "wrk":
+        raise ScenarioError(
+            f"{source}: workload.kind wrk: gives totals alone, which a sweep cannot compare: "
+            "workload.kind: http"
+        )
+    return scenario

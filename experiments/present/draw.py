@@ -9,6 +9,7 @@ import pandas as pd
 
 from experiments import figures
 from experiments.analysis.caption import Caption, link_values, run_caption, sweep_caption
+from experiments.analysis.client_totals import totals_only
 from experiments.analysis.compare import differences
 from experiments.analysis.conditions import Conditions
 from experiments.analysis.datagrams import datagrams_per_second
@@ -42,7 +43,8 @@ def draw_run(run: Run) -> list[Path]:
     if not run.measured:
         return []
     caption = run_caption(run)
-    drawn = {name: draw(run, caption) for name, draw in RUN_FIGURES.items()}
+    names = WITHOUT_REQUESTS if totals_only(run) else RUN_FIGURES
+    drawn = {name: RUN_FIGURES[name](run, caption) for name in names}
     folder = _made(run.path / FOLDER)
     (folder / "topology.svg").write_text(network_svg(run))
     paths = []
@@ -139,6 +141,11 @@ RUN_FIGURES: Mapping[str, Callable[[Run, Caption], figures.Figure | None]] = {
     "datagrams": _datagrams,
 }
 """By name; None where a run has nothing to show (no captures, no faults, not UDP)."""
+
+
+WITHOUT_REQUESTS = ("one_way_delay",)
+"""Of them, what a run has whose clients kept no record of each request: the others would show
+nothing as if there had been nothing."""
 
 
 def _one_ways(run: Run) -> list[OneWay]:

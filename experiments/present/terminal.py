@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.analysis.caption import counted
+from experiments.analysis.client_totals import ERRORS, client_totals, totals_only
 from experiments.analysis.compare import differences, distrusted, same_twice
 from experiments.analysis.conditions import Conditions
 from experiments.analysis.fairness import load_per_backend
@@ -59,14 +60,14 @@ _COLUMNS = (
 def show_run(run: Run, figures: Sequence[Path], console: Console) -> None:
     """Summary of one run: its numbers, the load of each backend, the verdict, the paths."""
     if run.measured:
-        console.print(_numbers(run))
+        console.print(_totals(run) if totals_only(run) else _numbers(run))
         console.print(_backends(run))
         if len(run.faults):
             console.print(_faults(run))
     _show_verdict(run, console)
     _show_paths(figures, console)
     console.print(f"  run      {_short(run.path)}", highlight=False, soft_wrap=True)
-    if run.verdict["valid"]:
+    if run.verdict["valid"] and not totals_only(run):
         name = Conditions.of_manifest(run.manifest).name
         other = "round_robin" if name != "round_robin" else "least_conn"
         console.print(
@@ -139,17 +140,43 @@ def _show_same_twice(table: pd.DataFrame, console: Console) -> None:
     console.print(f"  A/A pair {said}", highlight=False, soft_wrap=True)
 
 
-def _numbers(run: Run) -> Table:
-    where = Conditions.of_manifest(run.manifest)
-    row = summarise(run)
+def _empty_numbers(where: Conditions) -> Table:
     rate = "unlimited" if where.rate_mbps is None else f"{where.rate_mbps:g} Mbit/s"
-    table = Table(
+    return Table(
         title=f"{where.name}{', UDP' if where.protocol == 'udp' else ''}: "
         f"{counted(where.clients, 'client')}, "
         f"{counted(len(where.backends), 'backend')}; "
         f"client links {where.delay_ms:g} ms, {where.loss_pct:g} % loss, {rate}",
         show_header=False,
     )
+
+
+def _totals(run: Run) -> Table:
+    """Of clients that keep no record of each request."""
+    where = Conditions.of_manifest(run.manifest)
+    table = _empty_numbers(where)
+    totals = client_totals(run.samples)
+    errors = totals[[*ERRORS, "timeouts"]].sum(axis="columns")
+    for client, row in totals.assign(errors=errors).iterrows():
+        table.add_row(
+            f"wrk {client}",
+            f"{row['requests']:.0f} answers, {row['requests'] / row['seconds']:.0f} per s, "
+            f"{row['bytes'] * 8e-6 / row['seconds']:.1f} Mbit/s; {row['errors']:.0f} failed\n"
+            f"p50 {row['latency_p50_ms']:.1f} ms, p90 {row['latency_p90_ms']:.1f} ms, "
+            f"p99 {row['latency_p99_ms']:.1f} ms, most {row['latency_max_ms']:.1f} ms",
+        )
+    table.add_row(
+        "not known",
+        "latency under a given load (wrk asks again when it is answered),\n"
+        "intervals, fairness: wrk keeps no record of each request",
+    )
+    return table
+
+
+def _numbers(run: Run) -> Table:
+    where = Conditions.of_manifest(run.manifest)
+    row = summarise(run)
+    table = _empty_numbers(where)
     latency = _latencies(run, where, row)
     first_s, last_s = where.window_s
     table.add_row("requests", f"{row['requests']} from {first_s:g} s to {last_s:g} s")
@@ -211,6 +238,8 @@ def _queued(run: Run) -> float:
 def _backends(run: Run) -> Table:
     where = Conditions.of_manifest(run.manifest)
     load = load_per_backend(run.requests, run.connections, where.backends, where.window_s)
+    if totals_only(run):
+        return _served(run, where, load)
     table = Table("backend", "weight", "requests", "share", "megabytes", "connections")
     total = max(1, int(load["requests"].sum()))
     for (name, row), weight in zip(load.iterrows(), where.weights, strict=True):
@@ -222,6 +251,19 @@ def _backends(run: Run) -> Table:
             f"{row['bytes'] / 1e6:.2f}",
             str(row["connections"]),
         )
+    return table
+
+
+def _served(run: Run, where: Conditions, load: pd.DataFrame) -> Table:
+    """By the servers' own logs, of the whole run; the balancer's connections after the warm-up."""
+    counts = run.samples[run.samples["quantity"] == "completed"]
+    done = dict(zip(counts["source"], counts["value"], strict=True))
+    table = Table("backend", "weight", "answers by its log", "share", "connections")
+    for (name, row), weight in zip(load.iterrows(), where.weights, strict=True):
+        answers, share = "not known", ""
+        if (count := done.get(str(name))) is not None:
+            answers, share = f"{count:.0f}", f"{count / max(1, sum(done.values())):.1%}"
+        table.add_row(str(name), str(weight), answers, share, str(row["connections"]))
     return table
 
 

@@ -1,8 +1,13 @@
 """A run's tables and counters become its verdict."""
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
-from experiments.judge.laws import carried, conserved, little_at
+import pandas as pd
+
+from experiments.analysis.client_totals import ERRORS, client_totals
+from experiments.analysis.client_totals import answered as answered_of
+from experiments.judge.laws import carried, conserved, little_at, totals_agree
 from experiments.judge.precision import Uncertainty, assess, generators_ms
 from experiments.judge.punctuality import Tail, tail
 from experiments.judge.saturation import BusySecond, busiest_seconds, saturated
@@ -26,6 +31,7 @@ from experiments.judge.verdict import (
     tail_check,
 )
 from experiments.plan.scenario import Scenario
+from experiments.plan.workload.kinds import Wrk
 from experiments.run.evidence import Evidence
 from experiments.run.tabulate import Tables, tabulate
 from experiments.tables.dataset import RunWriter
@@ -34,6 +40,8 @@ from experiments.tables.pcap.flows import check_retransmissions, uncaptured
 from nginy.config.guard_settings import QueueSettings
 from topologies.verify.checks import Calibration
 
+NO_RECORDS = "wrk keeps no record of each request: not known"
+
 
 def conclude(
     scenario: Scenario, evidence: Evidence, calibration: Calibration, writer: RunWriter
@@ -41,7 +49,8 @@ def conclude(
     """Write all tables of the run and judge it."""
     tables = tabulate(scenario, evidence, writer)
     answered = tables.requests[tables.requests["status"] == "ok"]
-    median_ms = float(answered["latency_ms"].median()) if len(answered) else 0.0
+    totals = client_totals(tables.samples)
+    median_ms = _median_ms(answered, totals)
     uncertainty = _uncertainty(scenario, evidence, tables, median_ms)
     slowest = tail(answered["latency_ms"], answered["machine_ms"])
     busiest = busiest_seconds(tables.samples, (scenario.warmup_s, scenario.duration_s))
@@ -53,14 +62,27 @@ def conclude(
     ]
     if scenario.strict:
         checks.append(lateness_check(generators_ms(tables.summaries), median_ms))
-    labels = _labels(scenario, evidence, busiest)
+    labels = _labels(scenario, evidence, tables, busiest)
     return Verdict(tuple(checks), uncertainty, evidence.load, labels, slowest)
+
+
+def _median_ms(answered: pd.DataFrame, totals: pd.DataFrame) -> float:
+    """Of the answered requests, or the clients' own least median where they keep totals alone; 0
+    without any."""
+    if len(totals):
+        return float(totals["latency_p50_ms"].min())
+    return float(answered["latency_ms"].median()) if len(answered) else 0.0
 
 
 def _uncertainty(
     scenario: Scenario, evidence: Evidence, tables: Tables, median_ms: float
 ) -> Uncertainty:
-    finals = [final for name, final in tables.finals.items() if name not in evidence.paused]
+    # A real server does not say how late it was: that is its own affair, and part of the result.
+    finals = [
+        final
+        for name, final in tables.finals.items()
+        if name not in evidence.paused and "lateness_ms" in final
+    ]
     return assess(
         scenario,
         evidence.links[1],
@@ -81,13 +103,15 @@ def _machine_checks(
     busiest: Mapping[str, BusySecond],
 ) -> list[Check]:
     """What the machine did to the measurement."""
-    realtime = {each["client"]: each["realtime"] for each in tables.summaries}
-    realtime |= {name: final["realtime"] for name, final in tables.finals.items()}
+    realtime = {each["client"]: each["realtime"] for each in tables.summaries if "realtime" in each}
+    realtime |= {
+        name: final["realtime"] for name, final in tables.finals.items() if "realtime" in final
+    }
     return [
         precision_check(uncertainty),
-        tail_check(slowest),
+        problems_check("tail", [], NO_RECORDS) if _totals(scenario) else tail_check(slowest),
         early_check(tables.ways),
-        saturation_check(busiest, evidence.balancers),
+        saturation_check(busiest, _measured(scenario, evidence)),
         priority_check(realtime, strict=scenario.strict),
         cpu_check(evidence.load, strict=scenario.strict),
         captures_check(
@@ -104,7 +128,7 @@ def _count_checks(scenario: Scenario, evidence: Evidence, tables: Tables) -> lis
     checks = [
         _conservation_check(scenario, evidence, tables),
         _little_check(scenario, evidence, tables, alive),
-        backends_check(tables.finals, alive),
+        backends_check(tables.finals, alive, own_queues=_real(scenario)),
     ]
     if scenario.protocol == "udp":
         drops = {each["client"]: each["udp_drops"] for each in tables.summaries}
@@ -118,13 +142,40 @@ def _count_checks(scenario: Scenario, evidence: Evidence, tables: Tables) -> lis
 
 
 def _labels(
-    scenario: Scenario, evidence: Evidence, busiest: Mapping[str, BusySecond]
+    scenario: Scenario,
+    evidence: Evidence,
+    tables: Tables,
+    busiest: Mapping[str, BusySecond],
 ) -> tuple[str, ...]:
     """What a reader of a valid run has to know, too."""
     full = saturated(busiest)
-    at_limit = [full[name] for name in evidence.balancers if name in full]
-    said = (f"balancer saturated ({at_limit[0]})" if at_limit else "", settling_label(scenario))
-    return tuple(filter(None, said))
+    said = [
+        f"{'balancer' if name in evidence.balancers else f'server {name}'} saturated ({full[name]})"
+        for name in _measured(scenario, evidence)
+        if name in full
+    ]
+    if _real(scenario):
+        said += [
+            f"server {name} had no room for {final['listen_drops']} connections (its listen queue)"
+            for name, final in tables.finals.items()
+            if final["listen_drops"]
+        ]
+    if _totals(scenario):
+        said.append("wrk's totals: of the whole run, warm-up included")
+    return tuple(filter(None, [*said, settling_label(scenario)]))
+
+
+def _totals(scenario: Scenario) -> bool:
+    return scenario.workload.kind == "wrk"
+
+
+def _real(scenario: Scenario) -> bool:
+    return scenario.backends.server != "emulated"
+
+
+def _measured(scenario: Scenario, evidence: Evidence) -> list[str]:
+    """Hosts of which it is a result that they were at their limit."""
+    return [*evidence.balancers, *(scenario.backend_ids() if _real(scenario) else ())]
 
 
 def _faults_check(scenario: Scenario, evidence: Evidence) -> Check:
@@ -175,7 +226,13 @@ def _lost_at_clients_alone(scenario: Scenario, lost: Mapping[str, int]) -> bool:
 def _conservation_check(scenario: Scenario, evidence: Evidence, tables: Tables) -> Check:
     """Clients, balancer and backends have counted the same requests."""
     killed = {fault.subject for fault in scenario.faults if fault.action == "kill"}
-    whole = {name: final for name, final in tables.finals.items() if name not in killed}
+    whole = {
+        name: final
+        for name, final in tables.finals.items()
+        if name not in killed and "completed" in final
+    }
+    if isinstance(scenario.workload, Wrk):
+        return _totals_check(scenario, scenario.workload, tables, whole, killed)
     problems = conserved(tables.requests, whole)
     single = scenario.protocol == "tcp" and scenario.workload.alone
     if single and evidence.balancer_records:
@@ -183,7 +240,28 @@ def _conservation_check(scenario: Scenario, evidence: Evidence, tables: Tables) 
     answered = int((tables.requests["status"] == "ok").sum())
     who = "clients, balancer" if evidence.balancer_records else "clients"
     said = f"{who} and {len(whole)} backends agree on {answered} answers"
+    if not whole:
+        said = f"{who} know of {answered} answers; the backends' own counts are not known"
     return problems_check("conservation", problems, said)
+
+
+def _totals_check(
+    scenario: Scenario,
+    workload: Wrk,
+    tables: Tables,
+    finals: Mapping[str, Mapping[str, Any]],
+    killed: Collection[str],
+) -> Check:
+    """What wrk has counted against the servers' logs."""
+    if not finals or killed:
+        why = "a server was killed" if killed else "the servers keep no counts"
+        return problems_check("conservation", [], f"{why}: wrk's totals stand alone")
+    totals = client_totals(tables.samples)
+    count = answered_of(totals)
+    given_up = int(totals[["timeouts", *ERRORS]].to_numpy().sum())
+    under_way = len(scenario.clients()) * workload.connections + given_up
+    said = f"wrk and {len(finals)} servers' logs agree on {count} answers"
+    return problems_check("conservation", totals_agree(count, under_way, finals), said)
 
 
 def _little_check(
@@ -208,7 +286,8 @@ def _little_check(
         for name, law in compared.items()
         if not law.ok
     ]
-    return problems_check("little's law", problems, f"holds at {len(compared)} backends")
+    said = f"holds at {len(compared)} backends" if compared else "nothing to compare"
+    return problems_check("little's law", problems, said)
 
 
 def _round_trip_s(scenario: Scenario, backend: str) -> float | None:

@@ -18,11 +18,12 @@ from experiments.lab.balancers import Balancers
 from experiments.lab.capture import Capture, capture
 from experiments.lab.cpu_sampler import CpuSampler
 from experiments.lab.faults import Faults
-from experiments.lab.generators import start_generators
+from experiments.lab.generators import check_generators, start_generators
 from experiments.lab.host_load import HostLoad, HostMeter
 from experiments.lab.kernel_counters import CounterReadings, host_counters
 from experiments.lab.metadata import manifest
 from experiments.lab.processes import HostProcess, ProcessFailed, ProcessGroup
+from experiments.lab.servers import make_backends, server_facts
 from experiments.lab.systems import SYSTEMS
 from experiments.plan.scenario import Scenario, ScenarioError
 from experiments.plan.workload.plan import plan_frame
@@ -56,7 +57,8 @@ def run_experiment(scenario: Scenario, folder: Path, progress: RunProgress) -> V
     check_size(scenario)
     kind = SYSTEMS[scenario.system]
     kind.check(scenario)
-    facts = kind.facts()
+    check_generators(scenario)
+    facts = {"system": kind.facts(), **server_facts(scenario)}
     progress.stage("building the network")
     plan = plan_frame(scenario.clients(), scenario.plans())
     with Network(
@@ -68,7 +70,7 @@ def run_experiment(scenario: Scenario, folder: Path, progress: RunProgress) -> V
         raw = folder / "raw"
         raw.mkdir()
         asked = scenario.model_dump(mode="json")
-        writer.write_manifest(manifest(asked, network.facts()) | {"system": facts})
+        writer.write_manifest(manifest(asked, network.facts()) | facts)
         writer.write_table("plan", plan)
         progress.stage("calibrating every link")
         meter = HostMeter()
@@ -111,7 +113,7 @@ def _carry(scenario: Scenario, network: Network, folder: Path, progress: RunProg
     progress.stage("starting backends and balancer")
     with ProcessGroup(network.popen, raw) as group:
         balancers = Balancers(group, scenario, addresses, raw)
-        backends = Backends(group, scenario, network.address, raw)
+        backends = make_backends(group, scenario, network.address, raw)
         backends.start()
         balancers.start()
         faults = Faults(scenario.faults, backends, network, balancers.restart)

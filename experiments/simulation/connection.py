@@ -151,7 +151,7 @@ class Connection:
     # At the backend, and back.
 
     def _at_server(self, server: SimulatedServer, record: RequestRecord) -> None:
-        asked = Request(record.seq, round(record.demand_ms * 1000), record.response_bytes)
+        asked = Request(record.seq, round((record.demand_ms or 0.0) * 1000), record.response_bytes)
         server.serve(asked, partial(self._answered, record))
 
     def _answered(self, record: RequestRecord, header: ResponseHeader) -> None:

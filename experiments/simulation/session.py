@@ -98,7 +98,7 @@ class Session:
 
     def _at_server(self, server: SimulatedServer, way: Way, record: RequestRecord) -> None:
         record.received_s = self._events.time()
-        asked = Request(record.seq, round(record.demand_ms * 1000), record.response_bytes)
+        asked = Request(record.seq, round((record.demand_ms or 0.0) * 1000), record.response_bytes)
         server.serve(asked, partial(self._answered, way, record))
 
     def _answered(self, way: Way, record: RequestRecord, header: ResponseHeader) -> None:

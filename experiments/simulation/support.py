@@ -59,6 +59,8 @@ REFUSED = {
     "system": "nginy's own objects are simulated",
     "faults": "what a fault does is decided by packets",
     "chaos": "what a fault does is decided by packets",
+    "backends.server": "a real server is no model of one",
+    "backends.argv": "a real server is no model of one",
     "background": "flows compete for links packet by packet",
     "network.bottleneck": "flows compete for it packet by packet",
     "balancer.health_check": "nothing fails here that it could find",
@@ -99,6 +101,8 @@ def _unknown(spec: LinkSpec) -> str:
         return "loss_burst_packets: which packets share a burst is decided by packets"
     if spec.reorder_pct:
         return "reorder_pct: what reordering does is decided by packets"
+    if spec.duplicate_pct:
+        return "duplicate_pct: what a second copy does is decided by packets"
     if spec.queue_packets is not None:
         return "queue_packets: a queue that overflows is decided by packets"
     return ""

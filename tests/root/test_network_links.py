@@ -17,6 +17,7 @@ from topologies.errors import LinkDead
 from topologies.machine.namespaces import execute, members, namespace_inode
 from topologies.shapes.shape import Link, LinkSpec
 from topologies.shapes.shapes import dumbbell, star
+from topologies.verify import checks
 from topologies.verify.calibrate import calibrate, finish
 from topologies.verify.quality import send_stamped
 
@@ -80,6 +81,28 @@ def test_losses_come_in_bursts_packets_overtake_and_links_change(method):
         assert len(send_stamped(network, "b1", "lb", 200, 5000)) == 200
 
 
+def test_packets_are_doubled_on_the_way_to_the_switch_and_from_it(method):
+    """Counted where they arrive, and by calibration; copies have the links to come before them."""
+    doubling = LinkSpec(delay_ms=5, jitter_ms=2, duplicate_pct=20)
+    shape = star(1, 1, client_link=doubling, backend_link=LinkSpec(duplicate_pct=10, loss_pct=5))
+    with Network(shape, seed=3, link_method=method) as network:
+        calibration = calibrate(network)
+        assert calibration.reasons == []
+        asked = {row.link for row in calibration.checks if row.quantity == checks.TWICE}
+        assert asked == {"c1->s1", "s1->c1", "b1->s1", "s1->b1"}
+
+        for sender, receiver in (("c1", "lb"), ("lb", "c1")):
+            arrived = send_stamped(network, sender, receiver, 2000, 2000, most=4000)
+            came = [number for number, _ in arrived]
+            assert came == sorted(came), "a copy follows its packet"
+            assert set(came) == set(range(2000))
+            assert 320 < len(came) - 2000 < 480
+        both = len(send_stamped(network, "c1", "b1", 2000, 2000, most=8000))
+        # 1.2 on the one link; 1.045 on the other, for the copies of the first as well.
+        assert 2380 < both < 2640
+        assert finish(calibration, network).reasons == []
+
+
 def test_the_queue_of_a_bottleneck_fills_and_overflows(method):
     """TCP fills it, so that a ping takes as long as the queue is; half of that at least, since
     cubic falls back when it overflows."""
@@ -100,14 +123,15 @@ def test_the_queue_of_a_bottleneck_fills_and_overflows(method):
     assert report["end"]["sum_sent"]["retransmits"] > 0
 
 
-def test_the_same_seed_loses_the_same_packets():
+def test_the_same_seed_loses_and_doubles_the_same_packets():
     kept = []
     for seed in (3, 4):
-        shape = star(1, 1, backend_link=LOSSY)
+        shape = star(1, 1, backend_link=replace(LOSSY, duplicate_pct=10))
         with Network(shape, seed=seed, link_method="nfqueue") as network:
             for _ in range(2):
                 network.restart_draws()
-                kept.append([number for number, _ in send_stamped(network, "b1", "lb", 300, 5000)])
+                arrived = send_stamped(network, "b1", "lb", 300, 5000, most=600)
+                kept.append([number for number, _ in arrived])
     assert kept[0] == kept[1] != kept[2] == kept[3]
 
 

@@ -6,8 +6,6 @@ namespace and two networks may be built at the same time.
 """
 
 import ipaddress
-import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,14 +15,11 @@ from mininet.node import Host
 from mininet.nodelib import LinuxBridge
 
 from topologies.machine import tuning
-from topologies.errors import NetworkError
-from topologies.emulate.port import Port
-from topologies.machine.namespaces import execute
+from topologies.emulate.port import HOST_MAC, Port, mac
+from topologies.machine.namespaces import await_carrier, execute
 from topologies.machine.record import Record
 from topologies.shapes.routes import forwarding
 from topologies.shapes.shape import METERS, SUBNET, Link, Shape
-
-_CARRIER_WITHIN_S = 5.0
 
 
 def empty_mininet() -> Any:
@@ -66,7 +61,7 @@ def wire(net: Any, shape: Shape, record: Record) -> list[Port]:
     _stop_offloading(ports)
     _know_neighbours(net, addresses)
     for name in shape.switches:
-        _await_carrier(net[name].pid)
+        await_carrier(net[name].pid)
     return ports
 
 
@@ -86,7 +81,7 @@ def _unfiltered(pid: int) -> None:
 def _cable(net: Any, link: Link, place: int, addresses: Mapping[str, str]) -> Port:
     """The ends of a trunk, which have no address, get MACs by its place in the shape."""
     end, switch = net[link.end], net[link.switch]
-    address, first = addresses.get(link.end), 2
+    address, first = addresses.get(link.end), HOST_MAC
     if address is None:
         address, first = str(ipaddress.IPv4Address(place)), 10
     cable = net.addLink(end, switch, addr1=_mac(first, address), addr2=_mac(first + 4, address))
@@ -95,8 +90,7 @@ def _cable(net: Any, link: Link, place: int, addresses: Mapping[str, str]) -> Po
 
 
 def _mac(first: int, address: str) -> str:
-    """A locally administered MAC from an IPv4 address, the same in every run."""
-    return ":".join(f"{part:02x}" for part in (first, 0, *ipaddress.IPv4Address(address).packed))
+    return mac(ipaddress.IPv4Address(address).packed, first).hex(":")
 
 
 def _silence_bridges(net: Any, shape: Shape) -> None:
@@ -117,7 +111,7 @@ def _set_ways(
         off = "learning off flood off mcast_flood off bcast_flood off"
         lines = [f"link set dev {interface} {off}" for interface in leads_to.values()]
         lines += [
-            f"fdb replace {_mac(2, addresses[host])} dev {leads_to[following]} master static"
+            f"fdb replace {_mac(HOST_MAC, addresses[host])} dev {leads_to[following]} master static"
             for host, following in ways.items()
         ]
         execute(net[switch].pid, ["bridge", "-batch", "-"], text="\n".join(lines) + "\n")
@@ -135,22 +129,8 @@ def _know_neighbours(net: Any, addresses: dict[str, str]) -> None:
     """Static ARP between all hosts: no lookup delays a first packet, and no ARP can be lost."""
     for name in addresses:
         lines = [
-            f"neigh replace {address} lladdr {_mac(2, address)} dev {name}-eth0 nud permanent"
+            f"neigh replace {address} lladdr {_mac(HOST_MAC, address)} dev {name}-eth0 nud permanent"
             for other, address in addresses.items()
             if other != name
         ]
         execute(net[name].pid, ["ip", "-batch", "-"], text="\n".join(lines) + "\n")
-
-
-def _await_carrier(pid: int) -> None:
-    """Wait until every interface is up: the kernel reports new carriers once a second only
-    (net/core/link_watch.c), and a bridge port without carrier forwards nothing."""
-    deadline = time.monotonic() + _CARRIER_WITHIN_S
-    while down := [
-        link["ifname"]
-        for link in json.loads(execute(pid, ["ip", "-j", "link", "show"]))
-        if "UP" in link["flags"] and link["operstate"] not in ("UP", "UNKNOWN")
-    ]:
-        if time.monotonic() > deadline:
-            raise NetworkError(f"no carrier after {_CARRIER_WITHIN_S:g} s: {', '.join(down)}")
-        time.sleep(0.02)

@@ -12,10 +12,11 @@ from topologies.shapes.shape import LinkSpec
 class DirectionCounters:
     """What one direction of one link did to its packets so far.
 
-    `seen` packets came in, `dropped` of them were lost on purpose, `overflow` were lost because
-    the emulation could not keep up. `late` were released more than 1 ms after their time;
-    `lateness_*_ms` (median, 99 %, 99.9 %, maximum) are over all released, None where the kernel
-    schedules the packets and does not tell; the quantiles are rounded up to 0.1 ms.
+    `seen` packets came in or were made as copies, `dropped` of them were lost on purpose,
+    `overflow` were lost because the emulation could not keep up. `late` were released more
+    than 1 ms after their time; `lateness_*_ms` (median, 99 %, 99.9 %, maximum) are over all
+    released, None where the kernel schedules the packets and does not tell; the quantiles are
+    rounded up to 0.1 ms.
     """
 
     seen: int = 0
@@ -24,6 +25,8 @@ class DirectionCounters:
     overflow: int = 0
     reordered: int | None = None
     """Sent ahead of those that are held; None where the kernel does not tell, as with `bursts`."""
+    duplicated: int | None = None
+    """Copies made; None where the kernel does not tell."""
     bursts: int | None = None
     """Rows of packets lost one after the other."""
     lateness_p50_ms: float | None = None
@@ -41,6 +44,7 @@ class DirectionCounters:
             overflow=self.overflow - before.overflow,
             bursts=_less(self.bursts, before.bursts),
             reordered=_less(self.reordered, before.reordered),
+            duplicated=_less(self.duplicated, before.duplicated),
         )
 
     def to_json(self) -> dict[str, int | float | None]:

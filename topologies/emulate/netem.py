@@ -133,6 +133,8 @@ def words_for(spec: LinkSpec) -> str:
         words.append(f"loss {spec.loss_pct:.6f}%")
     if spec.reorder_pct:
         words.append(f"reorder {spec.reorder_pct:.6f}%")
+    if spec.duplicate_pct:
+        words.append(f"duplicate {spec.duplicate_pct:.6f}%")
     return " ".join([*words, f"rate {_ORDER_KEEPING_RATE}"])
 
 

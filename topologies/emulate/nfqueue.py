@@ -5,6 +5,11 @@ host's own egress, waiting packets would count against TCP's small-queue limit a
 a switch sends passes its queue before its rate's (`rate.py`).
 Without `--queue-bypass`: a dead emulator stops the link; it never lets packets through unimpaired.
 IPv4 only, as the hosts are.
+
+NFQUEUE lets packets go or drops them, and has no way to copy one. Of a direction that doubles
+packets the emulator is given the packets as well as what is known of them, and sends the copies
+itself: where a switch sends, through the port, behind the queue; where a host does, into the switch
+through a port of their own, since each copy has its way, and the links on it, before it.
 """
 
 import contextlib
@@ -23,10 +28,11 @@ from topologies.emulate.port import Port
 from topologies.emulate.rate import limit_switch
 from topologies.errors import LinkDead
 from topologies.machine import tuning
-from topologies.machine.namespaces import execute
+from topologies.machine.namespaces import await_carrier, execute
 from topologies.shapes.shape import LinkSpec
 
 _ANSWER_WITHIN_S = 5.0
+_SIDE_DOOR = "copies"
 _ROOT = Path(__file__).resolve().parents[2]
 
 Popen = Callable[..., "subprocess.Popen[Any]"]
@@ -97,6 +103,8 @@ class _Emulator:
         self.directions = frozenset(each.name for each in directions)
         self._links = ", ".join(dict.fromkeys(each.port.link.name for each in directions))
         self._lock = threading.Lock()
+        if any(each.side_door for each in directions):
+            _open_side_door(pid)
         pipe = subprocess.PIPE
         argv = [
             sys.executable,
@@ -167,10 +175,41 @@ class Direction(NamedTuple):
         place = self.port.egress(self.name)
         return place[0] if place else self.port.switch_pid
 
+    @property
+    def side_door(self) -> bool:
+        """Whether copies of its packets must come into the switch."""
+        doubles = self.port.link.specs[self.name].duplicate_pct > 0
+        return doubles and self.port.egress(self.name) is None
+
+    @property
+    def exit(self) -> str | None:
+        """The interface for copies of its packets; None where there are none to be."""
+        if self.port.link.specs[self.name].duplicate_pct == 0:
+            return None
+        place = self.port.egress(self.name)
+        return place[1] if place else _SIDE_DOOR
+
+
+def _open_side_door(pid: int) -> None:
+    """One more port of the switch: what is sent through `_SIDE_DOOR` comes in there, and goes on as
+    if a host had sent it."""
+    bridges = json.loads(execute(pid, ["ip", "-j", "link", "show", "type", "bridge"]))
+    inside = f"{_SIDE_DOOR}in"
+    commands = [
+        f"ip link add {_SIDE_DOOR} type veth peer name {inside}",
+        f"ip link set {inside} master {bridges[0]['ifname']}",
+        f"bridge link set dev {inside} learning off flood off mcast_flood off bcast_flood off",
+        f"ip link set {_SIDE_DOOR} up",
+        f"ip link set {inside} up",
+    ]
+    for command in commands:
+        execute(pid, command.split())
+    await_carrier(pid)
+
 
 def _arguments(directions: list[Direction], seed: int) -> str:
     specs = {
-        each.name: {"queue": queue} | asdict(each.port.link.specs[each.name])
+        each.name: {"queue": queue, "exit": each.exit} | asdict(each.port.link.specs[each.name])
         for queue, each in enumerate(directions)
     }
     return json.dumps({"seed": seed, "directions": specs})

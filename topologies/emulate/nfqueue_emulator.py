@@ -4,15 +4,17 @@ Only netlink and its clock are here; when to let go is `nfqueue_schedule`, when 
 which processor `nfqueue_loop`.
 """
 
+import errno
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from topologies.emulate import nfqueue_protocol as protocol
 from topologies.emulate.nfqueue_schedule import BATCH, Fate, Schedule, arrival_s
+from topologies.emulate.port import mac
 from topologies.shapes.shape import LinkSpec
 
 _SO_RCVBUFFORCE = 33
@@ -21,11 +23,14 @@ _RECEIVE_BUFFER_BYTES = 64 * 2**20
 # 1 s of full frames at 2.4 Gbit/s.
 _QUEUE_PACKETS = 200_000
 _READ_WITHIN_S = 0.001
+_IPV4 = b"\x08\x00"
 _OVERFLOWS = Path("/proc/self/net/netfilter/nfnetlink_queue")
 
 _VERDICTS = {Fate.LOST: protocol.NF_DROP, Fate.AHEAD: protocol.NF_ACCEPT}
 
 Clock = Callable[[], float]
+Exits = Mapping[int, Callable[[bytes], None]]
+"""By queue number: sends a copy, given from its IP header on, to where the packet itself goes."""
 
 
 class Plan(NamedTuple):
@@ -49,11 +54,14 @@ class Emulator:
         sock: socket.socket,
         schedules: dict[int, Schedule],
         names: dict[int, str],
+        exits: Exits | None = None,
         *,
         monotonic: Clock = time.monotonic,
         wall: Clock = time.time,
     ) -> None:
-        """`sock`: of `open_queues`; `schedules` and `names` by queue number."""
+        """`sock`: of `open_queues`; `schedules` and `names` by queue number; `exits` of those that
+        are given whole packets to copy."""
+        self._exits = exits or {}
         self._schedules = schedules
         self._names = names
         self._rows = [(queue, each, each.held) for queue, each in schedules.items()]
@@ -100,12 +108,22 @@ class Emulator:
             last = schedule.release(now)
             if last is not None:
                 self._socket.send(protocol.verdict_up_to(queue, last, protocol.NF_ACCEPT))
-                if not held:
-                    continue
+            if schedule.copies:
+                self._release_copies(queue, schedule, now)
+            if not held:
+                continue
             due = held[0][0]
             if soonest is None or due < soonest:
                 soonest = due
         return soonest
+
+    def _release_copies(self, queue: int, schedule: Schedule, now: float) -> None:
+        """Those that are due, each in its place among the packets."""
+        while (copy := schedule.release_copy(now)) is not None:
+            self._exits[queue](copy)
+            last = schedule.release(now)
+            if last is not None:
+                self._socket.send(protocol.verdict_up_to(queue, last, protocol.NF_ACCEPT))
 
     def _receive(self, woken_s: float) -> None:
         """Take in at most a batch; without the kernel's word the first of it came at `woken_s`."""
@@ -132,7 +150,8 @@ class Emulator:
                 came_s = woken_s
             else:
                 came_s = arrival_s(stamp_s - ahead_s, self._empty_s, self._released_s, now)
-            fate = self._schedules[queue].admit(packet_id, came_s)
+            content = protocol.payload(buffer) if queue in self._exits else b""
+            fate = self._schedules[queue].admit(packet_id, came_s, content)
             if fate is not Fate.HELD:
                 self._socket.send(protocol.verdict(queue, packet_id, _VERDICTS[fate]))
             woken_s = now
@@ -165,6 +184,7 @@ class Emulator:
                 "late": schedule.lateness.late,
                 "overflow": lost.get(queue, 0) - self._lost_before.get(queue, 0),
                 "reordered": schedule.reordered,
+                "duplicated": schedule.duplicated,
                 "bursts": schedule.bursts,
                 **schedule.lateness.to_json(),
             }
@@ -172,8 +192,9 @@ class Emulator:
         }
 
 
-def open_queues(queues: Iterable[int]) -> socket.socket:
-    """A netlink socket that gets the packets of `queues`, with their times; not blocking.
+def open_queues(queues: Iterable[int], whole: Container[int] = ()) -> socket.socket:
+    """A netlink socket that gets the metadata of the packets of `queues`, with their times, and of
+    those in `whole` the packets as well; not blocking.
 
     Raises OSError where the kernel refuses.
     """
@@ -182,13 +203,13 @@ def open_queues(queues: Iterable[int]) -> socket.socket:
     for queue in queues:
         for message in (
             protocol.bind(queue),
-            protocol.copy_metadata(queue),
+            protocol.copy_packets(queue) if queue in whole else protocol.copy_metadata(queue),
             protocol.queue_length(queue, _QUEUE_PACKETS),
         ):
             sock.send(message)
-            errno = protocol.error(sock.recv(protocol.BUFFER_BYTES))
-            if errno:
-                raise OSError(errno, f"queue {queue}: {os.strerror(errno)}")
+            code = protocol.error(sock.recv(protocol.BUFFER_BYTES))
+            if code:
+                raise OSError(code, f"queue {queue}: {os.strerror(code)}")
     sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_BYTES)
     # A full socket then loses packets and counts them, and does not fail the reads as well.
     sock.setsockopt(protocol.SOL_NETLINK, protocol.NETLINK_NO_ENOBUFS, 1)
@@ -196,3 +217,23 @@ def open_queues(queues: Iterable[int]) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMP, 1)
     sock.setblocking(False)
     return sock
+
+
+def open_exit(interface: str) -> Callable[[bytes], None]:
+    """Sends packets, from the IP header on, as frames through `interface`. Raises OSError.
+
+    Between which hosts a frame goes stands in its packet: MAC addresses are made from IPv4's.
+    """
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    sock.bind((interface, 0))
+
+    def send(packet: bytes) -> None:
+        header = mac(packet[16:20]) + mac(packet[12:16]) + _IPV4
+        try:
+            sock.send(header + packet)
+        except OSError as error:
+            # The queue before a rate is full: congestion, as with any packet.
+            if error.errno != errno.ENOBUFS:
+                raise
+
+    return send

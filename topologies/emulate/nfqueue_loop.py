@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 
-from topologies.emulate.nfqueue_emulator import Emulator, Plan, open_queues
+from topologies.emulate.nfqueue_emulator import Emulator, Plan, open_exit, open_queues
 from topologies.emulate.nfqueue_schedule import Schedule
 from topologies.shapes.shape import LinkSpec
 
@@ -151,14 +151,18 @@ def _be_punctual(processor: int) -> None:
 
 
 def main(argument: str) -> None:
-    """Run with `argument` = {"seed": int, "directions": {name: {"queue": int, **LinkSpec}}}."""
+    """Run with `argument` = {"seed": int, "directions": {name: {"queue": int, "exit": str | None,
+    **LinkSpec}}}; `exit`: the interface through which copies of its packets are sent."""
     wanted = json.loads(argument)
-    schedules, names = {}, {}
+    schedules, names, exits = {}, {}, {}
     for name, direction in wanted["directions"].items():
-        queue = direction.pop("queue")
+        queue, interface = direction.pop("queue"), direction.pop("exit")
+        if interface is not None:
+            exits[queue] = open_exit(interface)
         names[queue] = name
         schedules[queue] = Schedule(LinkSpec(**direction), wanted["seed"], name)
-    service = Service(Emulator(open_queues(schedules), schedules, names), sys.stdin.fileno())
+    sock = open_queues(schedules, whole=exits)
+    service = Service(Emulator(sock, schedules, names, exits), sys.stdin.fileno())
     # A collection of all objects would make packets late; nothing here is made in circles.
     gc.disable()
     print("ready", flush=True)

@@ -28,8 +28,11 @@ _CFG_PARAMS: Final = 2
 _CFG_QUEUE_MAXLEN: Final = 3
 _CFG_CMD_BIND: Final = 1
 _COPY_META: Final = 1
+_COPY_PACKET: Final = 2
+_WHOLE: Final = 0xFFFF
 _ATTR_VERDICT_HEADER: Final = 2
 _ATTR_TIMESTAMP: Final = 4
+_ATTR_PAYLOAD: Final = 10
 
 _HEADER = struct.Struct("=IHHII")
 _GENERIC = struct.Struct("!BBH")
@@ -61,6 +64,11 @@ def bind(queue: int) -> bytes:
 def copy_metadata(queue: int) -> bytes:
     """Ask for metadata only: the packets themselves stay in the kernel."""
     return _config(queue, _CFG_PARAMS, struct.pack("!IB", 0, _COPY_META))
+
+
+def copy_packets(queue: int) -> bytes:
+    """Ask for the packets themselves as well, from the IP header on."""
+    return _config(queue, _CFG_PARAMS, struct.pack("!IB", _WHOLE, _COPY_PACKET))
 
 
 def queue_length(queue: int, packets: int) -> bytes:
@@ -108,14 +116,27 @@ def timestamp_place(message: bytearray) -> int | None:
 
     Depends on what stands before it: the interfaces, a mark. Alike for most packets of a queue.
     """
+    return _place_of(message, _ATTR_TIMESTAMP)
+
+
+def _place_of(message: bytearray, wanted: int) -> int | None:
     end, place = _LENGTH.unpack_from(message)[0], _FIRST_ATTRIBUTE
     while place + _ATTRIBUTE.size <= end:
         length, kind = _ATTRIBUTE.unpack_from(message, place)
-        if kind == _ATTR_TIMESTAMP:
+        if kind == wanted:
             return place
         # At least a header, so that a broken length cannot make this endless.
         place += max(_ATTRIBUTE.size, length + 3 & ~3)
     return None
+
+
+def payload(message: bytearray) -> bytes:
+    """The packet from its IP header on, where `copy_packets` was asked; else empty."""
+    place = _place_of(message, _ATTR_PAYLOAD)
+    if place is None:
+        return b""
+    length, _ = _ATTRIBUTE.unpack_from(message, place)
+    return bytes(message[place + _ATTRIBUTE.size : place + length])
 
 
 def timestamp_s(message: bytearray, place: int) -> float | None:

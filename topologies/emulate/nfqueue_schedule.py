@@ -1,8 +1,8 @@
 """When each packet of one link direction is let go, or that it is lost. Pure: time is handed in.
 
 The fate of the k-th packet since the last `restart_draws` depends on (seed, direction, k) alone,
-so the same seed loses the same packets. Loss, jitter and reordering have a stream each: changing
-one leaves the others.
+so the same seed loses, and doubles, the same packets. Loss, jitter, reordering and duplication have
+a stream each: changing one leaves the others (but a copy draws by itself, as in netem).
 """
 
 import bisect
@@ -19,6 +19,8 @@ EARLY_S = 50e-6
 """What is due this soon goes at once: one more sleep would cost more time than that."""
 BATCH = 64
 """Packets let go, or taken in, before the emulator looks at the other side again: 0.2 ms' work."""
+COPY = -1
+"""In the place of a packet id, which the kernel gives to none."""
 _BIN_S = 0.0001
 _BINS = 1000
 
@@ -72,7 +74,9 @@ class Schedule:
         self.change(spec)
         self._origin = f"{seed}/{direction}"
         self.held: deque[tuple[float, int]] = deque()
-        """(due in s, packet id) of every packet held, in order."""
+        """(due in s, packet id) of every packet held, in order; `COPY` for the id of a copy."""
+        self.copies: deque[bytes] = deque()
+        """What the copies that are held consist of, in order."""
         self._last_due = 0.0
         self.restart_counts()
         self.restart_draws()
@@ -84,6 +88,7 @@ class Schedule:
         self._reorder = spec.reorder_pct / 100
         self.hold_s = 0.0 if self._reorder else max(0.0, self._delay_s - self._jitter_s)
         """Every packet that is not lost is held at least this long."""
+        self._duplicate = spec.duplicate_pct / 100
         self._loss = spec.loss_pct / 100
         self._losing = False
         """The packet before was lost."""
@@ -99,6 +104,7 @@ class Schedule:
         self.dropped = 0
         self.bursts = 0
         self.reordered = 0
+        self.duplicated = 0
         self.lateness = Lateness()
 
     def restart_draws(self) -> None:
@@ -106,13 +112,37 @@ class Schedule:
         self._draw_loss = _stream(f"{self._origin}/loss").random
         self._draw_jitter = _stream(f"{self._origin}/jitter").random
         self._draw_order = _stream(f"{self._origin}/order").random
+        self._draw_copy = _stream(f"{self._origin}/copy").random
         self._losing = False
 
-    def admit(self, packet_id: int, now: float) -> Fate:
-        """Take in the packet that arrived at `now` (s)."""
+    def admit(self, packet_id: int, now: float, content: bytes = b"") -> Fate:
+        """Take in the packet that arrived at `now` (s); `content` is what a copy of it is."""
         self.seen += 1
+        if self._duplicate and self._draw_copy() < self._duplicate:
+            return self._admit_two(packet_id, now, content)
         if self._loss and self._is_lost():
+            self._count_loss()
             return Fate.LOST
+        return self._pass_on(packet_id, now)
+
+    def _admit_two(self, packet_id: int, now: float, content: bytes) -> Fate:
+        """Draws and counts as in netem: `LinkSpec.duplicate_pct`."""
+        one_is_lost = bool(self._loss) and self._is_lost()
+        fate = self._pass_on(packet_id, now)
+        if one_is_lost:
+            return fate
+        self.seen += 1
+        self.duplicated += 1
+        if self._loss and self._is_lost():
+            self._count_loss()
+        elif self._pass_on(COPY, now) is Fate.HELD:
+            self.copies.append(content)
+        else:
+            self.held.appendleft((now, COPY))
+            self.copies.appendleft(content)
+        return fate
+
+    def _pass_on(self, packet_id: int, now: float) -> Fate:
         if self._reorder and self._draw_order() < self._reorder:
             self.reordered += 1
             return Fate.AHEAD
@@ -127,22 +157,33 @@ class Schedule:
 
     def _is_lost(self) -> bool:
         lost = self._draw_loss() < (self._goes_on if self._losing else self._begins)
-        if lost:
-            self.dropped += 1
-            self.bursts += not self._losing
+        self._begun = lost and not self._losing
         self._losing = lost
         return lost
 
+    def _count_loss(self) -> None:
+        self.dropped += 1
+        self.bursts += self._begun
+
     def release(self, now: float) -> int | None:
-        """Let go those that are due at `now` (s), at most a batch: the id of the last, or None."""
+        """Let go those that are due at `now` (s), at most a batch and up to the next copy: the id
+        of the last, or None."""
         held = self.held
         last = None
         for _ in range(BATCH):
-            if not held or held[0][0] > now + EARLY_S:
+            if not held or held[0][0] > now + EARLY_S or held[0][1] == COPY:
                 break
             due, last = held.popleft()
             self.lateness.add(now - due)
         return last
+
+    def release_copy(self, now: float) -> bytes | None:
+        """Let go the copy that is the next of all, if it is due: what it consists of."""
+        if not self.held or self.held[0][1] != COPY or self.held[0][0] > now + EARLY_S:
+            return None
+        due, _ = self.held.popleft()
+        self.lateness.add(now - due)
+        return self.copies.popleft()
 
 
 def arrival_s(stamp_s: float, empty_s: float, released_s: float, read_s: float) -> float:

@@ -4,6 +4,14 @@ from dataclasses import dataclass
 
 from topologies.shapes.shape import Link
 
+HOST_MAC = 0x02
+
+
+def mac(packed: bytes, first: int = HOST_MAC) -> bytes:
+    """The MAC address, locally administered, of the host with that packed IPv4 address: the same in
+    every run. Another `first` byte is for what is no host."""
+    return bytes([first, 0]) + packed
+
 
 @dataclass(frozen=True, slots=True)
 class Port:

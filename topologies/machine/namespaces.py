@@ -1,11 +1,15 @@
 """Processes and the network namespaces they live in: the one place that reads /proc for it."""
 
+import json
 import os
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from topologies.errors import NetworkError
+
+_CARRIER_WITHIN_S = 5.0
 
 
 def start_ticks(pid: int) -> int | None:
@@ -60,3 +64,17 @@ def execute(pid: int, argv: Sequence[str], *, text: str = "", timeout_s: float =
         said = done.stderr.strip() or done.stdout.strip()
         raise NetworkError(f"{' '.join(argv)}: exit code {done.returncode}: {said}")
     return done.stdout
+
+
+def await_carrier(pid: int) -> None:
+    """Wait until every interface is up: the kernel reports new carriers once a second only
+    (net/core/link_watch.c), and a bridge port without carrier forwards nothing."""
+    deadline = time.monotonic() + _CARRIER_WITHIN_S
+    while down := [
+        link["ifname"]
+        for link in json.loads(execute(pid, ["ip", "-j", "link", "show"]))
+        if "UP" in link["flags"] and link["operstate"] not in ("UP", "UNKNOWN")
+    ]:
+        if time.monotonic() > deadline:
+            raise NetworkError(f"no carrier after {_CARRIER_WITHIN_S:g} s: {', '.join(down)}")
+        time.sleep(0.02)

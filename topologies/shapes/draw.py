@@ -210,6 +210,8 @@ def words_of(spec: LinkSpec) -> list[str]:
         parts.append(f"{spec.loss_pct:g} % loss" + (f" in rows of {bursts:g}" if bursts else ""))
     if spec.reorder_pct:
         parts.append(f"{spec.reorder_pct:g} % overtake")
+    if spec.duplicate_pct:
+        parts.append(f"{spec.duplicate_pct:g} % doubled")
     if spec.rate_mbps:
         queue = f", queue {spec.queue_packets}" if spec.queue_packets else ""
         parts.append(f"{spec.rate_mbps:g} Mbit/s{queue}")

@@ -33,6 +33,9 @@ class LinkSpec:
     or with `loss_burst_packets` in bursts of that mean length (Gilbert's model: a bad state that
     loses everything, entered and left by chance; E. N. Gilbert, "Capacity of a burst-noise
     channel", 1960). `reorder_pct`: so many packets are not delayed, and overtake those that are.
+    `duplicate_pct`: of so many packets there are two, the second a packet by itself (its own loss,
+    jitter, place in the queue). Where loss takes the first of two, the other goes on alone: so does
+    netem (sch_netem.c, netem_enqueue), and the emulator.
     `rate_mbps`: 10^6 bit/s of Ethernet frames; None: not limited. `queue_packets`: full frames that
     may wait for the rate; None: one bandwidth-delay product, and at least 100.
 
@@ -46,6 +49,7 @@ class LinkSpec:
     loss_burst_packets: float | None = None
     reorder_pct: float = 0.0
     queue_packets: int | None = None
+    duplicate_pct: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what no link can do; NaN fails every comparison and so is refused as well."""
@@ -63,6 +67,7 @@ class LinkSpec:
             )
         self._check_bursts()
         self._check_order_and_queue()
+        self._check_duplicates()
 
     def _check_bursts(self) -> None:
         burst = self.loss_burst_packets
@@ -94,10 +99,25 @@ class LinkSpec:
                 f"queue_packets is {self.queue_packets}, expected 1 to 1000000, before a rate_mbps"
             )
 
+    def _check_duplicates(self) -> None:
+        if not 0 <= self.duplicate_pct <= 100:
+            raise ValueError(f"duplicate_pct is {self.duplicate_pct}, expected 0 to 100")
+        if self.duplicate_pct and self.loss_pct == 100:
+            raise ValueError(
+                f"duplicate_pct is {self.duplicate_pct} and loss_pct 100, expected one of the two: "
+                "loss takes one of two packets, and the other would get through"
+            )
+        if self.duplicate_pct and self.loss_burst_packets is not None:
+            raise ValueError(
+                f"duplicate_pct is {self.duplicate_pct} and loss_burst_packets is "
+                f"{self.loss_burst_packets}, expected one of the two: a doubled packet "
+                "interrupts a burst, whose length could not be verified"
+            )
+
     @property
     def impaired(self) -> bool:
-        """Whether packets are delayed or lost (a rate alone needs no emulator)."""
-        return self.delay_ms > 0 or self.loss_pct > 0
+        """Whether packets are delayed, lost or doubled (a rate alone needs no emulator)."""
+        return self.delay_ms > 0 or self.loss_pct > 0 or self.duplicate_pct > 0
 
     @property
     def mean_delay_ms(self) -> float:

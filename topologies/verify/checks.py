@@ -28,7 +28,10 @@ Never accepted is half of the delay asked, up to 0.5 ms: 0.5 ms of delay are not
 MEDIAN = "median delay"
 REORDERED = "packets that overtake"
 
+TWICE = "packets that come twice"
+
 REORDER_FALSE_ALARM = 1e-6
+DUPLICATE_FALSE_ALARM = 1e-6
 JITTER = "distance from the jitter asked"
 JITTER_FALSE_ALARM = 1e-6
 """Of each direction's check. Of 200 packets a third of the jitter fails it, or three times."""
@@ -277,22 +280,55 @@ def _binomial_pct(count: int, share: float, false_alarms: float) -> tuple[float,
     return fewest * percent, most * percent
 
 
-def loss_checks(
+def fate_checks(
     direction: str, spec: LinkSpec, counted: DirectionCounters, false_alarms: float
 ) -> list[Check]:
-    """Whether loss, and with bursts their mean length, are as asked; one quantity has half of the
-    `false_alarms`."""
-    if spec.loss_burst_packets is None:
-        return [
-            loss_check(
-                direction, spec.loss_pct, counted.seen, counted.dropped, false_alarms=false_alarms
-            )
-        ]
-    bounds = _bursty_bounds_pct(spec, counted.seen, false_alarms / 2)
-    rows = [_loss_between(direction, spec.loss_pct, counted.seen, counted.dropped, bounds)]
-    if counted.bursts:
-        rows.append(_burst_check(direction, spec.loss_burst_packets, counted, false_alarms / 2))
-    return rows
+    """Whether loss, and the mean length of bursts or the share of copies, are as asked; where there
+    are two quantities, each has half of the `false_alarms`."""
+    if spec.loss_burst_packets is not None:
+        bounds = _bursty_bounds_pct(spec, counted.seen, false_alarms / 2)
+        rows = [_loss_between(direction, spec.loss_pct, counted.seen, counted.dropped, bounds)]
+        if counted.bursts:
+            burst = spec.loss_burst_packets
+            rows.append(_burst_check(direction, burst, counted, false_alarms / 2))
+        return rows
+    if not spec.duplicate_pct:
+        return [_counted_loss(direction, spec.loss_pct, counted, false_alarms)]
+    # netem counts copies as packets, and no loss where it takes one of two before they are two.
+    lost, two = spec.loss_pct / 100, spec.duplicate_pct / 100
+    dropped_pct = 100 * lost * (1 - two * lost) / (1 + two * (1 - lost))
+    return [
+        _counted_loss(direction, dropped_pct, counted, false_alarms / 2),
+        *_copies_check(direction, two * (1 - lost), counted, false_alarms / 2),
+    ]
+
+
+def _counted_loss(
+    direction: str, loss_pct: float, counted: DirectionCounters, false_alarms: float
+) -> Check:
+    return loss_check(direction, loss_pct, counted.seen, counted.dropped, false_alarms=false_alarms)
+
+
+def _copies_check(
+    direction: str, share: float, counted: DirectionCounters, false_alarms: float
+) -> list[Check]:
+    """Nothing where the kernel does not tell (netem): there calibration's probes have to do."""
+    if counted.duplicated is None:
+        return []
+    came = counted.seen - counted.duplicated
+    bounds = _binomial_pct(came, share, false_alarms)
+    measured = 100 * counted.duplicated / came if came else 0.0
+    return [between(direction, f"copies of {came} packets", 100 * share, measured, bounds, " %")]
+
+
+def twice_check(direction: str, spec: LinkSpec, different: int, arrived: int) -> Check:
+    """Whether so many of the `different` packets that arrived came twice, in percent: `arrived` is
+    how many came in all. Both of two must get through the loss; one does in any case."""
+    lost, two = spec.loss_pct / 100, spec.duplicate_pct / 100
+    share = two * (1 - lost) ** 2 / ((1 - two) * (1 - lost) + two)
+    bounds = _binomial_pct(different, share, DUPLICATE_FALSE_ALARM)
+    measured = 100 * (arrived - different) / different if different else None
+    return between(direction, TWICE, 100 * share, measured, bounds, " %")
 
 
 def _bursty_bounds_pct(spec: LinkSpec, seen: int, false_alarms: float) -> tuple[float, float]:

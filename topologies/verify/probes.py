@@ -43,6 +43,8 @@ class Probes:
     interval_s: float
     delay_s: float
     """So long after it was sent the last one may still be under way."""
+    doubled: bool = False
+    """Copies may come, also when all have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,8 @@ class _Exchange:
 
     def _complete(self) -> bool:
         return all(
-            len(self._arrivals[name]) >= probes.count for name, probes in self._wanted.items()
+            not probes.doubled and len(self._arrivals[name]) >= probes.count
+            for name, probes in self._wanted.items()
         )
 
 
@@ -177,6 +180,14 @@ def _inside(pid: int, make: Callable[[], socket.socket]) -> socket.socket:
     if problems:
         raise NetworkError(f"probes: {problems[0]}") from problems[0]
     return made[0]
+
+
+def first_of_each(arrivals: Sequence[Arrival]) -> list[Arrival]:
+    """Without copies of those that came before."""
+    found: dict[int, Arrival] = {}
+    for arrival in arrivals:
+        found.setdefault(arrival.number, arrival)
+    return list(found.values())
 
 
 def overtaken(arrivals: Sequence[Arrival]) -> int:

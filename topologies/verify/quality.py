@@ -49,12 +49,23 @@ def _network(spec: LinkSpec, seed: int = _SEED) -> Network:
 
 
 def send_stamped(
-    network: Network, sender: str, receiver: str, count: int, per_second: float, size: int = 100
+    network: Network,
+    sender: str,
+    receiver: str,
+    count: int,
+    per_second: float,
+    size: int = 100,
+    most: int | None = None,
 ) -> Arrivals:
-    """Send `count` numbered packets; (number, one-way delay in ms) of those that arrived."""
+    """Send `count` numbered packets; (number, one-way delay in ms) of those that arrived, copies
+    as well if `most`, at which it stops, leaves room for them."""
     module = [sys.executable, "-m", "topologies.verify.stamps"]
     listening = network.popen(
-        receiver, [*module, "receive", str(count)], cwd=_ROOT, stdout=subprocess.PIPE, text=True
+        receiver,
+        [*module, "receive", str(most or count)],
+        cwd=_ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert listening.stdout is not None
     if listening.stdout.readline() != "ready\n":

@@ -30,10 +30,10 @@ def listen_drops() -> int:
 
     Linux counts ListenOverflows within ListenDrops (net/ipv4/tcp_ipv4.c, tcp_v4_syn_recv_sock).
     """
-    return _counter(_NETSTAT.read_text(), "ListenDrops")
+    return parse_listen_drops(_NETSTAT.read_text())
 
 
-def _counter(netstat: str, name: str) -> int:
-    lines = [line.split() for line in netstat.splitlines() if line.startswith("TcpExt:")]
-    names, values = lines
-    return int(values[names.index(name)])
+def parse_listen_drops(netstat: str) -> int:
+    """The same from the text of a /proc/PID/net/netstat."""
+    names, values = (line.split() for line in netstat.splitlines() if line.startswith("TcpExt:"))
+    return int(values[names.index("ListenDrops")])

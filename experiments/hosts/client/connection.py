@@ -7,15 +7,10 @@ import socket
 from collections.abc import Callable
 
 from experiments.hosts.client.request_record import RequestRecord, Status
+from experiments.hosts.client.wires import Part, Wire
 from experiments.hosts.process import HostPort
 from experiments.hosts.stream_socket import StreamSocket
-from experiments.wire.stream import (
-    Answer,
-    ProtocolError,
-    Request,
-    ResponsePart,
-    ResponseReader,
-)
+from experiments.wire.stream import ProtocolError
 
 EndCallback = Callable[[RequestRecord, Status, str | None], None]
 """Told once per request how it ended, with the symbolic errno or the protocol error, if any."""
@@ -34,6 +29,7 @@ class ClientConnection:
         target: HostPort,
         source_host: str | None,
         on_end: EndCallback,
+        wire: Wire,
     ) -> None:
         """Not yet connecting: `open` does that."""
         self._loop = loop
@@ -41,7 +37,7 @@ class ClientConnection:
         self._source_host = source_host
         self._on_end = on_end
         self._pending: dict[int, RequestRecord] = {}
-        self._responses = ResponseReader()
+        self._wire = wire
         self._sock: socket.socket | None = None
         self._stream: StreamSocket | None = None
         self._connected_s: float | None = None
@@ -101,34 +97,31 @@ class ClientConnection:
         assert self._stream is not None
         record.connected_s = self._connected_s
         record.local = self._local
-        demand_us = round(record.demand_ms * 1000)
-        request = Request(record.seq, demand_us, record.response_bytes, record.request_bytes)
-        self._stream.write(request.encode())
+        self._stream.write(self._wire.request(record))
 
     def _received(self, data: bytes) -> None:
         now_s = self._loop.time()
         try:
-            for part in self._responses.feed(data):
+            for part in self._wire.feed(data):
                 self._progress(part, now_s)
         except ProtocolError as error:
             self._end_all("error", str(error))
             return
         self._close_if_idle()
 
-    def _progress(self, part: ResponsePart, now_s: float) -> None:
-        header = part.header
-        record = self._pending.get(header.sequence)
+    def _progress(self, part: Part, now_s: float) -> None:
+        record = self._pending.get(part.sequence)
         if record is None:  # timed out meanwhile
             return
         if record.first_byte_s is None:
             record.first_byte_s = now_s
-            record.backend = header.backend_id
-            record.wait_ms = header.wait_us / 1000
-            record.service_ms = header.service_us / 1000
+            record.backend = part.backend
+            record.wait_ms = part.wait_ms
+            record.service_ms = part.service_ms
         record.bytes_received += part.payload_bytes
         if part.complete:
             record.done_s = now_s
-            self._finish(record, "ok" if header.answer == Answer.SERVED else "rejected", None)
+            self._finish(record, "ok" if part.served else "rejected", None)
 
     def _finish(self, record: RequestRecord, status: Status, reason: str | None) -> None:
         del self._pending[record.seq]

@@ -82,7 +82,7 @@ class ClientFlow:
         return sock
 
     def _write(self, sock: socket.socket, record: RequestRecord) -> None:
-        demand_us = round(record.demand_ms * 1000)
+        demand_us = round((record.demand_ms or 0.0) * 1000)
         request = Request(record.seq, demand_us, record.response_bytes, record.request_bytes)
         try:
             sock.send(request.encode())

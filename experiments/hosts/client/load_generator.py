@@ -34,6 +34,7 @@ from experiments.hosts.client.flow import COPIES_HEARD_S, ClientFlow
 from experiments.hosts.client.planned import Planned, read_plan
 from experiments.hosts.client.request_record import RequestRecord, Status
 from experiments.hosts.client.summary import InFlightSample, conservation, summarise
+from experiments.hosts.client.wires import WIRES
 from experiments.hosts.datagram_socket import udp_drops
 from experiments.hosts.precise_loop import new_precise_loop
 from experiments.hosts.process import address, raise_open_files_limit, realtime_priority
@@ -91,7 +92,7 @@ class LoadGenerator:
             options.client,
             seq,
             intended_s,
-            plan.demands_us[seq] / 1000,
+            plan.demands_us[seq] / 1000 if options.wire == "own" else None,
             plan.response_bytes[seq],
             plan.request_bytes[seq],
             plan.connections[seq],
@@ -119,7 +120,8 @@ class LoadGenerator:
         options, loop = self._options, self._loop
         target = options.target[next(self._choices)]
         if options.protocol == "tcp":
-            return ClientConnection(loop, target, options.source, self._ended)
+            wire = WIRES[options.wire](target)
+            return ClientConnection(loop, target, options.source, self._ended, wire)
         timeout_s = options.timeout_ms / 1000
         return ClientFlow(loop, target, options.source, self._ended, timeout_s=timeout_s)
 
@@ -242,6 +244,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--duration-s", required=True, type=float, help="of the arrivals")
     parser.add_argument("--start-at", type=float, help="CLOCK_MONOTONIC seconds (in 100 ms)")
     parser.add_argument("--protocol", choices=("tcp", "udp"), default="tcp")
+    parser.add_argument("--wire", choices=WIRES, default="own", help="what TCP carries (own)")
     parser.add_argument("--timeout-ms", type=float, default=5000.0, help="from the intended time")
     parser.add_argument("--requests", required=True, type=Path, metavar="FILE.jsonl")
     parser.add_argument("--samples", required=True, type=Path, metavar="FILE.jsonl")

@@ -32,7 +32,8 @@ class RequestRecord:
     client: str
     seq: int
     intended_s: float
-    demand_ms: float
+    demand_ms: float | None
+    """None: nothing was asked of the server but the bytes."""
     response_bytes: int
     """Payload asked for."""
     request_bytes: int = 0

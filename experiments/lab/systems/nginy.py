@@ -211,6 +211,9 @@ def _health_check(scenario: Scenario) -> dict[str, Any] | None:
         return None if asked is None else _written(asked)
     if not scenario.faults:
         return None
+    if scenario.backends.server == "command":
+        # It has no other port than its service's.
+        return {"type": "tcp", **{key: HEALTH_CHECK[key] for key in HEALTH_CHECK.keys() - {"port"}}}
     if scenario.protocol == "tcp":
         return {"type": "tcp", **HEALTH_CHECK}
     words = {"send": HEALTH_QUESTION.decode(), "expect": HEALTH_ANSWER.decode()}

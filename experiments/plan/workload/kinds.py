@@ -1,7 +1,7 @@
 """The kinds of workload, as a scenario file chooses them: `workload: {kind: NAME, ...}`.
 
-All but `closed` are open loops: what is sent does not wait for what came back, so a slow system
-gets no mercy. What each kind sends is planned by the function of its name in `plan.py`."""
+All but `closed` and `wrk` are open loops: what is sent does not wait for what came back, so a slow
+system gets no mercy. What each kind sends is planned by the function of its name in `plan.py`."""
 
 from typing import Annotated, Any, Literal
 
@@ -27,6 +27,11 @@ class Workload(SettingsModel):
     @property
     def offered_load(self) -> float | None:
         """As a fraction of the backends' capacity; None where it does not follow from that."""
+        return None
+
+    @property
+    def offered_rps(self) -> float | None:
+        """Of all clients together, where it is given as such."""
         return None
 
     @property
@@ -256,8 +261,74 @@ class Calls(Workload):
         return self.payload_bytes
 
 
-KINDS: tuple[type[Workload], ...] = (Requests, LongLived, Closed, Bulk, Trace, Calls)
-KIND_NAMES = ("requests", "long_lived", "closed", "bulk", "trace", "calls")
+class Http(Workload):
+    """What real servers are asked: `GET /<response_bytes>` over HTTP/1.1, Poisson arrivals, in all
+    `rate_rps`. How long a server takes for it is its own affair, so there is no load and no demand.
+    `mode` and `connections` as of `requests`."""
+
+    kind: Literal["http"]
+    rate_rps: float = Field(50, gt=0, le=100_000)
+    response_bytes: int = Field(20_000, ge=1, le=MAX_BYTES)
+    mode: Literal["per_request", "persistent"] = "per_request"
+    connections: int = Field(8, ge=1, le=1000)
+
+    @property
+    def demand(self) -> Demand:
+        """Nobody knows; none is asked for."""
+        return Demand("constant", 0.001)
+
+    @property
+    def offered_rps(self) -> float | None:
+        """As given."""
+        return self.rate_rps
+
+    @property
+    def alone(self) -> bool:
+        """By the mode."""
+        return self.mode == "per_request"
+
+    @property
+    def usual_response_bytes(self) -> float:
+        """All are alike."""
+        return self.response_bytes
+
+
+class Wrk(Workload):
+    """The same question from a real client: wrk in each client's host, `threads` that keep
+    `connections` in all busy (a closed loop without thinking) for the length of the run. It gives
+    its totals alone, no record of each request, and knows no warm-up."""
+
+    kind: Literal["wrk"]
+    connections: int = Field(8, ge=1, le=1000)
+    threads: int = Field(1, ge=1, le=64)
+    response_bytes: int = Field(20_000, ge=1, le=MAX_BYTES)
+
+    @model_validator(mode="after")
+    def _threads_have_connections(self) -> "Wrk":
+        if self.threads > self.connections:
+            raise ValueError(
+                f"threads {self.threads}: expected at most one per connection ({self.connections})"
+            )
+        return self
+
+    @property
+    def demand(self) -> Demand:
+        """Nobody knows; none is asked for."""
+        return Demand("constant", 0.001)
+
+    @property
+    def usual_response_bytes(self) -> float:
+        """All are alike."""
+        return self.response_bytes
+
+    @property
+    def closed_loop(self) -> bool:
+        """Yes."""
+        return True
+
+
+KINDS: tuple[type[Workload], ...] = (Requests, LongLived, Closed, Bulk, Trace, Calls, Http, Wrk)
+KIND_NAMES = ("requests", "long_lived", "closed", "bulk", "trace", "calls", "http", "wrk")
 
 
 def _kind(value: Any) -> Any:
@@ -273,6 +344,8 @@ WorkloadSettings = Annotated[
     | Annotated[Closed, Tag("closed")]
     | Annotated[Bulk, Tag("bulk")]
     | Annotated[Trace, Tag("trace")]
-    | Annotated[Calls, Tag("calls")],
+    | Annotated[Calls, Tag("calls")]
+    | Annotated[Http, Tag("http")]
+    | Annotated[Wrk, Tag("wrk")],
     Discriminator(_kind),
 ]

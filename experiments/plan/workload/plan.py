@@ -18,10 +18,12 @@ from experiments.plan.workload.kinds import (
     Bulk,
     Calls,
     Closed,
+    Http,
     LongLived,
     Requests,
     Trace,
     Workload,
+    Wrk,
 )
 
 NONE = -1
@@ -222,6 +224,20 @@ def calls(workload: Calls, who: Who) -> ClientPlan:
     return _open(times_s.ravel()[order], demands_us, sizes, flows)
 
 
+def http(workload: Http, who: Who) -> ClientPlan:
+    """Poisson; a connection each, or in turn over some. What it costs the server is not planned."""
+    arrivals_s = streams.arrivals(who.seed, who.index, who.rate_per_s, who.duration_s)
+    numbers = np.arange(len(arrivals_s), dtype=np.int64)
+    connections = numbers if workload.alone else numbers % workload.connections
+    return _open(arrivals_s, np.zeros_like(numbers), (0, workload.response_bytes), connections)
+
+
+def wrk(workload: Wrk, who: Who) -> ClientPlan:
+    """Nothing: it sends the next when the one before was answered."""
+    none = np.zeros(0, dtype=np.int64)
+    return _open(np.zeros(0), none, (0, workload.response_bytes), none)
+
+
 _TRACE_COLUMNS = ("time_s", "client", "request_bytes", "response_bytes", "demand_ms")
 
 
@@ -275,6 +291,8 @@ PLANNERS: dict[type[Workload], Callable[[Any, Who], ClientPlan]] = {
     Bulk: bulk,
     Calls: calls,
     Trace: trace,
+    Http: http,
+    Wrk: wrk,
 }
 
 

@@ -125,6 +125,7 @@ def test_every_backend_must_have_lived_and_dropped_nothing() -> None:
     assert "b3" in backends_check(finals, ["b1", "b2", "b3"]).detail
     finals["b2"]["listen_drops"] = 4
     assert not backends_check(finals, ["b1", "b2"]).ok
+    assert backends_check(finals, ["b1", "b2"], own_queues=True).ok
 
 
 def test_problems_of_another_module_become_a_check() -> None:

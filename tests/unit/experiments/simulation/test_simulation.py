@@ -185,6 +185,7 @@ def _fields(content: dict[str, Any], above: str) -> list[str]:
         ({"network": {"shape": "dumbbell"}}, "network.bottleneck"),
         ({"workload": {"kind": "bulk"}}, "workload.kind bulk"),
         ({"network": {"client_link": {"loss_pct": 5}}}, "link c1->s1: loss_pct 5"),
+        ({"network": {"client_link": {"duplicate_pct": 1}}}, "link c1->s1: duplicate_pct"),
         ({"network": {"client_link": {"delay_ms": 5, "reorder_pct": 1}}}, "link c1->s1: reorder"),
     ],
 )

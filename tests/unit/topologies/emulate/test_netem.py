@@ -13,6 +13,7 @@ def test_netem_gets_delay_jitter_and_loss_in_units_that_cannot_be_misread():
     words = words_for(LinkSpec(delay_ms=10.5, jitter_ms=2, loss_pct=0.5))
     assert "delay 10500us 2000us" in words
     assert "loss 0.500000%" in words
+    assert "duplicate 2.000000%" in words_for(LinkSpec(duplicate_pct=2))
 
 
 def test_netem_always_gets_the_rate_that_keeps_packets_in_order():

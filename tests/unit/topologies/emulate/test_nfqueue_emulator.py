@@ -17,16 +17,22 @@ class _Kernel:
     def __init__(self, sock, spec):
         self._sock, mine = sock
         self.now = 100.0
+        self.sent = []
         self.emulator = Emulator(
             mine,
             {0: Schedule(spec, 1, "c1->s1"), 1: Schedule(spec, 1, "s1->c1")},
             {0: "c1->s1", 1: "s1->c1"},
+            {queue: self._copied(queue) for queue in (0, 1)} if spec.duplicate_pct else None,
             monotonic=lambda: self.now,
             wall=lambda: self.now + _WALL_AHEAD_S,
         )
 
-    def queue(self, packet_id, *, queue=0, came_s=None):
+    def _copied(self, queue):
+        return lambda content: self.sent.append((queue, content, len(self.verdicts())))
+
+    def queue(self, packet_id, *, queue=0, came_s=None, content=None):
         said = [] if came_s is None else [timestamp(came_s + _WALL_AHEAD_S)]
+        said += [] if content is None else [(10, content)]
         self._sock.send(announced(packet_id, queue, *said))
 
     def step_at(self, now):
@@ -111,3 +117,16 @@ def test_a_lost_packet_is_dropped_when_it_is_read(sockets):
     kernel.queue(7, came_s=100.0)
     kernel.step_at(100.0001)
     assert kernel.verdicts() == [(0, 0, 7)]
+
+
+def test_a_copy_is_sent_behind_its_packet_and_before_the_next(sockets):
+    kernel = _Kernel(sockets, LinkSpec(delay_ms=10, duplicate_pct=100))
+    for number, content in enumerate((b"first", b"second")):
+        kernel.queue(number + 1, queue=1, came_s=100.0, content=content)
+    kernel.step_at(100.001)
+    assert kernel.sent == []
+    kernel.step_at(100.010)
+    # Each after one verdict more; none is left for the end.
+    assert kernel.sent == [(1, b"first", 1), (1, b"second", 1)]
+    assert kernel.verdicts() == []
+    assert kernel.emulator.report()["s1->c1"]["duplicated"] == 2

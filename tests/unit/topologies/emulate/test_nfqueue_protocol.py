@@ -30,6 +30,7 @@ def test_configuration_asks_for_an_acknowledgement():
     for message, attribute, payload in (
         (protocol.bind(7), 1, b"\x01\x00\x00\x00"),
         (protocol.copy_metadata(7), 2, b"\x00\x00\x00\x00\x01"),
+        (protocol.copy_packets(7), 2, b"\x00\x00\xff\xff\x02"),
         (protocol.queue_length(7, 1024), 3, b"\x00\x00\x04\x00"),
     ):
         length, kind, flags, _, queue, attribute_length, found, rest = _parts(message)
@@ -89,3 +90,10 @@ def test_overflows_are_summed_over_queue_and_socket():
     )
     assert protocol.overflows(table) == {0: 7, 1: 0}
     assert protocol.overflows("") == {}
+
+
+@given(st.binary(min_size=1, max_size=1500))
+def test_a_packet_itself_is_found_behind_what_is_said_of_it(content):
+    message = announced(7, 3, (5, b"\0\0\0\2"), timestamp(1.5), (10, content))
+    assert protocol.payload(message + _REST) == content
+    assert protocol.payload(announced(7, 3, timestamp(1.5))) == b""

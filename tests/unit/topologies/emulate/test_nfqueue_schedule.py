@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topologies.emulate.method import DirectionCounters
-from topologies.emulate.nfqueue_schedule import EARLY_S, Fate, Lateness, Schedule, arrival_s
+from topologies.emulate.nfqueue_schedule import COPY, EARLY_S, Fate, Lateness, Schedule, arrival_s
 from topologies.shapes.shape import LinkSpec
-from topologies.verify.checks import loss_checks
+from topologies.verify.checks import fate_checks, twice_check
 
 
 def _fates(schedule, packets, spacing_s=1.0):
@@ -100,11 +100,11 @@ def test_bursts_have_the_length_and_take_up_the_share_asked():
     counted = DirectionCounters(
         seen=schedule.seen, dropped=schedule.dropped, bursts=schedule.bursts
     )
-    assert all(check.ok for check in loss_checks("c1->s1", spec, counted, 1e-3))
+    assert all(check.ok for check in fate_checks("c1->s1", spec, counted, 1e-3))
     single = Schedule(LinkSpec(loss_pct=5), 1, "c1->s1")
     _fates(single, 200_000)
     counted = DirectionCounters(seen=single.seen, dropped=single.dropped, bursts=single.bursts)
-    assert [check.ok for check in loss_checks("c1->s1", spec, counted, 1e-3)] == [True, False]
+    assert [check.ok for check in fate_checks("c1->s1", spec, counted, 1e-3)] == [True, False]
 
 
 def test_who_overtakes_is_not_held_and_does_not_change_who_is_lost():
@@ -116,6 +116,74 @@ def test_who_overtakes_is_not_held_and_does_not_change_who_is_lost():
     assert ahead == mixed.reordered
     assert len(mixed.held) == after.count(Fate.HELD)
     assert 0.25 < ahead / (2000 - after.count(Fate.LOST)) < 0.35
+
+
+def _released(schedule, until_s):
+    """What is let go up to then, in order: packet ids, and `c` and the id of a copy."""
+    found, before = [], 0
+    while True:
+        last = schedule.release(until_s)
+        copy = schedule.release_copy(until_s)
+        if last is None and copy is None:
+            return found
+        found += [] if last is None else [str(each) for each in range(before, last + 1)]
+        before = before if last is None else last + 1
+        found += [] if copy is None else [copy.decode()]
+
+
+def test_a_copy_follows_its_packet_and_all_packets_keep_their_order():
+    schedule = Schedule(LinkSpec(delay_ms=5, duplicate_pct=40), 3, "c1->s1")
+    for number in range(50):
+        assert schedule.admit(number, number * 0.001, f"c{number}".encode()) is Fate.HELD
+    assert _released(schedule, 0.004) == []
+    gone = _released(schedule, 1.0)
+    assert [each for each in gone if each[0] != "c"] == [str(number) for number in range(50)]
+    copies = [place for place, each in enumerate(gone) if each[0] == "c"]
+    assert len(copies) == schedule.duplicated > 10
+    assert all(gone[place] == f"c{gone[place - 1]}" for place in copies)
+
+
+def test_the_same_seed_doubles_the_same_packets():
+    spec = LinkSpec(delay_ms=5, loss_pct=10, duplicate_pct=20)
+
+    def gone(seed):
+        schedule = Schedule(spec, seed, "c1->s1")
+        for number in range(300):
+            schedule.admit(number, 0.0, str(number).encode())
+        return list(schedule.copies), [each for _, each in schedule.held]
+
+    assert gone(1) == gone(1) != gone(2)
+
+
+@given(st.floats(0, 60), st.floats(1, 100), st.sampled_from([0, 30]))
+def test_packets_and_copies_are_all_accounted_for(loss_pct, duplicate_pct, reorder_pct):
+    spec = LinkSpec(
+        delay_ms=5, loss_pct=loss_pct, duplicate_pct=duplicate_pct, reorder_pct=reorder_pct
+    )
+    schedule = Schedule(spec, 9, "c1->s1")
+    fates = [schedule.admit(number, number * 1e-4, b"x") for number in range(500)]
+    assert schedule.seen == 500 + schedule.duplicated
+    went = fates.count(Fate.AHEAD) + len(schedule.held)
+    assert schedule.seen - schedule.dropped == went
+    assert len(schedule.copies) == sum(each == COPY for _, each in schedule.held)
+
+
+def test_loss_takes_one_of_two_and_the_share_of_both_is_as_asked():
+    spec = LinkSpec(loss_pct=30, duplicate_pct=25)
+    schedule = Schedule(spec, 1, "c1->s1")
+    came = []
+    for number in range(100_000):
+        before = len(schedule.copies)
+        fate = schedule.admit(number, 0.0, b"x")
+        came.append((fate is Fate.HELD) + len(schedule.copies) - before)
+    counted = DirectionCounters(
+        seen=schedule.seen, dropped=schedule.dropped, duplicated=schedule.duplicated
+    )
+    assert all(check.ok for check in fate_checks("c1->s1", spec, counted, 1e-3))
+    assert twice_check("c1->s1", spec, sum(map(bool, came)), sum(came)).ok
+    half = replace(spec, duplicate_pct=20)
+    assert not twice_check("c1->s1", half, sum(map(bool, came)), sum(came)).ok
+    assert not all(check.ok for check in fate_checks("c1->s1", half, counted, 1e-3))
 
 
 def test_a_change_leaves_what_waits_and_goes_on_with_the_draws():

@@ -184,6 +184,15 @@ def test_a_shape_that_cannot_be_is_refused(make, said):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
+        ({"duplicate_pct": 101}, "duplicate_pct is 101, expected 0 to 100"),
+        (
+            {"duplicate_pct": 1, "loss_pct": 100},
+            "duplicate_pct is 1 and loss_pct 100",
+        ),
+        (
+            {"duplicate_pct": 1, "loss_pct": 5, "loss_burst_packets": 3},
+            "duplicate_pct is 1 and loss_burst_packets is 3, expected one of the two",
+        ),
         ({"loss_burst_packets": 3}, "of a loss_pct between 0 and 100"),
         ({"loss_pct": 60, "loss_burst_packets": 1}, "at most 50 %"),
         ({"reorder_pct": 5}, "needs a delay_ms"),

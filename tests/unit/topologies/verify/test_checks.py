@@ -1,5 +1,6 @@
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from topologies.emulate.method import DirectionCounters
 from topologies.shapes.shape import LinkSpec
 from topologies.verify import checks
 from topologies.verify.checks import Calibration
-from topologies.verify.probes import Arrival, overtaken
+from topologies.verify.probes import Arrival, first_of_each, overtaken
 
 
 def _loss(seen, dropped, loss_pct=1.0, false_alarms=0.01):
@@ -79,10 +81,36 @@ def test_as_many_overtake_as_asked(share, ok):
     assert checks.reorder_check("c1->s1", asked, 400, round(400 * share)).ok is ok
 
 
+@pytest.mark.parametrize(("share", "ok"), [(0.05, True), (0.0, False), (0.12, False)])
+def test_as_many_come_twice_as_asked(share, ok):
+    asked = LinkSpec(duplicate_pct=5)
+    assert checks.twice_check("c1->s1", asked, 2000, 2000 + round(2000 * share)).ok is ok
+    assert not checks.twice_check("c1->s1", asked, 0, 0).ok
+
+
+def test_copies_are_told_from_loss_and_asked_only_where_they_are_counted():
+    asked = LinkSpec(duplicate_pct=50, loss_pct=10)
+    # Of 10 000 packets 5000 are doubled: one of 500 is lost, and 450 of the other copies; and 500
+    # of those that are not.
+    counted = DirectionCounters(seen=14_500, dropped=950, duplicated=4500)
+    rows = checks.fate_checks("c1->s1", asked, counted, 1e-5)
+    assert [row.ok for row in rows] == [True, True]
+    none = replace(counted, seen=10_000, dropped=1000, duplicated=0)
+    assert [row.ok for row in checks.fate_checks("c1->s1", asked, none, 1e-5)] == [False, False]
+    silent = replace(counted, duplicated=None)
+    assert [row.ok for row in checks.fate_checks("c1->s1", asked, silent, 1e-5)] == [True]
+
+
 def test_who_arrives_before_an_earlier_one_has_overtaken_it():
     order = [0, 3, 1, 2, 5, 4, 6]
     assert overtaken([Arrival(number, 1.0) for number in order]) == 2
     assert overtaken([]) == 0
+
+
+def test_a_copy_that_follows_its_packet_overtakes_nobody_and_is_not_its_delay():
+    came = [Arrival(0, 5.0), Arrival(1, 5.0), Arrival(0, 6.0), Arrival(1, 5.5), Arrival(2, 5.0)]
+    assert first_of_each(came) == [came[0], came[1], came[4]]
+    assert overtaken([Arrival(number, 1.0) for number in (0, 0, 1, 1, 2)]) == 0
 
 
 def test_a_limited_link_that_is_not_limited_is_outside():
