@@ -60,6 +60,14 @@ class Faults:
             elapsed_s = time.monotonic() - t0_s
         return self._due[0].at_s - elapsed_s if self._due else float("inf")
 
+    def apply_now(self, fault: Fault) -> AppliedFault:
+        """One that is not on the schedule; who is killed so can be restored at once. Errors as in
+        `apply_due`."""
+        self.applied.append(AppliedFault(fault, self._apply(fault)))
+        if fault.action == "kill":
+            self._backends.stand_by(fault.subject)
+        return self.applied[-1]
+
     def _apply(self, fault: Fault) -> float:
         """When it was carried out."""
         if fault.action == RESTORE:

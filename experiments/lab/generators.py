@@ -15,9 +15,14 @@ def start_generators(
     targets: Sequence[str],
     t0_s: float,
     raw: Path,
+    *,
+    live: bool = False,
 ) -> list[HostProcess]:
     """Start one load generator in each client host; all send what the file `plan` says from `t0_s`
-    (monotonic) on."""
+    (monotonic) on.
+
+    `live`: they also write what has ended, while they send.
+    """
     return [
         group.start(
             name,
@@ -32,6 +37,7 @@ def start_generators(
                 *("--requests", str(raw / f"requests-{name}.jsonl")),
                 *("--samples", str(raw / f"samples-{name}.jsonl")),
                 *("--summary", str(raw / f"summary-{name}.json")),
+                *(("--live", str(raw / f"live-{name}.jsonl")) if live else ()),
             ],
         )
         for index, name in enumerate(scenario.clients())
