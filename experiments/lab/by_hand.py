@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 
 from experiments.lab.faults import AppliedFault, Faults
-from experiments.plan.click import MOST_LINE_BYTES, check_click, clicked, read_click
+from experiments.plan.click import MOST_LINE_BYTES, read_click
+from experiments.plan.clicked import check_click, clicked
 from experiments.plan.faults import Fault
 from experiments.plan.scenario import Scenario
 from topologies.shapes.shape import Shape
