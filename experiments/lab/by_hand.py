@@ -54,9 +54,8 @@ class ByHand:
                 self._click(line, scenario, faults, t0_s)
             except ValueError as error:
                 self._note(raw, {"t_s": time.monotonic() - t0_s, "refused": str(error)[:200]})
-        for fault, applied_s in faults.applied[self._told :]:
-            row = {"applied_s": applied_s, **fault.model_dump(mode="json")}
-            self._note(raw, row)
+        for applied in faults.applied[self._told :]:
+            self._note(raw, applied.row)
         self._told = len(faults.applied)
 
     def scenario(self, asked: Scenario) -> Scenario:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from experiments.lab.backends import Backends
 from experiments.plan.faults import RESTORE, Fault, links_of
@@ -15,6 +15,18 @@ class AppliedFault(NamedTuple):
 
     fault: Fault
     applied_s: float
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Of table `faults`, but for its clock."""
+        fault = self.fault
+        return {
+            "at_s": fault.at_s,
+            "applied_s": self.applied_s,
+            "action": fault.action,
+            "subject": fault.subject,
+            "value": fault.value,
+        }
 
 
 class Links(Protocol):

@@ -85,10 +85,7 @@ class Growing:
     @property
     def manifest(self) -> dict[str, Any]:
         """With the faults so far: what each backend could take follows from them."""
-        done = [
-            Fault(at_s=row["applied_s"] - self.t0_s, **_named(row)).model_dump(mode="json")
-            for row in self._done
-        ]
+        done = [Fault(**_fault(row)).model_dump(mode="json") for row in self._done]
         scenario = self.run.manifest["scenario"] | {"faults": done}
         return self.run.manifest | {"scenario": scenario}
 
@@ -114,11 +111,7 @@ class Growing:
                 self.refused.append(Event(t_s=row["t_s"], label=label))
             else:
                 self._done.append(row)
-        rows = [
-            {"at_s": row["applied_s"] - self.t0_s, "applied_s": row["applied_s"], **_named(row)}
-            for row in self._done
-        ]
-        self.faults = faults_frame(rows, self.t0_s)
+        self.faults = faults_frame(self._done, self.t0_s)
 
     def frame(self, t_s: float) -> Frame:
         """Of that moment, as far as was read."""
@@ -134,8 +127,8 @@ class Growing:
         return self._tails.setdefault(path, Tail(path)).read()
 
 
-def _named(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("action", "subject", "value")}
+def _fault(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "applied_s"}
 
 
 def follow(folder: Path) -> Iterator[Scene | Frame]:
