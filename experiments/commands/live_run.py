@@ -23,7 +23,7 @@ from experiments.commands.common import (
 from experiments.commands.live import listen_option, need_web_server, port_option
 from experiments.commands.making import run_id
 from experiments.commands.runs import say_if_busy
-from experiments.lab.by_hand import CLICKED, ByHand
+from experiments.lab.by_hand import ByHand
 from experiments.lab.ownership import hand_back
 from experiments.plan.scenario import load_scenario, named_file
 from experiments.present.progress import RunProgress
@@ -61,9 +61,6 @@ def live(path: str | None, listen: str, port: int, results: Path, **overrides: A
         finally:
             hand_back(results)
         show_run(load_run(folder), [], console)
-        if (folder / CLICKED).exists():
-            again = f"make experiment SCENARIO={folder / CLICKED}"
-            console.print(f"to repeat it as a valid run: {again}", highlight=False, soft_wrap=True)
         console.print("the page stays until Ctrl-C")
         with suppress(KeyboardInterrupt):
             page.wait()

@@ -62,8 +62,9 @@ export class Faults {
   }
 
   async ask(fault) {
-    const words = `${fault.action} ${fault.subject}`;
-    if (this.rows.get(fault.subject).buttons.get(fault.action).button.getAttribute("aria-disabled") === "true") {
+    const { button } = this.rows.get(fault.subject).buttons.get(fault.action);
+    const words = `${button.textContent} ${fault.subject}`;
+    if (button.getAttribute("aria-disabled") === "true") {
       return put(this.said, `${words}: not possible now`);
     }
     put(this.said, `${words} …`);

@@ -110,7 +110,10 @@ export class RunView {
       el("span", { class: each.ok ? "fine" : "down" }, each.ok ? "✓" : "✕"),
       el("span", {}, each.name), el("span", { class: "soft" }, each.detail));
     if (scene.live) {
-      return panel("Is it true?", el("p", {}, "Judged when it has ended; as no evidence, whatever was done."));
+      const later = "Judged when it has ended; as no evidence, whatever was done.";
+      const shown = panel("Is it true?", el("p", {}, later));
+      shown.classList.add("wide");
+      return shown;
     }
     const shown = panel("Is it true? The checks of this recorded run",
       el("p", { class: scene.valid ? "fine" : "down", "data-name": "verdict" }, word),
