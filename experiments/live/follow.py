@@ -5,6 +5,7 @@ clients wrote, of backends their samples, and what was done. When the run has it
 of its tables follows, from the beginning: what stays on the page is what is stored.
 """
 
+import os
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -140,7 +141,9 @@ def follow(folder: Path) -> Iterator[Scene | Frame]:
     scene = scene_of(growing.run, step_s, duration_s)
     yield scene.model_copy(update={"live": True})
     number = 0
+    parent = os.getppid()
     while not is_complete(folder):
+        _stay_with(parent)
         t_s = number * step_s
         if t_s < duration_s and time.monotonic() - growing.t0_s > t_s + _LAG_S:
             growing.read()
@@ -153,9 +156,16 @@ def follow(folder: Path) -> Iterator[Scene | Frame]:
     yield from frames
 
 
+def _stay_with(parent: int) -> None:
+    """Raises DatasetError where who asked for the frames is gone: the run may never end."""
+    if os.getppid() != parent:
+        raise DatasetError("nobody is there any more to be shown this run")
+
+
 def _begun(folder: Path) -> Growing:
-    start = folder / "raw" / START
+    start, parent = folder / "raw" / START, os.getppid()
     while not start.exists():
+        _stay_with(parent)
         if is_complete(folder):
             reasons = "; ".join(load_run(folder).verdict["reasons"])
             raise DatasetError(f"{folder}: this run ended before load began: {reasons}")
