@@ -34,7 +34,8 @@ from experiments.tables.schema import (
 _POLL_S = 0.1
 _LAG_S = 0.3
 """Programs in the hosts write four times a second or more often."""
-_SAMPLES_KEPT = 2000
+_SAMPLES_KEPT_S = 5.0
+"""A frame shows the last ones; it may be so late."""
 
 
 class Tail:
@@ -80,7 +81,7 @@ class Growing:
     refused: list[Event] = field(default_factory=list)
     in_flight: dict[str, int] = field(default_factory=dict)
     _done: list[dict[str, Any]] = field(default_factory=list)
-    _sampled: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_SAMPLES_KEPT))
+    _sampled: deque[dict[str, Any]] = field(default_factory=deque)
     _tails: dict[Path, Tail] = field(default_factory=dict)
 
     @property
@@ -105,7 +106,10 @@ class Growing:
             kept = [each for each in (self.requests, new) if len(each)]
             self.requests = pd.concat(kept, ignore_index=True)
         for path in raw.glob("samples-*.jsonl"):
-            self._sampled.extend(row for row in self._new(path) if "backend" in row)
+            self._sampled.extend(row for row in self._new(path) if _is_sample(row))
+        last_s = max((row["t_s"] for row in self._sampled), default=0.0)
+        while self._sampled and self._sampled[0]["t_s"] < last_s - _SAMPLES_KEPT_S:
+            self._sampled.popleft()
         for row in self._new(raw / DONE):
             if "refused" in row:
                 label = f"refused: {row['refused']}"
@@ -126,6 +130,10 @@ class Growing:
 
     def _new(self, path: Path) -> list[dict[str, Any]]:
         return self._tails.setdefault(path, Tail(path)).read()
+
+
+def _is_sample(row: dict[str, Any]) -> bool:
+    return "backend" in row and not row.get("final")
 
 
 def _fault(row: dict[str, Any]) -> dict[str, Any]:
