@@ -77,6 +77,8 @@ class Growing:
     run: Run
     t0_s: float
     requests: pd.DataFrame = field(default_factory=lambda: empty_frame("requests")[NEEDED])
+    samples: pd.DataFrame = field(default_factory=lambda: empty_frame("samples"))
+    """The last ones."""
     faults: pd.DataFrame = field(default_factory=lambda: empty_frame("faults"))
     refused: list[Event] = field(default_factory=list)
     in_flight: dict[str, int] = field(default_factory=dict)
@@ -90,11 +92,6 @@ class Growing:
         done = [Fault(**_fault(row)).model_dump(mode="json") for row in self._done]
         scenario = self.run.manifest["scenario"] | {"faults": done}
         return self.run.manifest | {"scenario": scenario}
-
-    @property
-    def samples(self) -> pd.DataFrame:
-        """The last ones."""
-        return samples_frame(self._sampled, self.t0_s)
 
     def read(self) -> None:
         """What has been written since."""
@@ -110,6 +107,7 @@ class Growing:
         last_s = max((row["t_s"] for row in self._sampled), default=0.0)
         while self._sampled and self._sampled[0]["t_s"] < last_s - _SAMPLES_KEPT_S:
             self._sampled.popleft()
+        self.samples = samples_frame(self._sampled, self.t0_s)
         for row in self._new(raw / DONE):
             if "refused" in row:
                 label = f"refused: {row['refused']}"
