@@ -30,7 +30,7 @@ OVERRIDES = $(call override,PROTO,proto) \
 	$(call override,WARMUP,warmup) $(call override,PRECISION,precision) $(call override,SHAPE,shape) $(call override,CC,cc)
 
 # A misspelt variable (LOS=1) would otherwise be ignored, and the run be another than was asked.
-VARIABLES := ALG SYSTEM PROTO SCENARIO SHAPE CC LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION WARMUP SEED PRECISION FIGURES SWEEP RUNS ONLY PYTHON REQUESTS BALANCERS NAME QUICK ARM STORE SPEED LISTEN PORT PRECISION_PCT OF CLUSTER SCHEDULER
+VARIABLES := ALG SYSTEM PROTO SCENARIO SHAPE CC LOSS DELAY RATE BACKENDS CLIENTS LOAD DURATION WARMUP SEED PRECISION FIGURES SWEEP RUNS ONLY PYTHON REQUESTS BALANCERS NAME QUICK ARM STORE SPEED LIVE LISTEN PORT PRECISION_PCT OF CLUSTER SCHEDULER
 STUDIES = $(basename $(notdir $(sort $(wildcard experiments/studies/*.yaml))))
 SCENARIOS = $(basename $(notdir $(sort $(wildcard experiments/scenarios/*.yaml))))
 # A value with a blank (RUNS) is several words here, of which only the first has a name.
@@ -74,6 +74,8 @@ help: ## this text
 	@echo "make demo and watch take RUNS: folders, names of runs below results/, or runs that are shipped (least_conn,"
 	@echo "round_robin); demo plays two beside each other. They and nothing else take"
 	@echo "  SPEED     1 | 2 | 5 | 10 | 20 seconds of the run in one second                SPEED=5"
+	@echo "  LIVE      demo: make a run, as root, that the page follows and does things to; it is no"
+	@echo "            evidence, its clicked.yaml repeats it. Takes what make experiment takes     LIVE=1"
 	@echo "  LISTEN    demo: an address that others reach; the printed URL has a token     LISTEN=0.0.0.0"
 	@echo "  PORT      demo: or the next free one                                          PORT=8080"
 	@echo "  PRECISION_PCT  more and more seeds, on all processors, until the mean is known so well  PRECISION_PCT=1"
@@ -118,9 +120,9 @@ compare: setup ## runs against each other: make compare RUNS="least_conn round_r
 figures: setup ## draw all figures of all results again (no root, no network)
 	@$(PY) -m experiments figures $(call override,FIGURES,figures)
 
-demo: ## replay a stored run on a page, no root: make demo [RUNS="least_conn round_robin"] [SPEED=5]
+demo: ## replay a stored run on a page, no root: make demo [RUNS="least_conn round_robin"] [SPEED=5]; LIVE=1: a real one
 	@experiments/setup.sh --live
-	@$(PY) -m experiments demo $(RUNS) $(call override,SPEED,speed) $(call override,LISTEN,listen) $(call override,PORT,port)
+	@$(if $(LIVE),$(ROOT) $(PY) -m experiments live $(call override,SCENARIO,scenario) $(OVERRIDES),$(PY) -m experiments demo $(RUNS) $(call override,SPEED,speed)) $(call override,LISTEN,listen) $(call override,PORT,port)
 
 watch: setup ## the same in the terminal: make watch [RUNS=round_robin] [SPEED=5]
 	@$(PY) -m experiments watch $(RUNS) $(call override,SPEED,speed)

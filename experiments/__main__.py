@@ -13,6 +13,7 @@ from experiments.commands import (
     arms,
     cluster,
     live,
+    live_run,
     report,
     runs,
     simulate,
@@ -49,6 +50,7 @@ for each in (
     cluster.scheduler,
     cluster.worker,
     live.demo,
+    live_run.live,
     live.watch,
     live.frames,
 ):

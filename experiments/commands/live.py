@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import click
 
 from experiments.commands.common import console, results_option
 from experiments.live.aggregate import film_of
+from experiments.live.follow import follow
+from experiments.live.frame import Frame, Scene
 from experiments.live.player import SPEEDS
 from experiments.live.recorded import RECORDED, chosen_folder
 from experiments.live.watch import watch as watch_run
@@ -33,15 +36,21 @@ speed_option = click.option(
 )
 
 
-@click.command()
-@click.argument("names", nargs=-1, metavar="[RUN [RUN]]")
-@click.option(
+listen_option = click.option(
     "--listen",
     default="127.0.0.1",
     metavar="ADDRESS",
     help="Where the page can be opened; an address that others reach gets a random token.",
 )
-@click.option("--port", type=click.IntRange(0, 65_000), default=8080, help="Or the next free one.")
+port_option = click.option(
+    "--port", type=click.IntRange(0, 65_000), default=8080, help="Or the next free one."
+)
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[RUN [RUN]]")
+@listen_option
+@port_option
 @speed_option
 @results_option
 def demo(names: tuple[str, ...], listen: str, port: int, speed: str, results: Path) -> None:
@@ -57,16 +66,21 @@ def demo(names: tuple[str, ...], listen: str, port: int, speed: str, results: Pa
         console.print(
             f"[yellow]no comparison of algorithms alone[/]: {difference}", highlight=False
         )
-    if importlib.util.find_spec("uvicorn") is None:
-        raise click.ClickException(
-            "the page's web server is not installed: make demo does it, or pip install -e '.[live]'"
-        )
+    need_web_server()
     # In the place of this process: what serves the page needs none of the analysis' libraries.
     own = ("--listen", listen, "--port", str(port), "--speed", speed)
     os.execv(
         sys.executable,
         [sys.executable, "-m", "experiments.live", *own, *[str(run.path) for run in runs]],
     )
+
+
+def need_web_server() -> None:
+    """Raise ClickException, saying how to get it, where there is none."""
+    if importlib.util.find_spec("uvicorn") is None:
+        raise click.ClickException(
+            "the page's web server is not installed: make demo does it, or pip install -e '.[live]'"
+        )
 
 
 @click.command()
@@ -78,10 +92,15 @@ def watch(name: str, speed: str, results: Path) -> None:
     watch_run(_measured(name, results), console, int(speed))
 
 
+def _film(folder: Path) -> Iterator[Scene | Frame]:
+    scene, found = film_of(load_run(folder))
+    return chain([scene], found)
+
+
 @click.command(hidden=True)
 @click.argument("folder", type=click.Path(path_type=Path))
-def frames(folder: Path) -> None:
-    """A stored run's scene and frames as JSON lines, for those who show them."""
-    scene, found = film_of(load_run(folder))
-    for each in chain([scene], found):
+@click.option("--follow", "growing", is_flag=True, help="The run is being made, or about to be.")
+def frames(folder: Path, growing: bool) -> None:
+    """A run's scene and frames as JSON lines, for those who show them."""
+    for each in follow(folder) if growing else _film(folder):
         print(each.model_dump_json(), flush=True)

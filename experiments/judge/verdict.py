@@ -5,13 +5,14 @@ reaches a figure only on request, marked as not valid. Pure: evidence in, checks
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from experiments.judge.precision import Uncertainty
 from experiments.judge.punctuality import EARLY_MS, OneWay, Tail, tail_json
 from experiments.judge.saturation import BusySecond, saturated
 from experiments.lab.host_load import HostLoad
+from experiments.plan.click import BY_HAND
 
 LATENESS_FLOOR_MS = 1.0
 LATENESS_SHARE = 0.05
@@ -116,6 +117,18 @@ def rejected(
 ) -> Verdict:
     """The verdict of a run that ended early."""
     return Verdict((Check(name, False, "; ".join(reasons), cause),), load=load)
+
+
+def no_evidence(verdict: Verdict, faults: int) -> Verdict:
+    """The same of a run that was shown and could be clicked at: never valid, whatever was done. Its
+    generators wrote while they sent, and its links were prepared for what nobody may have asked.
+    `faults`: how many were by hand."""
+    detail = f"faults by hand: {faults}; such a run is no evidence, its clicked.yaml repeats it"
+    return replace(
+        verdict,
+        checks=(*verdict.checks, Check("not by hand", False, detail)),
+        labels=(BY_HAND, *verdict.labels),
+    )
 
 
 def links_check(reasons: list[str], count: int, cause: str = "") -> Check:

@@ -54,7 +54,8 @@ class Backends:
         self._address_of = address_of
         self._raw = raw
         self._running: dict[str, HostProcess] = {}
-        self._standby: dict[Fault, HostProcess] = {}
+        self._standby: dict[Fault | str, HostProcess] = {}
+        """By what they wait for: a fault of the schedule, or the backend's restoring by hand."""
         self._starts = dict.fromkeys(scenario.backend_ids(), 0)
         self.paused: set[str] = set()
         """Names of those that were, at some time: late by no fault of the machine."""
@@ -90,7 +91,9 @@ class Backends:
     def samples(self) -> Iterator[Path]:
         """Their samples files: one per start."""
         for name, starts in self._starts.items():
-            yield from (self._samples(name, number) for number in range(starts))
+            files = (self._samples(name, number) for number in range(starts))
+            # One that stood by and was never needed has served nothing.
+            yield from (path for number, path in enumerate(files) if not number or path.exists())
 
     def killed(self) -> set[str]:
         """Names of those that are dead, by a fault."""
@@ -109,6 +112,10 @@ class Backends:
                 if fault not in self._standby:
                     self._standby[fault] = self._launch(fault.subject, standby=True)
 
+    def stand_by(self, name: str) -> None:
+        """Load one that can take the place of a killed one at any time."""
+        self._standby[name] = self._launch(name, standby=True)
+
     def apply(self, fault: Fault) -> float:
         """Have a fault of a backend, or its undoing, carried out; when it was, CLOCK_MONOTONIC.
         Raises ProcessFailed if it does not obey."""
@@ -116,7 +123,9 @@ class Backends:
         if fault.action == "kill":
             self._running.pop(name).kill()
         elif fault in self._standby:
-            return self._replace(fault)
+            return self._replace(name, self._standby.pop(fault))
+        elif fault.action == RESTORE and name not in self._running:
+            return self._replace(name, self._standby.pop(name))
         elif fault.action == "pause":
             self.paused.add(name)
             self._running[name].pause()
@@ -129,13 +138,12 @@ class Backends:
             applied_s = self._tell(name, f"{word} {fixed or repr(fault.value)}")
         return applied_s
 
-    def _replace(self, fault: Fault) -> float:
-        process = self._standby.pop(fault)
-        deadline_s = time.monotonic() + _OBEY_TIMEOUT_S
-        process.wait_ready("standby", deadline_s)
+    def _replace(self, name: str, process: HostProcess) -> float:
+        # By hand it may be wanted as soon as it is started.
+        process.wait_ready("standby", time.monotonic() + READY_TIMEOUT_S)
         process.command(SERVE)
-        process.wait_ready("ready", deadline_s)
-        self._running[fault.subject] = process
+        process.wait_ready("ready", time.monotonic() + _OBEY_TIMEOUT_S)
+        self._running[name] = process
         return time.monotonic()
 
     def _tell(self, name: str, command: str) -> float:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from experiments.lab.backends import Backends
 from experiments.plan.faults import RESTORE, Fault, links_of
@@ -15,6 +15,18 @@ class AppliedFault(NamedTuple):
 
     fault: Fault
     applied_s: float
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Of table `faults`, but for its clock."""
+        fault = self.fault
+        return {
+            "at_s": fault.at_s,
+            "applied_s": self.applied_s,
+            "action": fault.action,
+            "subject": fault.subject,
+            "value": fault.value,
+        }
 
 
 class Links(Protocol):
@@ -59,6 +71,14 @@ class Faults:
             self.applied.append(AppliedFault(fault, self._apply(fault)))
             elapsed_s = time.monotonic() - t0_s
         return self._due[0].at_s - elapsed_s if self._due else float("inf")
+
+    def apply_now(self, fault: Fault) -> AppliedFault:
+        """One that is not on the schedule; who is killed so can be restored at once. Errors as in
+        `apply_due`."""
+        self.applied.append(AppliedFault(fault, self._apply(fault)))
+        if fault.action == "kill":
+            self._backends.stand_by(fault.subject)
+        return self.applied[-1]
 
     def _apply(self, fault: Fault) -> float:
         """When it was carried out."""

@@ -17,9 +17,14 @@ def start_generators(
     targets: Sequence[str],
     t0_s: float,
     raw: Path,
+    *,
+    live: bool = False,
 ) -> list[HostProcess]:
     """Start one load generator in each client host; all send what the file `plan` says from `t0_s`
-    (monotonic) on. With `workload.kind: wrk` that is wrk, which plans nothing."""
+    (monotonic) on. With `workload.kind: wrk` that is wrk, which plans nothing.
+
+    `live`: they also write what has ended, while they send.
+    """
     if isinstance(scenario.workload, Wrk):
         window_s = t0_s, scenario.duration_s
         return [
@@ -39,6 +44,7 @@ def start_generators(
                 *("--wire", "own" if scenario.backends.server == "emulated" else "http"),
                 *("--timeout-ms", str(scenario.workload.timeout_ms)),
                 *_files(name, raw),
+                *(("--live", str(raw / f"live-{name}.jsonl")) if live else ()),
             ],
         )
         for index, name in enumerate(scenario.clients())

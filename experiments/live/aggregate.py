@@ -8,6 +8,7 @@ is one number, and leaves out those that could take nothing.
 import math
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -45,7 +46,8 @@ _NO_READING = Reading()
 
 def film_of(run: Run) -> tuple[Scene, Iterator[Frame]]:
     """What stays of a stored run, and its frames as they are made: four a second, or at most
-    `MOST_FRAMES`, the last with all that is known."""
+    `MOST_FRAMES`, the last with all that is known. DatasetError for a run of totals alone."""
+    need_requests(run)
     tables = Tables(run)
     step_s = max(1 / FRAMES_PER_S, tables.end_s / MOST_FRAMES)
     times_s = (step_s * number for number in range(math.ceil(tables.end_s / step_s)))
@@ -53,14 +55,33 @@ def film_of(run: Run) -> tuple[Scene, Iterator[Frame]]:
     return scene, (tables.frame(t_s) for t_s in chain(times_s, [tables.end_s]))
 
 
+class Known(Protocol):
+    """What is known of a run: all of a stored one, of one that is being made what there is."""
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What was asked and where."""
+
+    @property
+    def requests(self) -> pd.DataFrame:
+        """Of table `requests`, at least the columns `NEEDED`."""
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """Table `samples`."""
+
+    @property
+    def faults(self) -> pd.DataFrame:
+        """Table `faults`."""
+
+
 class Tables:
     """What a run's frames are made of; nothing is changed after it was made."""
 
-    def __init__(self, run: Run) -> None:
-        """Read the tables. Raises DatasetError for a run that has totals alone."""
-        need_requests(run)
+    def __init__(self, run: Known) -> None:
+        """Read the tables."""
         self.where = Conditions.of_manifest(run.manifest)
-        self._requests = run.requests[_NEEDED].sort_values("ended_s", ignore_index=True)
+        self._requests = run.requests[NEEDED].sort_values("ended_s", ignore_index=True)
         self._faults = run.faults.sort_values("applied_s", ignore_index=True)
         values = run.samples[run.samples["quantity"].isin(_SAMPLED)]
         self._samples = {
@@ -162,7 +183,8 @@ class Tables:
         return _judged(known, self.where.backends, self.where.capacities(), window_s, decisions)
 
 
-_NEEDED = [
+# Of table `requests`.
+NEEDED = [
     *("intended_s", "sent_s", "connected_s", "first_byte_s", "ended_s", "latency_ms", "status"),
     *("backend", "bytes_received", "local"),
 ]

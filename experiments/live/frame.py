@@ -160,6 +160,13 @@ class Scene(Shown):
     """None: the run has no verdict."""
     statement: str
     checks: tuple[SceneCheck, ...]
+    live: bool = False
+    """It is being made, and takes faults by hand."""
+
+
+def is_scene(line: bytes) -> bool:
+    """Of a line of JSON, which is a frame if not."""
+    return line.startswith(b'{"schema_version"')
 
 
 def told(reading: Reading) -> str:

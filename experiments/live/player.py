@@ -1,5 +1,6 @@
 """The clock of a replay: speed, pause, seek, and what a reader lacks. Time is handed in."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,17 @@ class Player:
         self._since_s = now()
 
     @property
+    def live(self) -> bool:
+        """Whether a run is being made: the clock is then where its frames are."""
+        return any(reel.scene.live for reel in self.reels)
+
+    def replace(self, live: Reel, stored: Reel) -> None:
+        """The run has been made: `stored` has it from the beginning."""
+        self._at_s = self.t_s
+        self.reels = tuple(stored if reel is live else reel for reel in self.reels)
+        self._stretch += 1
+
+    @property
     def end_s(self) -> float:
         """Of the longest run."""
         return max(reel.scene.end_s for reel in self.reels)
@@ -70,6 +82,7 @@ class Player:
         """Where the clock stands, in seconds of the run; it waits for frames not made yet."""
         now_s = self._now()
         gone_s = 0.0 if self.paused else (now_s - self._since_s) * self.speed
+        gone_s = math.inf if self.live else gone_s
         made_s = min(reel.made_s for reel in self.reels)
         self._at_s = max(self._at_s, min(self._at_s + gone_s, self.end_s, made_s))
         self._since_s = now_s
@@ -81,7 +94,9 @@ class Player:
         return f"{self._name}-{self._stretch}"
 
     def obey(self, command: Command) -> None:
-        """Change the clock."""
+        """Change the clock. Raises ValueError while a run is being made."""
+        if self.live:
+            raise ValueError("a run that is being made cannot be halted or sought in")
         t_s = self.t_s
         if command.seek_s is not None:
             self._at_s = min(command.seek_s, self.end_s)
@@ -97,7 +112,9 @@ class Player:
             "end_s": self.end_s,
             "speed": self.speed,
             "paused": self.paused,
-            "ended": t_s >= self.end_s,
+            "ended": t_s >= self.end_s and not self.live,
+            "stretch": self.epoch,
+            "live": self.live,
         }
 
     def cursor(self) -> Cursor:

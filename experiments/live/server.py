@@ -18,7 +18,9 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from experiments.live.frame import Scene
 from experiments.live.player import SPEEDS, Command, Cursor, Player
+from experiments.plan.click import Click, read_click
 from nginy.view.door import Door, refused
 from nginy.view.guard import Guard
 
@@ -31,8 +33,14 @@ MOST_COMMAND_BYTES = 1000
 Pause = Callable[[float], Awaitable[None]]
 
 
-def application(player: Player, guard: Guard, *, pause: Pause = asyncio.sleep) -> Starlette:
-    """The page of one player. `pause`: how the stream waits between frames."""
+Faults = Callable[[Click], None]
+
+
+def application(
+    player: Player, guard: Guard, *, pause: Pause = asyncio.sleep, faults: Faults | None = None
+) -> Starlette:
+    """The page of one player. `pause`: how the stream waits between frames; `faults`: hands one on
+    to the run that is being made."""
 
     async def page(request: Request) -> Response:
         return Response((STATIC / "index.html").read_bytes(), media_type="text/html")
@@ -56,16 +64,40 @@ def application(player: Player, guard: Guard, *, pause: Pause = asyncio.sleep) -
             return PlainTextResponse("not a command", status_code=400)
         return _json(player.clock())
 
+    async def fault(request: Request) -> Response:
+        if not guard.is_own_command(request.headers):
+            return refused("commands come from this server's own page")
+        if faults is None or not player.live:
+            return PlainTextResponse("no run is being made here", status_code=409)
+        try:
+            asked = read_click(await _body(request))
+            _check_there(asked, player.reels[0].scene)
+        except ValueError as error:
+            return PlainTextResponse(str(error), status_code=400)
+        faults(asked)
+        return _json({"asked": asked.model_dump()})
+
     return Starlette(
         routes=[
             Route("/", page),
             Route("/scenes", scenes),
             Route("/events", events),
             Route("/clock", command, methods=["POST"]),
+            Route("/faults", fault, methods=["POST"]),
             Mount("/static", StaticFiles(directory=STATIC, packages=[SHARED])),
         ],
         middleware=[Middleware(Door, guard=guard)],
     )
+
+
+def _check_there(asked: Click, scene: Scene) -> None:
+    """Raises ValueError for somebody who is not in this network.
+
+    Whether it can be done now only the run knows; what it refuses is among what happened.
+    """
+    names = [host.name for host in scene.hosts if host.role in ("client", "backend")]
+    if asked.subject not in names:
+        raise ValueError(f"unknown host {asked.subject}; there are: {', '.join(names)}")
 
 
 async def _body(request: Request) -> bytes:

@@ -344,6 +344,11 @@ def load_scenario(path: Path, overrides: Mapping[str, Any] | None = None) -> Sce
     return parse_scenario(overridden(read_yaml(path), overrides or {}), str(path))
 
 
+def write_scenario(scenario: Scenario, path: Path) -> None:
+    """As a file that `load_scenario` reads as the same."""
+    YAML(typ="safe", pure=True).dump(scenario.model_dump(mode="json"), path)
+
+
 def parse_scenario(content: Mapping[str, Any], source: str) -> Scenario:
     """Validate what a file or a sweep's cell holds; errors as in `load_scenario`."""
     try:

@@ -332,6 +332,8 @@ def _show_notes(verdict: Mapping[str, Any], console: Console) -> None:
 def _advice(run: Run) -> str:
     """What disturbed the run, and what to do about it."""
     disturbance = run.verdict.get("disturbance")
+    if run.manifest.get("by_hand") and run.measured:
+        return f"make experiment SCENARIO={run.path}/clicked.yaml repeats it as a run that counts"
     if disturbance is None:
         advice = "another try will not mend this: see the reasons above, and `make doctor`"
     elif STOLEN in disturbance:

@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from experiments.judge.verdict import BUSY, Verdict, rejected
+from experiments.judge.verdict import BUSY, Verdict, no_evidence, rejected
 from experiments.lab.backends import Backends
 from experiments.lab.background import NOT_BACKGROUND, Background
 from experiments.lab.balancers import Balancers
+from experiments.lab.by_hand import CLICKED, ByHand
 from experiments.lab.capture import Capture, capture
 from experiments.lab.cpu_sampler import CpuSampler
 from experiments.lab.faults import Faults
@@ -25,7 +27,7 @@ from experiments.lab.metadata import manifest
 from experiments.lab.processes import HostProcess, ProcessFailed, ProcessGroup
 from experiments.lab.servers import make_backends, server_facts
 from experiments.lab.systems import SYSTEMS
-from experiments.plan.scenario import Scenario, ScenarioError
+from experiments.plan.scenario import Scenario, ScenarioError, write_scenario
 from experiments.plan.workload.plan import plan_frame
 from experiments.present.progress import RunProgress
 from experiments.run.conclude import conclude
@@ -45,8 +47,13 @@ _GRACE_S = 15.0
 """Beyond the last possible timeout, generators get this long to write their records."""
 
 
-def run_experiment(scenario: Scenario, folder: Path, progress: RunProgress) -> Verdict:
+def run_experiment(
+    scenario: Scenario, folder: Path, progress: RunProgress, by_hand: ByHand | None = None
+) -> Verdict:
     """Run `scenario` into `folder` and say whether the result is valid.
+
+    With `by_hand` it can be looked at meanwhile, and done things to; it is then no evidence,
+    whatever was done. Its manifest has the scenario with what was done, and so has `clicked.yaml`.
 
     Raises:
         DatasetError: the folder is already that of a run.
@@ -61,8 +68,9 @@ def run_experiment(scenario: Scenario, folder: Path, progress: RunProgress) -> V
     facts = {"system": kind.facts(), **server_facts(scenario)}
     progress.stage("building the network")
     plan = plan_frame(scenario.clients(), scenario.plans())
+    shape = scenario.changing_topology()
     with Network(
-        scenario.changing_topology(),
+        shape if by_hand is None else by_hand.prepared(scenario, shape),
         seed=scenario.seed,
         congestion_control=scenario.network.algorithms(),
     ) as network:
@@ -70,7 +78,10 @@ def run_experiment(scenario: Scenario, folder: Path, progress: RunProgress) -> V
         raw = folder / "raw"
         raw.mkdir()
         asked = scenario.model_dump(mode="json")
-        writer.write_manifest(manifest(asked, network.facts()) | facts)
+        about = manifest(asked, network.facts()) | facts
+        if by_hand is not None:
+            about["by_hand"] = True
+        writer.write_manifest(about)
         writer.write_table("plan", plan)
         progress.stage("calibrating every link")
         meter = HostMeter()
@@ -81,13 +92,19 @@ def run_experiment(scenario: Scenario, folder: Path, progress: RunProgress) -> V
             early = rejected("links", calibration.reasons, cause=cause, load=meter.read())
             return _end(writer, early)
         try:
-            evidence = _carry(scenario, network, folder, progress)
+            evidence = _carry(scenario, network, folder, progress, by_hand)
         except LinkDead as dead:
             return _end(writer, rejected("links", [str(dead)]))
         calibration = finish(calibration, network, strict=scenario.strict)
         writer.write_calibration(calibration.to_json())
     progress.stage("reading captures, writing tables")
-    return _end(writer, conclude(scenario, evidence, calibration, writer))
+    if by_hand is None:
+        return _end(writer, conclude(scenario, evidence, calibration, writer))
+    done = by_hand.scenario(scenario)
+    write_scenario(done, folder / CLICKED)
+    writer.write_manifest(about | {"scenario": done.model_dump(mode="json")})
+    count = len(done.faults) - len(scenario.faults)
+    return _end(writer, no_evidence(conclude(done, evidence, calibration, writer), count))
 
 
 def check_size(scenario: Scenario) -> None:
@@ -106,7 +123,13 @@ def _end(writer: RunWriter, verdict: Verdict) -> Verdict:
     return verdict
 
 
-def _carry(scenario: Scenario, network: Network, folder: Path, progress: RunProgress) -> Evidence:
+def _carry(
+    scenario: Scenario,
+    network: Network,
+    folder: Path,
+    progress: RunProgress,
+    by_hand: ByHand | None,
+) -> Evidence:
     """Everything between a calibrated network and an idle one: the traffic itself."""
     raw = folder / "raw"
     addresses = {host.name: network.address(host.name) for host in network.shape.hosts}
@@ -132,9 +155,13 @@ def _carry(scenario: Scenario, network: Network, folder: Path, progress: RunProg
             )
             background.start(t0_s + scenario.duration_s)
             generators = start_generators(
-                group, scenario, folder / "plan.parquet", balancers.targets(), t0_s, raw
+                *(group, scenario, folder / "plan.parquet", balancers.targets(), t0_s, raw),
+                live=by_hand is not None,
             )
             servers = _Servers(network, backends, balancers, faults)
+            if by_hand is not None:
+                by_hand.start(raw, t0_s)
+                servers.by_hand = partial(by_hand.obey, scenario, faults, raw, t0_s)
             cpu = CpuSampler(lambda: _pids(servers, generators))
             load = _watch(scenario, servers, generators, cpu, t0_s, progress)
             background.finish()
@@ -186,7 +213,7 @@ def _capture_at(
     return capture(network.popen, host, network.interface(host), path, filter_expression=own)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Servers:
     """What must stay alive while load is on, but for what a fault kills."""
 
@@ -194,6 +221,8 @@ class _Servers:
     backends: Backends
     balancers: Balancers
     faults: Faults
+    by_hand: Callable[[], None] = lambda: None
+    """Does what was asked for meanwhile."""
 
     def check_alive(self) -> None:
         """Raise LinkDead or ProcessFailed."""
@@ -234,6 +263,7 @@ def _watch(
     def wait_while(condition: Callable[[], bool]) -> None:
         while condition():
             next_s = servers.faults.apply_due(t0_s)
+            servers.by_hand()
             servers.check_alive()
             cpu.sample()
             progress.load(time.monotonic() - t0_s, scenario.duration_s)

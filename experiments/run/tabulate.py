@@ -9,7 +9,6 @@ import orjson
 import pandas as pd
 
 from experiments.judge.punctuality import OneWay, added_ms
-from experiments.lab.faults import AppliedFault
 from experiments.lab.ports import BACKEND_PORT
 from experiments.plan.scenario import Scenario
 from experiments.run.evidence import Evidence
@@ -63,7 +62,7 @@ def tabulate(scenario: Scenario, evidence: Evidence, writer: RunWriter) -> Table
     ):
         writer.write_table(name, frame)
     if scenario.faults:
-        writer.write_table("faults", faults_frame(map(_fault_row, evidence.faults), t0_s))
+        writer.write_table("faults", faults_frame((each.row for each in evidence.faults), t0_s))
     if not scenario.keep_captures:
         for capture in evidence.captures:
             capture.path.unlink()
@@ -106,17 +105,6 @@ def _sent_to(
     for record in records:
         chosen = backends.get(record.get("target") or "")
         yield {**record, "backend": record["backend"] or chosen} if chosen else record
-
-
-def _fault_row(applied: AppliedFault) -> dict[str, Any]:
-    fault, applied_s = applied
-    return {
-        "at_s": fault.at_s,
-        "applied_s": applied_s,
-        "action": fault.action,
-        "subject": fault.subject,
-        "value": fault.value,
-    }
 
 
 def _flows(

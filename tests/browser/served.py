@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
@@ -10,16 +10,25 @@ from starlette.types import Receive, Scope, Send
 from experiments.live.player import Player
 from experiments.live.reel import Reel
 from experiments.live.server import application
+from experiments.plan.click import Click
 from nginy.view.guard import Guard
 
 
 class Served:
     """Serves from its making until `stop`."""
 
-    def __init__(self, reels: Sequence[Reel], *, name: str, port: int = 0, speed: int = 1) -> None:
+    def __init__(
+        self,
+        reels: Sequence[Reel],
+        *,
+        name: str,
+        port: int = 0,
+        speed: int = 1,
+        faults: Callable[[Click], None] | None = None,
+    ) -> None:
         self.player = Player(reels, time.monotonic, name=name, speed=speed)
         self.streams = 0
-        self._app = application(self.player, Guard.at("127.0.0.1"))
+        self._app = application(self.player, Guard.at("127.0.0.1"), faults=faults)
         config = uvicorn.Config(
             self._counted,
             interface="asgi3",

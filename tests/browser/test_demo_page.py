@@ -15,6 +15,8 @@ import pytest
 
 from experiments.analysis.summary import summarise
 from experiments.live.recorded import RECORDED
+from experiments.live.reel import Reel
+from experiments.plan.click import Click
 from tests.browser.served import Served
 from tests.unit.experiments.live.reels import golden, recorded, reel_of
 
@@ -189,3 +191,45 @@ def test_a_hidden_tab_has_no_stream_and_goes_on_when_it_is_seen(
             assert time.monotonic() < deadline_s
             page.wait_for_timeout(50)
     api.expect(page.locator("#veil")).to_be_hidden()
+
+
+def test_faults_of_a_run_that_is_made_are_asked_for_by_mouse_and_by_keyboard(
+    opened: Callable[[str], Any], served: Callable[..., Served]
+) -> None:
+    stored = reel_of(recorded("least_conn"))
+    live = Reel(stored.scene.model_copy(update={"live": True}))
+    for line in stored.encoded[:8]:
+        live.add(line)
+    asked: list[Click] = []
+    server = served(live, faults=asked.append)
+    page = opened(server.url)
+
+    def handed_on(count: int) -> dict[str, Any]:
+        api.expect(page.locator('[data-name="asked"]')).to_contain_text("asked for: ")
+        deadline_s = time.monotonic() + 10
+        while len(asked) < count:
+            assert time.monotonic() < deadline_s
+            page.wait_for_timeout(20)
+        return asked[-1].model_dump(exclude_none=True)
+
+    api.expect(page.locator("#mode")).to_have_text("LIVE, NO EVIDENCE")
+    api.expect(page.locator("#seek")).to_be_hidden()
+    kill = page.get_by_role("button", name="kill b2")
+    kill.click()
+    assert handed_on(1) == {"action": "kill", "subject": "b2"}
+    page.keyboard.press("Tab")
+    api.expect(page.get_by_role("button", name="pause b2")).to_be_focused()
+    page.keyboard.press("Enter")
+    assert handed_on(2) == {"action": "pause", "subject": "b2"}
+    page.keyboard.press("1")
+    page.keyboard.press("s")
+    assert handed_on(3) == {"action": "slow", "subject": "b1", "value": 0.25}
+    page.locator('[data-host="c1"]').click()
+    page.keyboard.press("l")
+    assert handed_on(4) == {"action": "loss", "subject": "c1", "value": 20}
+    page.keyboard.press("r")  # nothing was done to it
+    api.expect(page.locator('[data-name="asked"]')).to_have_text("restore c1: not possible now")
+    assert len(asked) == 4
+    server.player.replace(live, stored)
+    api.expect(page.locator("#mode")).to_contain_text("REPLAY")
+    api.expect(kill).to_have_count(0)

@@ -16,6 +16,7 @@ from experiments.lab.backends import Backends
 from experiments.lab.faults import Faults
 from experiments.lab.ports import AGENT_PORT, BACKEND_PORT, HEALTH_PORT
 from experiments.lab.processes import HostProcess, ProcessFailed, ProcessGroup
+from experiments.plan.faults import Fault
 from experiments.plan.scenario import Scenario, parse_scenario
 from nginy.backend.load import parse_probe_answer, parse_report, probe_request
 from tests.scenario.loopback_testbed import DEADLINE_S, LoopbackTestbed, _popen, free_port
@@ -133,6 +134,27 @@ def test_killed_and_started_again(tmp_path: Path, host: str) -> None:
     assert names == ["samples-b1.jsonl", "samples-b1-1.jsonl"]
     assert all((tmp_path / name).stat().st_size > 0 for name in names)
     assert [str(each.fault) for each in testbed.faults.applied] == ["kill b1", "restore b1"]
+
+
+def test_killed_by_hand_and_restored_at_once(tmp_path: Path, host: str) -> None:
+    with ProcessGroup(_popen, tmp_path) as group:
+        testbed = FaultyTestbed(group, one_backend([]), host, tmp_path)
+        testbed.backends.start()
+        for number in range(2):  # the second time another one stands by
+            at_s = float(number)
+            testbed.faults.apply_now(Fault(at_s=at_s, action="kill", subject="b1"))
+            with pytest.raises(ConnectionRefusedError):
+                ask((host, HEALTH_PORT))
+            testbed.faults.apply_now(Fault(at_s=at_s + 0.5, action="restore", subject="b1"))
+            assert ask((host, HEALTH_PORT)) == b""
+        testbed.faults.apply_now(Fault(at_s=3, action="kill", subject="b1"))
+        testbed.backends.stop()
+        unused = testbed.backends._standby["b1"]
+    assert [path.name for path in testbed.backends.samples()] == [
+        *("samples-b1.jsonl", "samples-b1-1.jsonl", "samples-b1-2.jsonl")
+    ]
+    with pytest.raises(ProcessFailed, match="backend-3-b1"):
+        unused.running()
 
 
 def test_drained_and_ready_again(tmp_path: Path, host: str) -> None:

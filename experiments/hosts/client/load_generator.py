@@ -14,8 +14,10 @@ a flow, a socket of its own. Every request ends at the latest `--timeout-ms` aft
 time; over UDP, answers that come later are noted.
 
 Prints `ready` on stdout when the plan is read; starts at `--start-at` (CLOCK_MONOTONIC seconds).
-Nothing is written while requests are in flight. Exit status 1: it was not ready at the start, or
-its own numbers do not add up. SIGTERM and SIGINT end the run early, with all its files.
+Nothing is written while requests are in flight, but with `--live` (a run to look at, no evidence):
+four times a second what has ended since, and how much is in flight. Exit status 1: it was not ready
+at the start, or its own numbers do not add up. SIGTERM and SIGINT end the run early, with all its
+files.
 """
 
 import argparse
@@ -26,6 +28,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import orjson
 
@@ -42,6 +45,7 @@ from experiments.plan.workload.streams import choices
 from experiments.wire.datagrams import MAX_RESPONSE_BYTES
 
 SAMPLE_INTERVAL_S = 0.1
+LIVE_INTERVAL_S = 0.25
 
 
 class LoadGenerator:
@@ -65,6 +69,8 @@ class LoadGenerator:
         self._listen_until_s = 0.0  # for late answers and second copies, over UDP
         self.records: list[RequestRecord] = []
         self.samples: list[InFlightSample] = []
+        self._live: BinaryIO | None = options.live and options.live.open("wb", buffering=0)
+        self._ended_since: list[RequestRecord] = []
         self.reasons: Counter[str] = Counter()
         """Why requests failed, in the operating system's words."""
 
@@ -73,6 +79,8 @@ class LoadGenerator:
         self._end_s = start_s + self._options.duration_s
         self._loop.call_at(start_s, self._sample_from, start_s)
         self._loop.call_at(start_s, self._launch_due, start_s)
+        if self._live is not None:
+            self._loop.call_at(start_s, self._tell, start_s, self._live)
         self._loop.call_at(self._end_s, self._stop_if_done)
 
     def _launch_due(self, start_s: float) -> None:
@@ -128,6 +136,8 @@ class LoadGenerator:
     def _ended(self, record: RequestRecord, status: Status, reason: str | None) -> None:
         record.status = status
         record.ended_s = self._loop.time()
+        if self._live is not None:
+            self._ended_since.append(record)
         self._timeouts.pop(record.seq).cancel()
         if reason is not None:
             self.reasons[reason] += 1
@@ -156,6 +166,15 @@ class LoadGenerator:
         self.samples.append(InFlightSample(now_s, self._options.client, len(self._timeouts)))
         next_due_s = max(due_s + SAMPLE_INTERVAL_S, now_s)
         self._loop.call_at(next_due_s, self._sample_from, next_due_s)
+
+    def _tell(self, due_s: float, live: BinaryIO) -> None:
+        now_s = self._loop.time()
+        in_flight = InFlightSample(now_s, self._options.client, len(self._timeouts))
+        rows = (*self._ended_since, in_flight)
+        live.write(b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
+        self._ended_since.clear()
+        next_due_s = max(due_s + LIVE_INTERVAL_S, now_s)
+        self._loop.call_at(next_due_s, self._tell, next_due_s, live)
 
     def _stop_if_done(self) -> None:
         over = self._next == len(self._plan.timed) and not self._thinking
@@ -249,6 +268,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--requests", required=True, type=Path, metavar="FILE.jsonl")
     parser.add_argument("--samples", required=True, type=Path, metavar="FILE.jsonl")
     parser.add_argument("--summary", required=True, type=Path, metavar="FILE.json")
+    parser.add_argument("--live", type=Path, metavar="FILE.jsonl", help="while requests are sent")
     return parser
 
 

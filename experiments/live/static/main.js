@@ -11,6 +11,7 @@ const $ = (id) => document.getElementById(id);
 const [pause, speed, seek, veil] = ["pause", "speed", "seek", "veil"].map($);
 let now = { t_s: 0, end_s: Infinity, speed: 1, paused: false, ended: false };
 let speeds = [];
+let live = false;
 
 async function command(asked) {
   const answer = await fetch("/clock", {
@@ -25,7 +26,9 @@ function showClock(state) {
   now = state;
   put($("clock"), `${clock(now.t_s)} / ${clock(now.end_s)}`);
   put(pause, now.ended ? "Once more" : now.paused ? "Play" : "Pause");
-  put($("mode"), now.ended ? "REPLAY, at its end" : now.paused ? "REPLAY, PAUSED" : "REPLAY");
+  // What is stored has taken its place: the same run, now judged, as a replay.
+  if (live && !now.live) return location.reload();
+  put($("mode"), now.live ? "LIVE, NO EVIDENCE" : now.ended ? "REPLAY, at its end" : now.paused ? "REPLAY, PAUSED" : "REPLAY");
   seek.max = now.end_s;
   if (document.activeElement !== speed) speed.value = now.speed;
   if (!dragging) seek.value = now.t_s;
@@ -77,6 +80,10 @@ const KEYS = {
 
 document.addEventListener("keydown", (event) => {
   const busy = event.ctrlKey || event.altKey || event.metaKey;
+  if (live) {
+    if (!busy && !event.target.closest("input, select")) views[0].key(event.key);
+    return;
+  }
   if (busy || event.target.closest("button, input, select") || !(event.key in KEYS)) return;
   event.preventDefault();
   KEYS[event.key]();
@@ -87,6 +94,8 @@ themes($("theme"), () => views.forEach((view) => view.redraw()));
 
 const { scenes, speeds: offered } = await (await fetch("/scenes")).json();
 speeds = offered;
+live = scenes.some((scene) => scene.live);
+for (const each of document.querySelectorAll(".replay")) each.hidden = live;
 for (const each of speeds) speed.append(new Option(`${each}x`, each));
 $("runs").classList.toggle("two", scenes.length > 1);
 const end_s = Math.max(...scenes.map((scene) => scene.end_s));

@@ -2,6 +2,7 @@
 
 import { Lines, MOST_LINES, QueueMap, decades, legend } from "./charts.js";
 import { el, panel, put } from "./dom.js";
+import { Faults } from "./faults.js";
 import { fixed, percent, reading, seconds, whole } from "./numbers.js";
 import { Topology } from "./topology.js";
 
@@ -36,6 +37,7 @@ export class RunView {
     this.names = Object.keys(scene.weights);
     const axis = { end_s, warmup_s: scene.warmup_s };
     this.topology = new Topology(scene);
+    this.faults = scene.live ? new Faults(scene) : null;
     this.queues = new QueueMap(this.names, end_s);
     this.latency = new Lines({
       ...axis, names: PERCENTILES, height: 230, named: true, y: { label: "ms, log scale", log: true },
@@ -54,6 +56,8 @@ export class RunView {
 
   build(parent) {
     const { scene } = this;
+    this.topology.root.addEventListener("click", ({ target }) =>
+      this.faults?.choose(target.closest("[data-host]")?.dataset.host));
     this.problem = el("p", { class: "down", hidden: "" });
     this.said = el("p", { class: "soft", "data-name": "fairness" });
     this.flight = el("p", { class: "soft", "data-name": "latency" });
@@ -63,6 +67,7 @@ export class RunView {
         el("header", {}, el("h2", {}, scene.algorithm), el("p", { class: "soft" }, described(scene)),
           this.problem),
         el("div", { class: "panels" },
+          ...(this.faults ? [this.faults.root] : []),
           panel("Network: asked, and as measured", this.topology.root),
           panel("Latency at the clients, last 5 s", legend(PERCENTILES), this.latency.root, this.flight),
           this.table(),
@@ -104,6 +109,12 @@ export class RunView {
     const item = (each) => el("li", {},
       el("span", { class: each.ok ? "fine" : "down" }, each.ok ? "✓" : "✕"),
       el("span", {}, each.name), el("span", { class: "soft" }, each.detail));
+    if (scene.live) {
+      const later = "Judged when it has ended; as no evidence, whatever was done.";
+      const shown = panel("Is it true?", el("p", {}, later));
+      shown.classList.add("wide");
+      return shown;
+    }
     const shown = panel("Is it true? The checks of this recorded run",
       el("p", { class: scene.valid ? "fine" : "down", "data-name": "verdict" }, word),
       el("p", {}, scene.statement), el("ul", { class: "checks" }, ...scene.checks.map(item)));
@@ -120,6 +131,11 @@ export class RunView {
     this.frame = frame;
     this.numbers(frame);
     this.topology.show(frame.backends);
+    this.faults?.show(frame);
+  }
+
+  key(pressed) {
+    return this.faults?.key(pressed) ?? false;
   }
 
   // Runs beside each other have the same axes: these are what this one's must hold.

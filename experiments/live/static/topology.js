@@ -52,7 +52,7 @@ export class Topology {
   }
 
   host({ name, role }, { x, y }) {
-    const node = svg("g", {}, svg("title", {}, `${role} ${name}`));
+    const node = svg("g", { "data-host": name }, svg("title", {}, `${role} ${name}`));
     const box = svg("rect", { x: x - 30, y: y - 16, width: 60, height: 32, rx: 6, class: "box" });
     node.append(box, svg("text", { x, y: y + 5, "text-anchor": "middle" }, name));
     this.root.append(node);

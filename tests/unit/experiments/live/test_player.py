@@ -111,3 +111,36 @@ def test_the_last_frame_is_shown_at_the_end_and_not_before() -> None:
 def test_what_is_no_command_is_refused(asked: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         partial(Command.model_validate, asked)()
+
+
+def live_reel(frames: int) -> Reel:
+    reel = Reel(GOLDEN.scene.model_copy(update={"live": True}))
+    for frame in GOLDEN.encoded[:frames]:
+        reel.add(frame)
+    return reel
+
+
+def test_while_a_run_is_made_the_clock_is_where_its_frames_are() -> None:
+    clock = Clock()
+    reel = live_reel(2)
+    player = player_of(reel, clock=clock)
+    assert player.t_s == reel.frames[1].t_s
+    for frame in GOLDEN.encoded[2:9]:
+        reel.add(frame)
+    assert player.t_s == reel.frames[8].t_s
+    with pytest.raises(ValueError, match="being made"):
+        ask(player, paused=True)
+    assert not player.clock()["ended"]
+
+
+def test_what_is_stored_takes_its_place_and_every_reader_starts_anew() -> None:
+    clock = Clock()
+    reel = live_reel(9)
+    player = player_of(reel, clock=clock)
+    reader = player.cursor()
+    player.replace(reel, GOLDEN)
+    assert not player.clock()["live"]
+    assert player.known_to(reader) == [-1]
+    ask(player, seek_s=0.5)
+    clock.now_s += 0.5
+    assert player.t_s == pytest.approx(1.0)

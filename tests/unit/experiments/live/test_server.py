@@ -7,7 +7,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from experiments.live.player import Command, Player
+from experiments.live.reel import Reel
 from experiments.live.server import MOST_COMMAND_BYTES, application
+from experiments.plan.click import Click
 from nginy.view.guard import Guard
 from tests import events
 from tests.events import Reader
@@ -16,6 +18,7 @@ from tests.unit.experiments.live.test_player import GOLDEN, Clock
 
 HOST = "127.0.0.1:8080"
 OWN = {"origin": f"http://{HOST}", "x-nginy": "page"}
+JSON = {**OWN, "content-type": "application/json"}
 
 
 def player_at(t_s: float, clock: Clock | None = None) -> Player:
@@ -123,6 +126,48 @@ def test_a_command_of_its_own_page_is_obeyed() -> None:
         answer = client.post("/clock", json={"paused": True, "seek_s": 2}, headers=OWN)
     assert answer.json()["t_s"] == 2
     assert player.paused
+
+
+def live_player() -> Player:
+    reel = Reel(GOLDEN.scene.model_copy(update={"live": True}))
+    for frame in GOLDEN.encoded[:5]:
+        reel.add(frame)
+    return Player([reel], Clock(), name="test")
+
+
+KILL = {"action": "kill", "subject": "b1"}
+
+
+def test_a_fault_of_its_own_page_is_handed_on_once() -> None:
+    asked: list[Click] = []
+    app = application(live_player(), Guard.at("127.0.0.1"), faults=asked.append)
+    with TestClient(app, base_url=f"http://{HOST}") as client:
+        assert client.post("/faults", json=KILL, headers=OWN).status_code == 200
+        for body in ({"action": "kill", "subject": "b9"}, {"action": "explode"}, [], "kill b1"):
+            assert client.post("/faults", json=body, headers=OWN).status_code == 400
+        answer = client.post("/faults", json={**KILL, "subject": "b9"}, headers=OWN)
+        assert answer.text.startswith("unknown host b9; there are: c1")
+        assert client.post("/faults", content=" " * 2000, headers=JSON).status_code == 400
+        assert client.get("/faults", params=KILL).status_code == 405
+    assert [each.model_dump(exclude_none=True) for each in asked] == [KILL]
+
+
+@pytest.mark.parametrize(
+    "different",
+    [{"origin": "http://evil.example"}, {"content-type": "text/plain"}, {"host": "evil.example"}],
+    ids=str,
+)
+def test_a_fault_of_another_page_is_not(different: dict[str, str]) -> None:
+    asked: list[Click] = []
+    app = application(live_player(), Guard.at("127.0.0.1"), faults=asked.append)
+    with TestClient(app, base_url=f"http://{HOST}") as client:
+        answer = client.post("/faults", content=json.dumps(KILL), headers=JSON | different)
+    assert answer.status_code == 403
+    assert asked == []
+
+
+def test_a_replay_takes_no_faults(client: TestClient) -> None:
+    assert client.post("/faults", json=KILL, headers=OWN).status_code == 409
 
 
 def test_no_file_beside_the_static_ones_is_served(client: TestClient) -> None:
