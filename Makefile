@@ -106,7 +106,7 @@ sweep: setup ## a matrix of runs (algorithms x loss x delay, replicates); resume
 compare: setup ## runs against each other: make compare RUNS="least_conn round_robin" (or folders); no root
 	@$(PY) -m experiments compare $(RUNS)
 
-figures: setup ## draw all figures of all results again (no root, no network)
+figures: setup ## draw all figures of all results again, write all pages (no root, no network)
 	@$(PY) -m experiments figures $(call override,FIGURES,figures)
 
 demo: ## replay a stored run on a page, no root: make demo [RUNS="least_conn round_robin"] [SPEED=5]

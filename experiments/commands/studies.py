@@ -13,6 +13,7 @@ from experiments.commands.common import (
     arm_option,
     console,
     results_option,
+    write_pages,
 )
 from experiments.commands.making import Arm
 from experiments.commands.sweeps import folder_of, make_sweep
@@ -71,5 +72,6 @@ def _answer(asked: Study, path: Path, results: Path, arm: Arm) -> bool:
         show_study(asked, judged, beside, drawn, console)
         console.print(f"  verdict  hypothesis [bold]{together(judged)}[/]")
     finally:
+        write_pages(results, folder)
         hand_back(results)
     return trusted

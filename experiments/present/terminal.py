@@ -168,6 +168,11 @@ def _show_paths(figures: Sequence[Path], console: Console) -> None:
             console.print(f"  figure   {_short(path)} (and .svg)", highlight=False, soft_wrap=True)
 
 
+def show_page(page: Path, console: Console) -> None:
+    """Where to look with a browser."""
+    console.print(f"  page     {_short(page)}", highlight=False, soft_wrap=True)
+
+
 def _short(path: Path) -> str:
     """Relative to where the user is, if it is below."""
     here = Path.cwd()

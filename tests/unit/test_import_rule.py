@@ -66,6 +66,7 @@ HOMES = {
     "mininet": ("topologies/", "experiments/run/emulated.py"),
     "scapy": ("experiments/lab/capture.py", "experiments/tables/pcap/flows.py"),
     "matplotlib": ("experiments/figures/",),
+    "jinja2": ("experiments/present/pages/",),
     "starlette": ("experiments/live/",),
     "uvicorn": ("experiments/live/",),
 }
