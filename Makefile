@@ -16,7 +16,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(HOME)/.cache/nginy/hypothesis
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup experiment simulate arms sweep study studies compare figures demo watch doctor check test test-netem bench bench-simulation stress quality notebook notebook-html report clean
+.PHONY: help setup experiment simulate arms sweep study studies compare figures demo watch doctor check test test-netem bench bench-simulation stress quality notebook notebook-html report docs-images clean
 
 # name:option pairs of `make experiment`; one that is not given keeps the scenario's own value
 override = $(if $($(1)),--$(2) '$($(1))')
@@ -151,6 +151,10 @@ quality: setup ## how exact the link emulator is on this machine (delay, through
 report: ## a course report (PDF, HTML) of runs, your own text: make report [OF=results/load]
 	@experiments/setup.sh --report
 	@$(PY) -m experiments report $(OF)
+
+docs-images: ## the pictures of README and docs again, of new runs; ONLY=demo: one step of docs/images/images.yaml
+	@experiments/setup.sh --live --browser
+	@$(ROOT) $(PY) -m experiments docs-images $(if $(ONLY),--only '$(ONLY)')
 
 notebook-html: ## the notebook, executed on results/ (or the shipped runs), as results/analysis.html; STORE=1: outputs into it
 	@experiments/setup.sh --notebook

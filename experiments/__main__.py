@@ -9,7 +9,17 @@ import sys
 
 import click
 
-from experiments.commands import arms, live, report, runs, simulate, stored, studies, sweeps
+from experiments.commands import (
+    arms,
+    documents,
+    live,
+    report,
+    runs,
+    simulate,
+    stored,
+    studies,
+    sweeps,
+)
 from experiments.commands.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from experiments.lab.processes import ProcessFailed
 from experiments.plan.scenario import ScenarioError
@@ -35,6 +45,8 @@ for each in (
     stored.shapes,
     stored.trace_from,
     report.report,
+    documents.docs_images,
+    documents.demo_picture,
     stored.doctor,
     live.demo,
     live.watch,

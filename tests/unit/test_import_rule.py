@@ -68,6 +68,7 @@ HOMES = {
     "matplotlib": ("experiments/figures/",),
     "jinja2": ("experiments/present/pages/",),
     "starlette": ("experiments/live/",),
+    "playwright": ("experiments/live/picture.py",),
     "uvicorn": ("experiments/live/",),
 }
 
