@@ -16,7 +16,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(HOME)/.cache/nginy/hypothesis
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup experiment simulate arms sweep study studies compare figures scheduler worker demo watch doctor check test test-netem bench bench-simulation stress quality notebook notebook-html report clean
+.PHONY: help setup experiment simulate arms sweep study studies compare figures scheduler worker demo watch doctor check test test-netem bench bench-simulation stress quality notebook notebook-html report docs-images clean
 
 # CC is make's own name of the C compiler, too, and many environments set it; WSL sets NAME.
 $(foreach each,CC NAME,$(if $(filter command,$(firstword $(origin $(each)))),,$(eval $(each) :=)))
@@ -117,7 +117,7 @@ sweep: setup ## a matrix of runs (algorithms x loss x delay, replicates); resume
 compare: setup ## runs against each other: make compare RUNS="least_conn round_robin" (or folders); no root
 	@$(PY) -m experiments compare $(RUNS)
 
-figures: setup ## draw all figures of all results again (no root, no network)
+figures: setup ## draw all figures of all results again, write all pages (no root, no network)
 	@$(PY) -m experiments figures $(call override,FIGURES,figures)
 
 demo: ## replay a stored run on a page, no root: make demo [RUNS="least_conn round_robin"] [SPEED=5]; LIVE=1: a real one
@@ -170,6 +170,10 @@ quality: setup ## how exact the link emulator is on this machine (delay, through
 report: ## a course report (PDF, HTML) of runs, your own text: make report [OF=results/load]
 	@experiments/setup.sh --report
 	@$(PY) -m experiments report $(OF)
+
+docs-images: ## the pictures of README and docs again, of new runs; ONLY=demo: one step of docs/images/images.yaml
+	@experiments/setup.sh --live --browser
+	@$(ROOT) $(PY) -m experiments docs-images $(if $(ONLY),--only '$(ONLY)')
 
 notebook-html: ## the notebook, executed on results/ (or the shipped runs), as results/analysis.html; STORE=1: outputs into it
 	@experiments/setup.sh --notebook

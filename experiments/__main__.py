@@ -12,6 +12,7 @@ import click
 from experiments.commands import (
     arms,
     cluster,
+    documents,
     live,
     live_run,
     report,
@@ -46,6 +47,8 @@ for each in (
     stored.shapes,
     stored.trace_from,
     report.report,
+    documents.docs_images,
+    documents.demo_picture,
     stored.doctor,
     cluster.scheduler,
     cluster.worker,

@@ -17,6 +17,7 @@ from experiments.commands.common import (
     need_root,
     results_option,
     with_overrides,
+    write_pages,
 )
 from experiments.commands.making import run_id, run_scenario
 from experiments.lab.ownership import hand_back
@@ -50,6 +51,8 @@ def arms(path: str | None, results: Path, **overrides: Any) -> None:
         ]
         runs = [load_run(folder), load_run(simulated)]
         agreed = _show(scenario, runs)
+        for run in runs:
+            write_pages(results, run.path)
         for drawn in draw_comparison(runs, results / "arms"):
             console.print(f"  figure   {drawn}", highlight=False, soft_wrap=True)
     finally:

@@ -9,9 +9,12 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from experiments.lab.systems import SYSTEMS
 from experiments.plan.network import SHAPES
+from experiments.present.pages.renew import renew
+from experiments.present.terminal import show_page
 from nginy.balancer.registry import ALGORITHMS
 
 HERE = Path(__file__).parents[1]
@@ -140,6 +143,27 @@ def need_root(command: str) -> None:
             f"virtual networks need root: sudo {sys.executable} -m experiments {command} "
             "(or the make target, which asks for it)"
         )
+
+
+def write_pages(results: Path, folder: Path) -> None:
+    """The pages of what was made in `folder`, and the list of all results; nothing happens where
+    there is no such folder.
+
+    What is finished and judged by then stays so, whatever goes wrong here, and that is said.
+    """
+    if not folder.is_dir():
+        return
+    try:
+        page = renew(results, folder)
+    except Exception as error:
+        console.print(
+            f"  [red]no page[/]  {escape(f'{type(error).__name__}: {error}')}; results are "
+            "complete, and `make figures` writes all pages anew",
+            highlight=False,
+            soft_wrap=True,
+        )
+    else:
+        show_page(page, console)
 
 
 def point_latest(results: Path, folder: Path) -> None:

@@ -17,6 +17,7 @@ from experiments.commands.common import (
     point_latest,
     results_option,
     with_overrides,
+    write_pages,
 )
 from experiments.commands.making import run_id, run_scenario
 from experiments.lab.host_load import HostMeter
@@ -55,6 +56,7 @@ def run(path: str | None, figures: str, results: Path, **overrides: Any) -> None
         finished = load_run(folder)
         drawn = verdict.valid or figures == "anyway"
         show_run(finished, draw_run(finished) if drawn else [], console)
+        write_pages(results, folder)
     finally:
         hand_back(results)
     if not verdict.valid:

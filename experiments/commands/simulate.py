@@ -18,6 +18,7 @@ from experiments.commands.common import (
     point_latest,
     results_option,
     with_overrides,
+    write_pages,
 )
 from experiments.commands.making import engine_of, run_id
 from experiments.lab.ownership import hand_back
@@ -76,6 +77,7 @@ def simulate_command(
             point_latest(results, folder)
         else:
             good = _until_known(scenario, folder, precision_pct, cluster)
+        write_pages(results, folder)
     finally:
         hand_back(results)
     if not good:

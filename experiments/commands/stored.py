@@ -1,7 +1,7 @@
 """`figures`, `compare`, `doctor`: what needs no new run."""
 
 import sys
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import click
@@ -16,6 +16,7 @@ from experiments.plan.workload.access_logs import FORMATS, Asked, guess, parse_l
 from experiments.present.compare import chosen_runs, draw_comparison, other_differences
 from experiments.present.draw import draw_all, draw_shapes
 from experiments.present.notebook import store_outputs, write_page
+from experiments.present.pages.renew import renew_all
 from experiments.present.terminal import show_sweep
 
 
@@ -23,8 +24,9 @@ from experiments.present.terminal import show_sweep
 @figures_option
 @results_option
 def figures(figures: str, results: Path) -> None:
-    """Draw the figures of all valid runs and of all sweeps again; needs no root, no network."""
-    for path in draw_all(results, anyway=figures == "anyway"):
+    """Draw the figures of all valid runs and of all sweeps again, and write all pages; needs no
+    root, no network."""
+    for path in chain(draw_all(results, anyway=figures == "anyway"), renew_all(results)):
         console.print(str(path), highlight=False, soft_wrap=True)
 
 

@@ -14,6 +14,7 @@ from experiments.commands.common import (
     cluster_option,
     console,
     results_option,
+    write_pages,
 )
 from experiments.commands.making import Arm
 from experiments.commands.sweeps import folder_of, make_sweep
@@ -76,5 +77,6 @@ def _answer(asked: Study, path: Path, results: Path, arm: Arm, cluster: str | No
         show_study(asked, judged, beside, drawn, console)
         console.print(f"  verdict  hypothesis [bold]{together(judged)}[/]")
     finally:
+        write_pages(results, folder)
         hand_back(results)
     return trusted

@@ -19,6 +19,7 @@ from experiments.commands.common import (
     need_root,
     results_option,
     with_overrides,
+    write_pages,
 )
 from experiments.commands.making import Arm, make_until_known
 from experiments.lab.ownership import hand_back
@@ -52,6 +53,7 @@ def sweep(asked: str, arm: Arm, cluster: str | None, results: Path, **overrides:
     try:
         trusted = make_sweep(matrix, str(path), results, arm, "sweep", cluster)
     finally:
+        write_pages(results, folder_of(matrix, results, arm))
         hand_back(results)
     if not trusted:
         sys.exit(EXIT_INVALID)

@@ -67,6 +67,8 @@ HOMES = {
     "mininet": ("topologies/", "experiments/run/emulated.py"),
     "scapy": ("experiments/lab/capture.py", "experiments/tables/pcap/flows.py"),
     "matplotlib": ("experiments/figures/",),
+    "jinja2": ("experiments/present/pages/",),
+    "playwright": ("experiments/live/picture.py",),
     "starlette": ("experiments/live/", "nginy/view/"),
     "uvicorn": ("experiments/live/", "nginy/view/"),
 }

@@ -93,7 +93,7 @@ def test_a_scenario_is_found_by_name_and_by_path(
     )
     result = CliRunner().invoke(cli, ["run", "--scenario", asked, "--results", str(tmp_path)])
     assert result.exit_code == 3, result.output
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["failover", "latest"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["failover", "index.html", "latest"]
 
 
 def test_without_root_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
