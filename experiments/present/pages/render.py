@@ -38,7 +38,7 @@ class Listed(NamedTuple):
 
 
 def run_page(run: Run, home: str) -> str:
-    """The page of a finished run, which lies in its folder; `home`: the list of all, from there."""
+    """The page of a finished run, which lies in its folder; `home`: a list of more, from there."""
     verdict = run.verdict
     where = Conditions.of_manifest(run.manifest)
     tail = verdict.get("tail") or {}
