@@ -63,7 +63,8 @@ def test_an_address_that_others_reach_needs_the_token_and_keeps_it_in_a_cookie()
     with client_of(guard) as client:
         for path in ("/", "/?token=wrong", "/scenes", "/events", "/static/main.js"):
             assert client.get(path).status_code == 403
-        assert client.post("/clock", json={}, headers=OWN).status_code == 403
+        for path in ("/clock", "/faults"):
+            assert client.post(path, json={}, headers=OWN).status_code == 403
         first = client.get(f"/?token={guard.token}")
         assert (first.status_code, first.headers["location"]) == (303, "/")
         kept = first.headers["set-cookie"].lower()
