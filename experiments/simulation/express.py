@@ -13,7 +13,7 @@ way, and raises `NotExact`.
 
 import heapq
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,19 +23,24 @@ from numpy.typing import NDArray
 from experiments.hosts.client.request_record import RequestRecord, Status
 from experiments.plan.scenario import Scenario
 from experiments.simulation.clients import FIRST_PORT, LAST_PORT
+from experiments.simulation.columns import (
+    Asked,
+    ConstantWay,
+    Served,
+    Times,
+    connections_table,
+    final_counters,
+    requests_table,
+    sample_rows,
+)
 from experiments.simulation.events import Events
-from experiments.simulation.happened import Happened, sample_times
+from experiments.simulation.happened import Happened
 from experiments.simulation.place import Place
 from experiments.simulation.way import MSS_BYTES, waits_for_windows
-from experiments.tables.schema import connections_of_columns, requests_of_columns, samples_frame
+from experiments.tables.schema import samples_frame
 from experiments.wire.stream import REQUEST_BYTES, RESPONSE_HEADER_BYTES
-from nginy.address import Address
-from nginy.backend.backend import Backend
 from nginy.backend.pool import Lease, Outcome
 from nginy.config.guard_settings import QueueSettings
-
-Floats = NDArray[np.float64]
-Whole = NDArray[np.int64]
 
 BLIND = frozenset(
     {"round_robin", "random", "hash", "ip_hash", "ketama", "ring_hash", "maglev", "source", "first"}
@@ -48,49 +53,6 @@ _EVERY = 8192
 
 class NotExact(Exception):
     """This loop would not give what the general one gives; the message says why."""
-
-
-class _Way(NamedTuple):
-    """Seconds, constant."""
-
-    up_s: float
-    down_s: float
-
-    @property
-    def trip_s(self) -> float:
-        """There and back."""
-        return self.up_s + self.down_s
-
-
-class _Asked(NamedTuple):
-    """All connections, in the order in which they are accepted; columns of one length."""
-
-    client: Whole
-    seq: Whole
-    arrival_s: Floats
-    established_s: Floats
-    accepted_s: Floats
-    demand_us: Whole
-    request_bytes: Whole
-    response_bytes: Whole
-    connection: Whole
-    user: Whole
-    port: Whole
-
-    def addresses(self, hosts: Sequence[str]) -> Iterator[Address]:
-        """The clients' ends of the connections; `hosts`: addresses of all clients."""
-        pairs = zip(self.client.tolist(), self.port.tolist(), strict=True)
-        return (Address(hosts[client], port) for client, port in pairs)
-
-
-class _Served(NamedTuple):
-    """What became of them."""
-
-    backend: Whole
-    start_s: Floats
-    finish_s: Floats
-    left: int
-    """Leases that are still held."""
 
 
 def why_not(scenario: Scenario) -> str:
@@ -124,18 +86,20 @@ def run(scenario: Scenario, progress: Callable[[float], object] | None = None) -
     hosts = [place.address(name) for name in scenario.clients()]
     serve = _serve_blindly if is_blind(scenario) else _serve
     served = serve(scenario, place, asked, hosts, ways, to_server, progress)
-    times = _Times.of(scenario, asked, served, ways, to_server)
+    times = Times.of(scenario, asked, served, ways, to_server)
     _check(scenario, asked, served, times)
 
     def tables() -> dict[str, pd.DataFrame]:
         local = [str(address) for address in asked.addresses(hosts)]
         return {
-            "requests": _requests(scenario, place, asked, served, times, local),
-            "connections": _connections(place, asked, served, times, local),
-            "samples": samples_frame(_samples(scenario, place, served, times), 0.0),
+            "requests": requests_table(scenario, place, asked, served, times, local),
+            "connections": connections_table(place, asked, served, times, local),
+            "samples": samples_frame(sample_rows(scenario, place, served, times), 0.0),
         }
 
-    return Happened(len(asked.seq), tables, _finals(scenario, place, asked, served), served.left)
+    return Happened(
+        len(asked.seq), tables, final_counters(scenario, place, asked, served), served.left
+    )
 
 
 def is_blind(scenario: Scenario) -> bool:
@@ -148,15 +112,15 @@ def _nobody(record: RequestRecord, status: Status) -> None:
     raise AssertionError("no request ends in an event here")
 
 
-def _way(place: Place, source: str, destination: str) -> _Way:
+def _way(place: Place, source: str, destination: str) -> ConstantWay:
     way = place.way(source, destination)
-    return _Way(way.up.delay_s, way.down.delay_s)
+    return ConstantWay(way.up.delay_s, way.down.delay_s)
 
 
 # What is asked.
 
 
-def _asked(scenario: Scenario, ways: Sequence[_Way]) -> _Asked:
+def _asked(scenario: Scenario, ways: Sequence[ConstantWay]) -> Asked:
     parts = []
     for index, plan in enumerate(scenario.plans()):
         count, way = len(plan.arrivals_s), ways[index]
@@ -181,7 +145,7 @@ def _asked(scenario: Scenario, ways: Sequence[_Way]) -> _Asked:
     order = np.argsort(accepted_s, kind="stable")
     if np.any(np.diff(accepted_s[order]) == 0):
         raise NotExact("two connections come at one moment")
-    return _Asked(*(column[order] for column in joined))
+    return Asked(*(column[order] for column in joined))
 
 
 # Who serves it, and when.
@@ -190,12 +154,12 @@ def _asked(scenario: Scenario, ways: Sequence[_Way]) -> _Asked:
 def _serve_blindly(
     scenario: Scenario,
     place: Place,
-    asked: _Asked,
+    asked: Asked,
     hosts: Sequence[str],
-    ways: Sequence[_Way],
-    to_server: Sequence[_Way],
+    ways: Sequence[ConstantWay],
+    to_server: Sequence[ConstantWay],
     progress: Callable[[float], object] | None,
-) -> _Served:
+) -> Served:
     (balancer,) = place.balancers
     pick = balancer.rule.balancer.pick
     number = {balancer.pool[name]: index for index, name in enumerate(place.servers)}
@@ -213,18 +177,18 @@ def _serve_blindly(
         finishes.append(finish_s)
         if progress is not None and not at % _EVERY:
             progress(now_s)
-    return _Served(np.array(chosen), np.array(starts), np.array(finishes), 0)
+    return Served(np.array(chosen), np.array(starts), np.array(finishes), 0)
 
 
 def _serve(
     scenario: Scenario,
     place: Place,
-    asked: _Asked,
+    asked: Asked,
     hosts: Sequence[str],
-    ways: Sequence[_Way],
-    to_server: Sequence[_Way],
+    ways: Sequence[ConstantWay],
+    to_server: Sequence[ConstantWay],
     progress: Callable[[float], object] | None,
-) -> _Served:
+) -> Served:
     """As `_serve_blindly`, with what the algorithm is to be told in between, in order of time."""
     (balancer,) = place.balancers
     observer, pool = balancer.rule.balancer, balancer.pool
@@ -255,7 +219,7 @@ def _serve(
         if progress is not None and not at % _EVERY:
             progress(now_s)
     _tell_until(told, float("inf"), chosen)
-    return _Served(np.array(chosen), np.array(starts), np.array(finishes), pool.open_leases)
+    return Served(np.array(chosen), np.array(starts), np.array(finishes), pool.open_leases)
 
 
 class _Story(NamedTuple):
@@ -275,8 +239,8 @@ def _tell_later(
     number: int,
     story: _Story,
     finish_s: float,
-    way: _Way,
-    server: _Way,
+    way: ConstantWay,
+    server: ConstantWay,
     progress_is_wanted: bool,
 ) -> None:
     lease, accepted_s, up, down = story
@@ -332,7 +296,7 @@ def _follows(number: int, before: int, chosen: "array[int]") -> bool:
 class _Queues:
     """The backends' (`experiments/hosts/backend/fifo_server.py`), none of which is ever full."""
 
-    def __init__(self, scenario: Scenario, to_server: Sequence[_Way]) -> None:
+    def __init__(self, scenario: Scenario, to_server: Sequence[ConstantWay]) -> None:
         count = len(to_server)
         self._to_server = to_server
         self._speeds = [scenario.speed(index) for index in range(count)]
@@ -353,64 +317,7 @@ class _Queues:
         return start_s, finish_s
 
 
-# All that follows from it.
-
-
-class _Times(NamedTuple):
-    """Of each connection, in seconds."""
-
-    reached: Floats
-    comes: Floats
-    """Its request, to the backend."""
-    passed_on: Floats
-    """The backend's first byte, by the balancer."""
-    first: Floats
-    """Byte of the answer, at the client."""
-    done: Floats
-    closed: Floats
-
-    @classmethod
-    def of(
-        cls,
-        scenario: Scenario,
-        asked: _Asked,
-        served: _Served,
-        ways: Sequence[_Way],
-        to_server: Sequence[_Way],
-    ) -> "_Times":
-        up, down, trip = _columns(ways, asked.client)
-        server_up, server_down, server_trip = _columns(to_server, served.backend)
-        reached = (asked.accepted_s + server_up) + server_down
-        passed_on = served.finish_s + server_down
-        first = passed_on + down
-        segments = np.maximum(1, -(-(asked.response_bytes + RESPONSE_HEADER_BYTES) // MSS_BYTES))
-        done = first + _waits(segments, server_trip, trip)
-        closed = (done + up) + server_trip
-        return cls(reached, reached + server_up, passed_on, first, done, closed)
-
-
-def _waits(segments: Whole, server_trip: Floats, trip: Floats) -> Floats:
-    """Of each connection; worked out once for all that are alike."""
-    counts, one = np.unique(segments, return_inverse=True)
-    trips, two = np.unique(server_trip, return_inverse=True)
-    others, three = np.unique(trip, return_inverse=True)
-    alike, which = np.unique((one * len(trips) + two) * len(others) + three, return_inverse=True)
-    waits = [
-        waits_for_windows(
-            int(counts[each // (len(trips) * len(others))]),
-            (float(trips[each // len(others) % len(trips)]), float(others[each % len(others)])),
-        )
-        for each in alike.tolist()
-    ]
-    return np.array(waits)[which]
-
-
-def _columns(ways: Sequence[_Way], chosen: Whole) -> tuple[Floats, Floats, Floats]:
-    ups, downs, trips = zip(*((way.up_s, way.down_s, way.trip_s) for way in ways), strict=True)
-    return np.array(ups)[chosen], np.array(downs)[chosen], np.array(trips)[chosen]
-
-
-def _check(scenario: Scenario, asked: _Asked, served: _Served, times: _Times) -> None:
+def _check(scenario: Scenario, asked: Asked, served: Served, times: Times) -> None:
     """Raises NotExact for what the general loop would have decided otherwise."""
     if np.any(times.done >= asked.arrival_s + scenario.workload.timeout_ms / 1e3):
         raise NotExact("a request times out")
@@ -422,121 +329,3 @@ def _check(scenario: Scenario, asked: _Asked, served: _Served, times: _Times) ->
         # Those who came before and have not begun; who finds a free server does not count.
         if np.any((waiting >= limit) & (served.start_s[part] > times.comes[part])):
             raise NotExact("a backend's queue is full")
-
-
-def _requests(
-    scenario: Scenario,
-    place: Place,
-    asked: _Asked,
-    served: _Served,
-    times: _Times,
-    local: Sequence[str],
-) -> pd.DataFrame:
-    names = np.array(scenario.clients(), dtype=object)
-    backends = np.array(list(place.servers), dtype=object)
-    return requests_of_columns(
-        {
-            "client": names[asked.client],
-            "seq": asked.seq,
-            "intended_s": asked.arrival_s,
-            "sent_s": asked.arrival_s,
-            "connected_s": asked.established_s,
-            "first_byte_s": times.first,
-            "ended_s": times.done,
-            "status": "ok",
-            "backend": backends[served.backend],
-            "demand_ms": asked.demand_us / 1000,
-            "wait_ms": np.rint((served.start_s - times.comes) * 1e6) / 1000,
-            "service_ms": np.rint((served.finish_s - served.start_s) * 1e6) / 1000,
-            "response_bytes": asked.response_bytes,
-            "bytes_received": asked.response_bytes,
-            "request_bytes": asked.request_bytes,
-            "connection": asked.connection,
-            "user": asked.user,
-            "local": local,
-            "protocol": "tcp",
-        }
-    )
-
-
-def _connections(
-    place: Place, asked: _Asked, served: _Served, times: _Times, local: Sequence[str]
-) -> pd.DataFrame:
-    (balancer,) = place.balancers
-    members: list[Backend] = [balancer.pool[name] for name in place.servers]
-    ids = np.array([each.id for each in members], dtype=object)
-    addresses = np.array([str(each.address) for each in members], dtype=object)
-    first = next(balancer.rule.ledger.numbers)
-    return connections_of_columns(
-        {
-            "id": [str(number) for number in range(first, first + len(asked.seq))],
-            "rule": balancer.rule.name,
-            "listener": str(balancer.listener),
-            "client": local,
-            "backend": ids[served.backend],
-            "backend_address": addresses[served.backend],
-            "opened_s": asked.accepted_s,
-            "closed_s": times.closed,
-            "connect_ms": _rounded_ms(asked.accepted_s, times.reached),
-            "first_byte_ms": _rounded_ms(asked.accepted_s, times.passed_on),
-            "duration_ms": _rounded_ms(asked.accepted_s, times.closed),
-            "bytes_up": REQUEST_BYTES + asked.request_bytes,
-            "bytes_down": RESPONSE_HEADER_BYTES + asked.response_bytes,
-            "backends_tried": [[one] for one in ids[served.backend]],
-            "close_reason": "completed",
-            "protocol": "tcp",
-        }
-    )
-
-
-def _rounded_ms(begin_s: Floats, end_s: Floats) -> list[float]:
-    """As `close_record` rounds: correctly, which numpy does not."""
-    return [round(each, 3) for each in ((end_s - begin_s) * 1e3).tolist()]
-
-
-def _samples(
-    scenario: Scenario, place: Place, served: _Served, times: _Times
-) -> Iterator[dict[str, Any]]:
-    moments = np.array(list(sample_times(scenario, len(place.servers))))
-    order = np.argsort(served.backend, kind="stable")
-    parts = np.split(
-        order, np.cumsum(np.bincount(served.backend, minlength=len(place.servers)))[:-1]
-    )
-    until: list[tuple[Whole, ...]] = []
-    for part in parts:
-        happened = (
-            times.comes[part], served.start_s[part], served.finish_s[part],
-            times.closed[part],
-        )  # fmt: skip
-        until.append(tuple(np.searchsorted(np.sort(each), moments, "right") for each in happened))
-    for at, t_s in enumerate(moments.tolist()):
-        for name, (came, began, ended, closed) in zip(place.servers, until, strict=True):
-            yield {
-                "t_s": t_s,
-                "backend": name,
-                "active_connections": int(came[at] - closed[at]),
-                "queue_length": int(came[at] - began[at]),
-                "busy": int(began[at] - ended[at]),
-                "arrived": int(came[at]),
-                "completed": int(ended[at]),
-                "rejected": 0,
-            }
-
-
-def _finals(
-    scenario: Scenario, place: Place, asked: _Asked, served: _Served
-) -> dict[str, dict[str, Any]]:
-    speeds = np.array([scenario.speed(index) for index in range(len(place.servers))])
-    service_s = asked.demand_us / 1e6 / speeds[served.backend]
-    count = np.bincount(served.backend, minlength=len(place.servers))
-    busy_s = np.bincount(served.backend, weights=service_s, minlength=len(place.servers))
-    return {
-        name: {
-            "backend": name,
-            "arrived": int(count[index]),
-            "completed": int(count[index]),
-            "rejected": 0,
-            "busy_time_s": float(busy_s[index]),
-        }
-        for index, name in enumerate(place.servers)
-    }

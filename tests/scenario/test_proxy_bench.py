@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from experiments.bench.lab import Lab
-from experiments.bench.peers import BenchError
+from experiments.bench.needs import BenchError
 from experiments.bench.program import running
 from experiments.bench.report import WORKLOADS
 
