@@ -167,8 +167,14 @@ def test_a_fault_of_another_page_is_not(different: dict[str, str]) -> None:
     assert asked == []
 
 
-def test_a_replay_takes_no_faults(client: TestClient) -> None:
-    assert client.post("/faults", json=KILL, headers=OWN).status_code == 409
+def test_a_replay_takes_no_faults() -> None:
+    """Neither one from the start, nor a run that has become one."""
+    asked: list[Click] = []
+    for faults in (None, asked.append):
+        app = application(player_at(0), Guard.at("127.0.0.1"), faults=faults)
+        with TestClient(app, base_url=f"http://{HOST}") as client:
+            assert client.post("/faults", json=KILL, headers=OWN).status_code == 409
+    assert asked == []
 
 
 def test_no_file_beside_the_static_ones_is_served(client: TestClient) -> None:
