@@ -125,7 +125,9 @@ class Backends:
         elif fault in self._standby:
             return self._replace(name, self._standby.pop(fault))
         elif fault.action == RESTORE and name not in self._running:
-            return self._replace(name, self._standby.pop(name))
+            # Whom the schedule killed for good has nobody standing by.
+            standby = self._standby.pop(name, None) or self._launch(name, standby=True)
+            return self._replace(name, standby)
         elif fault.action == "pause":
             self.paused.add(name)
             self._running[name].pause()

@@ -157,6 +157,21 @@ def test_killed_by_hand_and_restored_at_once(tmp_path: Path, host: str) -> None:
         unused.running()
 
 
+def test_whom_the_schedule_killed_for_good_can_be_restored_by_hand(
+    tmp_path: Path, host: str
+) -> None:
+    scenario = one_backend([{"at": "1 s", "kill": "b1"}])
+    with ProcessGroup(_popen, tmp_path) as group:
+        testbed = FaultyTestbed(group, scenario, host, tmp_path)
+        testbed.backends.start()
+        testbed.apply(1.5)
+        assert testbed.backends.killed() == {"b1"}
+        testbed.faults.apply_now(Fault(at_s=2, action="restore", subject="b1"))
+        assert testbed.backends.killed() == set()
+        assert ask((host, HEALTH_PORT)) == b""
+        testbed.backends.stop()
+
+
 def test_drained_and_ready_again(tmp_path: Path, host: str) -> None:
     scenario = one_backend([{"at": "1 s", "drain": "b1"}, {"at": "2 s", "restore": "b1"}])
     with ProcessGroup(_popen, tmp_path) as group:
