@@ -41,18 +41,19 @@ def conserved(requests: pd.DataFrame, finals: Mapping[str, Mapping[str, Any]]) -
     """
     known = requests["status"].isin(("ok", "rejected"))
     unknown = int((~known).sum())
+    answers = requests.loc[known, ["backend", "status"]].value_counts().to_dict()
     problems = []
     for name, final in finals.items():
-        own = requests["backend"] == name
+        got = 0
         for status, counter in (("ok", "completed"), ("rejected", "rejected")):
-            answered = int((own & (requests["status"] == status)).sum())
+            answered = int(answers.get((name, status), 0))
+            got += answered
             if not answered <= final[counter] <= answered + unknown:
                 problems.append(
                     f"{name}: clients have {answered} answers `{status}` of it, and it counted "
                     f"{final[counter]} {counter} ({unknown} requests of all clients are without "
                     "an answer)"
                 )
-        got = int((own & known).sum())
         if not got <= final["arrived"] <= got + unknown:
             problems.append(f"{name}: {got} requests answered by it, {final['arrived']} arrived")
     return problems
