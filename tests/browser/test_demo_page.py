@@ -231,5 +231,16 @@ def test_faults_of_a_run_that_is_made_are_asked_for_by_mouse_and_by_keyboard(
     api.expect(page.locator('[data-name="asked"]')).to_have_text("restore c1: not possible now")
     assert len(asked) == 4
     server.player.replace(live, stored)
-    api.expect(page.locator("#mode")).to_contain_text("REPLAY")
+    api.expect(page.locator("#seek")).to_be_visible()
     api.expect(kill).to_have_count(0)
+
+
+def test_a_page_that_begins_anew_while_its_server_is_gone_says_so_and_goes_on(
+    opened: Callable[[str], Any], served: Callable[..., Served]
+) -> None:
+    page = opened(served(reel_of(recorded("least_conn"))).url)
+    page.route("**/scenes", lambda route: route.abort())
+    page.reload()
+    api.expect(page.locator("#veil")).to_contain_text("Connection lost")
+    page.unroute("**/scenes")
+    api.expect(page.locator("#veil")).to_be_hidden()

@@ -92,7 +92,18 @@ document.addEventListener("keydown", (event) => {
 const views = [];
 themes($("theme"), () => views.forEach((view) => view.redraw()));
 
-const { scenes, speeds: offered } = await (await fetch("/scenes")).json();
+// The server may be gone just when the page begins anew.
+async function found(url) {
+  for (;;) {
+    const answer = await fetch(url).catch(() => null);
+    if (answer?.ok) return answer.json();
+    veil.hidden = false;
+    put($("veil-text"), "Connection lost. Trying again.");
+    await new Promise((again) => setTimeout(again, 1000));
+  }
+}
+
+const { scenes, speeds: offered } = await found("/scenes");
 speeds = offered;
 live = scenes.some((scene) => scene.live);
 for (const each of document.querySelectorAll(".replay")) each.hidden = live;
